@@ -1,0 +1,59 @@
+"""Everything that can go wrong in the harness itself, drawn once.
+
+    ChaosError
+    ├── SpecError          the spec is wrong: all problems with their places      exit 3
+    ├── HarnessError       the harness could not do its work: verdict UNKNOWN     exit 4 outside a gate
+    │   ├── TargetError    the target did not start, prepare or become ready
+    │   └── RecordingError evidence could not be written (disk full, closed)
+    └── (ToxiproxyError and its kin live in `chaos.proxies`, below HarnessError)
+
+A gate that fails is not an error: it is data.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+
+class Problem(Struct, frozen=True, order=True):
+    """One thing wrong with a spec. Line and column count from 1; `source` is the line itself."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    source: str = ""
+    hint: str | None = None
+
+    def render(self) -> str:
+        """`file:line:column: message`, then the line with a caret under the place, then the hint."""
+        text = f"{self.file}:{self.line}:{self.column}: {self.message}"
+        if self.source:
+            text += f"\n    {self.source}\n    {' ' * (self.column - 1)}^"
+        if self.hint:
+            text += f"\n    did you mean {self.hint!r}?"
+        return text
+
+
+class ChaosError(Exception):
+    """Base of everything the harness raises on purpose."""
+
+
+class SpecError(ChaosError):
+    """A spec is wrong. Carries every problem found in one pass."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(problems)
+        super().__init__("\n".join(problem.render() for problem in self.problems))
+
+
+class HarnessError(ChaosError):
+    """The harness could not do its work. Nothing was measured, so nothing passes."""
+
+
+class TargetError(HarnessError):
+    """The target did not prepare, start or become ready."""
+
+
+class RecordingError(HarnessError):
+    """Evidence could not be written."""

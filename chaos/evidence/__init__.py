@@ -1,0 +1,1 @@
+"""What is recorded while a gate runs: its columns, its writer and its sealing."""

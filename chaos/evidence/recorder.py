@@ -1,0 +1,107 @@
+"""Writes evidence: one append-only file of JSON lines per table, closed by a record of what was written."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from chaos.errors import RecordingError
+from chaos.evidence.schema import TABLES, Closing, Row
+
+_TABLE_OF = {struct: table for table, struct in TABLES.items()}
+_encode = msgspec.json.Encoder().encode
+NULL = msgspec.Raw(b"null")
+
+
+def as_json(value: object) -> msgspec.Raw:
+    """`value` as a JSON column."""
+    return msgspec.Raw(_encode(value))
+
+
+class Recorder:
+    """The evidence of one run of one gate, below `directory`.
+
+    A line is handed to the kernel before `add` returns, so it outlives the death of this process.
+    `secrets` (texts) and `patterns` (regular expressions) never reach a file.
+    """
+
+    def __init__(self, directory: Path, run_id: str, gate: str, patterns: list[str]) -> None:
+        self.directory = directory
+        self.run_id = run_id
+        self.gate = gate
+        self.patterns = patterns
+        self.secrets: list[str] = []
+        self._compiled = [re.compile(pattern.encode()) for pattern in patterns]
+        self._files: dict[str, int] = {}
+        self._next: dict[str, int] = {}
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def add(self, struct: type[Row], **columns: object) -> int:
+        """Append one row; `run_id`, `gate` and `seq` are filled in. Returns its seq."""
+        table = _TABLE_OF[struct]
+        seq = columns.pop("seq", None)
+        number = self.reserve(table, 1).start if seq is None else seq
+        assert isinstance(number, int)
+        self._write(table, _encode(struct(run_id=self.run_id, gate=self.gate, seq=number, **columns)))
+        return number
+
+    def add_collected(self, table: str, row: dict[str, object]) -> None:
+        """Append one row of a table that the target declares."""
+        (number,) = self.reserve(table, 1)
+        self._write(f"collected.{table}", _encode({"run_id": self.run_id, "gate": self.gate, "seq": number, **row}))
+
+    def reserve(self, table: str, count: int) -> range:
+        """Sequence numbers for rows of `table` that are written elsewhere."""
+        first = self._next.get(table, 0)
+        self._next[table] = first + count
+        return range(first, first + count)
+
+    def keep_secret(self, *secrets: str) -> None:
+        """From now on these texts are written as `[redacted]`."""
+        self.secrets.extend(secret for secret in secrets if len(secret) >= 8 and secret not in self.secrets)
+
+    def redact(self, data: bytes) -> bytes:
+        """`data` without any known secret and without anything that matches a pattern."""
+        for secret in self.secrets:
+            data = data.replace(secret.encode(), b"[redacted]")
+        for pattern in self._compiled:
+            data = pattern.sub(b"[redacted]", data)
+        return data
+
+    def close(self) -> None:
+        """Write one closing row per file of the run, those of other processes included."""
+        for path in sorted(self.directory.glob("*.jsonl")):
+            if path.name == "closings.jsonl":
+                continue
+            lines, digest = count_and_digest(path)
+            self.add(Closing, file=path.name, lines=lines, sha256=digest)
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+
+    def _write(self, file: str, line: bytes) -> None:
+        if file not in self._files:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._files[file] = os.open(self.directory / f"{file}.jsonl", flags, 0o644)
+        data = self.redact(line) + b"\n"
+        try:
+            written = os.write(self._files[file], data)
+        except OSError as error:
+            raise RecordingError(f"cannot record to {file}.jsonl: {error.strerror}") from error
+        if written != len(data):
+            raise RecordingError(f"cannot record to {file}.jsonl: only {written} of {len(data)} bytes were written")
+
+
+def count_and_digest(path: Path, chunk_bytes: int = 1 << 20) -> tuple[int, str]:
+    """(number of lines, SHA-256 in hex) of a file."""
+    digest = hashlib.sha256()
+    lines = 0
+    with path.open("rb") as file:
+        read: Callable[[], bytes] = lambda: file.read(chunk_bytes)  # noqa: E731 - named for iter()
+        for chunk in iter(read, b""):
+            digest.update(chunk)
+            lines += chunk.count(b"\n")
+    return lines, digest.hexdigest()

@@ -1,0 +1,371 @@
+"""The columns of every evidence table, declared once, as Structs.
+
+The recorder writes these Structs as JSON lines, sealing turns them into typed tables with exactly
+these columns, and the judge reads nothing else. This module imports nothing of the project, so that
+the judge can share it without being able to reach a live system.
+
+All times are milliseconds since the run's monotonic origin (`runs.epoch_ms` is the wall clock at that
+origin). No two tables share the name of a time column: an unqualified name inside a subquery would
+otherwise bind silently to the wrong table.
+"""
+
+import types
+from collections.abc import Mapping
+from typing import Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Raw, Struct
+
+Mode = Literal["healthy", "defect", "sham"]
+StepOutcome = Literal["ok", "failed", "error", "skipped"]
+RequestOutcome = Literal["ok", "error", "info"]
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """What every row carries: whose run it belongs to and its place in the table."""
+
+    run_id: str
+    gate: str
+    seq: int
+
+
+class Run(Row, frozen=True, kw_only=True):
+    """One run of one gate, written before the target starts.
+
+    `digests` and `versions` are JSON objects of name → text; `config` is what the gate changed of the
+    target's configuration; `planned` lists the ids of all steps that must have an ended row.
+    """
+
+    mode: Mode
+    defect: str | None
+    target: str
+    seed: int
+    digests: Raw
+    versions: Raw
+    config: Raw
+    planned: list[str]
+    epoch_ms: float
+    boot_id: str
+    worker: str
+
+
+class RunEnd(Row, frozen=True, kw_only=True):
+    """How a run ended; merged into `runs` when the evidence is sealed."""
+
+    end_state: Literal["completed", "interrupted", "broken"]
+    end_detail: str | None
+    finished_ms: float
+    clock_drift_ms: float
+
+
+class Step(Row, frozen=True, kw_only=True):
+    """One step that has ended. `step` is its id in the gate (`scenario.0.meanwhile.1`)."""
+
+    step: str
+    kind: str
+    name: str | None
+    began_ms: float
+    ended_ms: float
+    outcome: StepOutcome
+    detail: str | None
+    iterations: int | None = None
+
+
+class Request(Row, frozen=True, kw_only=True):
+    """The intent of one request, written before its first byte is sent.
+
+    `step` is the name of the step that sent it, or its id; `load` the name of its load. `request` is
+    the JSON body that was sent (a body that is not JSON is a JSON string).
+    """
+
+    step: str
+    load: str | None
+    vars: Raw
+    actor: str | None
+    role: str | None
+    method: str
+    path: str
+    route: str
+    link: str | None
+    process: str
+    intended_ms: float
+    sent_ms: float
+    request: Raw
+
+
+class Response(Row, frozen=True, kw_only=True):
+    """The completion of the request with the same `seq`; merged into `requests` at sealing.
+
+    `outcome` is `ok` for any HTTP answer, `error` when the request certainly did not reach the system
+    (connection refused) and `info` when it may have been executed (no answer).
+    """
+
+    status: int | None
+    outcome: RequestOutcome
+    error: str | None
+    done_ms: float
+    response: Raw
+    headers: Raw
+
+
+class Load(Row, frozen=True, kw_only=True):
+    """One load: how many requests it planned, sent and saw answered, and how late it sent them."""
+
+    load: str
+    shape: Literal["rate", "clients", "burst"]
+    planned: int
+    sent: int
+    done: int
+    late_p99_ms: float
+    load_began_ms: float
+    load_ended_ms: float
+    problem: str | None
+
+
+class Frame(Row, frozen=True, kw_only=True):
+    """One event of a WebSocket. `kind` open, text, binary, close, refused or lost."""
+
+    stream: str
+    vars: Raw
+    actor: str | None
+    direction: Literal["in", "out"]
+    kind: Literal["open", "text", "binary", "close", "refused", "lost"]
+    size: int
+    code: int | None
+    json: Raw
+    frame_ms: float
+
+
+class Fault(Row, frozen=True, kw_only=True):
+    """One fault: when it was switched on, proven, asked off and seen gone again."""
+
+    fault: str
+    kind: str
+    link: str
+    stream: Literal["upstream", "downstream", "both"]
+    attributes: Raw
+    on_ms: float
+    proven_ms: float | None
+    off_ms: float | None
+    clean_ms: float | None
+    proven: bool
+    own_before: int
+    why: str | None
+
+
+class LinkProbe(Row, frozen=True, kw_only=True):
+    """What one probe saw, through the link or directly. Times are durations from its start."""
+
+    link: str
+    path: Literal["link", "direct"]
+    fault: str | None
+    phase: Literal["before", "start", "end", "after"]
+    connection: Literal["new", "established"]
+    probed_ms: float
+    connected_after_ms: float | None
+    first_byte_after_ms: float | None
+    last_byte_after_ms: float | None
+    closed_after_ms: float | None
+    received_bytes: int
+    failure: str | None
+
+
+class LinkConnection(Row, frozen=True, kw_only=True):
+    """One client that Toxiproxy accepted on a link. `own` is true for the target's own traffic."""
+
+    link: str
+    client: str
+    own: bool
+    connected_ms: float
+
+
+class LinkBypass(Row, frozen=True, kw_only=True):
+    """A connection to a server's port that did not go through its link's proxy."""
+
+    link: str
+    client: str
+    process: str | None
+    bypass_ms: float
+
+
+class Process(Row, frozen=True, kw_only=True):
+    """One life of one process of the target."""
+
+    process: str
+    pid: int
+    parent: int
+    started_ms: float
+    ready_ms: float | None
+    exited_ms: float
+    exit: int | None
+    ended_by: Literal["itself", "kill", "teardown"]
+    output: str
+
+
+class ProcessSample(Row, frozen=True, kw_only=True):
+    """One look at a process: scheduler state letter, resident bytes, open descriptors."""
+
+    watch: str
+    process: str
+    pid: int
+    sampled_ms: float
+    state: str
+    rss_bytes: int
+    descriptors: int
+
+
+class Socket(Row, frozen=True, kw_only=True):
+    """One listening socket of a process of the target."""
+
+    watch: str
+    process: str
+    pid: int
+    address: str
+    port: int
+    socket_ms: float
+
+
+class Hammer(Row, frozen=True, kw_only=True):
+    """Connection attempts to a process's own port, from before it was started."""
+
+    hammer: str
+    vars: Raw
+    process: str
+    port: int
+    tries: int
+    accepted: int
+    hammer_began_ms: float
+    hammer_ended_ms: float
+    accepted_ms: float | None
+
+
+class Command(Row, frozen=True, kw_only=True):
+    """A command that was run, or a process that was started and exited during `start`."""
+
+    step: str
+    vars: Raw
+    argv: list[str]
+    exit: int | None
+    output: str
+    errors: str
+    command_began_ms: float
+    command_ended_ms: float
+
+
+class QueryRow(Row, frozen=True, kw_only=True):
+    """One row of a `query` or of a `watch` with SQL; `snapshot` counts the looks."""
+
+    query: str
+    vars: Raw
+    snapshot: int
+    row: Raw
+    queried_ms: float
+
+
+class Closing(Row, frozen=True, kw_only=True):
+    """Written last: how many lines each file of the run has, and their SHA-256."""
+
+    file: str
+    lines: int
+    sha256: str
+
+
+class Link(Row, frozen=True, kw_only=True):
+    """What a link carried when the target was exercised with all being well."""
+
+    link: str
+    own_connections: int
+    sent_bytes: int
+    received_bytes: int
+
+
+TABLES: Mapping[str, type[Row]] = {
+    "runs": Run,
+    "run_ends": RunEnd,
+    "steps": Step,
+    "requests": Request,
+    "responses": Response,
+    "loads": Load,
+    "frames": Frame,
+    "faults": Fault,
+    "link_probes": LinkProbe,
+    "link_connections": LinkConnection,
+    "link_bypasses": LinkBypass,
+    "links": Link,
+    "processes": Process,
+    "process_samples": ProcessSample,
+    "sockets": Socket,
+    "hammers": Hammer,
+    "commands": Command,
+    "rows": QueryRow,
+    "closings": Closing,
+}
+"""Raw files by table name: what is appended while a gate runs."""
+
+MERGED: Mapping[str, str] = {"runs": "run_ends", "requests": "responses"}
+"""Tables whose second half arrives later: sealing joins it by (run_id, gate) or (run_id, gate, seq)."""
+
+DERIVED: Mapping[str, Mapping[str, str]] = {
+    "requests": {
+        "latency_ms": "DOUBLE",
+        "service_ms": "DOUBLE",
+        "during": "VARCHAR[]",
+        "touched": "VARCHAR[]",
+    }
+}
+"""Columns that sealing computes: latency from the intended start, service time from the real one, and
+the faults a request was wholly inside of (`during`) or overlapped at all (`touched`)."""
+
+COMMON = ("run_id", "gate", "seq")
+
+TYPES: Mapping[object, str] = {
+    str: "VARCHAR",
+    int: "BIGINT",
+    float: "DOUBLE",
+    bool: "BOOLEAN",
+    Raw: "JSON",
+    list[str]: "VARCHAR[]",
+}
+
+COLLECTED_TYPES = ("VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "JSON")
+"""Column types that a target may declare for the tables it collects."""
+
+
+def _sql_type(hint: object) -> str:
+    if hint in TYPES:
+        return TYPES[hint]
+    if get_origin(hint) in (Union, types.UnionType):
+        (inner,) = [arg for arg in get_args(hint) if arg is not type(None)]
+        return _sql_type(inner)
+    if get_origin(hint) is Literal:
+        return "VARCHAR"
+    raise TypeError(f"no column type for {hint!r}")
+
+
+def raw_columns(table: str) -> dict[str, str]:
+    """Column name → DuckDB type of one raw file, common columns first."""
+    struct = TABLES[table]
+    hints = get_type_hints(struct)
+    return {field.name: _sql_type(hints[field.name]) for field in msgspec.structs.fields(struct)}
+
+
+def sealed_columns(table: str) -> dict[str, str]:
+    """Column name → DuckDB type of a sealed table, as the judge sees it."""
+    columns = raw_columns(table)
+    if table in MERGED:
+        columns |= {k: v for k, v in raw_columns(MERGED[table]).items() if k not in COMMON}
+    return columns | dict(DERIVED.get(table, {}))
+
+
+def sealed_tables() -> tuple[str, ...]:
+    """Names of the tables that are shipped: the raw ones less the second halves."""
+    return tuple(name for name in TABLES if name not in MERGED.values())
+
+
+def collected_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """Columns of a collected table as sealed: the common ones and those its target declares."""
+    return {"run_id": "VARCHAR", "gate": "VARCHAR", "seq": "BIGINT", **columns}
+
+
+OUTSIDE = ("requests", "frames", "hammers", "commands", "rows", "processes", "process_samples", "sockets", "loads")
+"""Tables that are observed from outside the system under test, never supplied by it alone."""

@@ -1,0 +1,94 @@
+"""What all steps have in common: their options, what they send and what they expect."""
+
+from msgspec import Struct
+
+from chaos.spec.units import Duration
+
+
+def yaml_name(field: str) -> str:
+    """`as_` in Python is `as` in YAML."""
+    return field.rstrip("_")
+
+
+class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=yaml_name):
+    """Base of everything that is read from YAML: unknown keys are errors."""
+
+
+class Bearer(Spec, frozen=True, kw_only=True):
+    """An actor made up on the spot: a bearer token under a label, `role` for the record."""
+
+    bearer: str
+    label: str
+    role: str | None = None
+
+
+class Expect(Spec, frozen=True, kw_only=True):
+    """A subset match on what was recorded; see `chaos.spec.matching` for what a value may be.
+
+    `status`, `headers` and `json` speak of an HTTP answer, `text` of its body as text; `exit`, `output` and
+    `errors` of a command or a started process; `ready` of a started process; `close` of a WebSocket's
+    close code, `outcome` of a request (ok, error, info); `accepted` of a hammer.
+    """
+
+    status: int | str | None = None
+    headers: dict[str, object] | None = None
+    json: object = None
+    text: str | None = None
+    exit: int | str | None = None
+    output: object = None
+    errors: object = None
+    ready: bool | None = None
+    close: int | str | None = None
+    outcome: str | None = None
+    accepted: int | str | None = None
+
+
+class Send(Spec, frozen=True, kw_only=True):
+    """One HTTP request: a method as key with the path, or `method` and `path` that come from variables.
+
+    `path_params` replaces what is still in braces in the path; `*` stands for every name.
+    """
+
+    get: str | None = None
+    head: str | None = None
+    post: str | None = None
+    put: str | None = None
+    patch: str | None = None
+    delete: str | None = None
+    options: str | None = None
+    method: str | None = None
+    path: str | None = None
+    path_params: dict[str, str] | None = None
+    headers: dict[str, str] | None = None
+    json: object = None
+    body: str | None = None
+    as_: str | Bearer | None = None
+
+    def target(self) -> tuple[str, str]:
+        """(method, path) as written; ValueError unless exactly one way of naming them is used."""
+        verbs = ("get", "head", "post", "put", "patch", "delete", "options")
+        named = [(verb.upper(), path) for verb in verbs if (path := getattr(self, verb)) is not None]
+        if self.method is not None and self.path is not None:
+            named.append((self.method, self.path))
+        if len(named) != 1 or (self.method is None) != (self.path is None):
+            raise ValueError("name exactly one method with its path, like `get: /readyz`, or `method` and `path`")
+        return named[0]
+
+
+class Step(Spec, frozen=True, kw_only=True):
+    """Options of every step. A kind adds one field named like itself.
+
+    `at` is an offset from the start of the step it stands under; `to` a process that is talked to
+    directly, `via` a link that is gone through instead; `must` stops the scenario when `expect` fails;
+    `capture` maps variables to places in the answer (`$.id`, `$.items[0].id`).
+    """
+
+    at: Duration | None = None
+    name: str | None = None
+    as_: str | Bearer | None = None
+    to: str | None = None
+    via: str | None = None
+    within: Duration | None = None
+    expect: Expect | None = None
+    must: bool = False
+    capture: dict[str, str] = {}

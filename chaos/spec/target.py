@@ -1,0 +1,87 @@
+"""A target: how a system is started, which of its edges can be faulted, which of its files are evidence."""
+
+from chaos.spec.step import Send, Spec, Step
+from chaos.spec.units import Duration
+
+
+class Prepare(Spec, frozen=True, kw_only=True):
+    """A command that runs once per stack before anything starts; it must exit 0."""
+
+    run: str
+    capture: dict[str, str] = {}
+    within: Duration = Duration("20s")
+
+
+class Actor(Spec, frozen=True, kw_only=True):
+    """Who sends a request. `role` is for the record and defaults to the actor's name."""
+
+    bearer: str | None = None
+    headers: dict[str, str] = {}
+    role: str | None = None
+
+
+class ProcessSpec(Spec, frozen=True, kw_only=True):
+    """One process. `port` is nominal: a run allots a free one, `{port.NAME}`.
+
+    `ready` is `GET /path` (any 2xx), or `tcp` (a connection is accepted).
+    """
+
+    run: str
+    port: int
+    ready: str = "tcp"
+    ready_within: Duration = Duration("15s")
+    env: dict[str, str] = {}
+    stop_within: Duration = Duration("5s")
+
+
+class LinkSpec(Spec, frozen=True, kw_only=True):
+    """An edge that goes through Toxiproxy. `env` tells the process before the arrow where to connect.
+
+    `env` gets `http://HOST:PORT`, or what `env_value` makes of `{host}` and `{port}`. `probe` is the request
+    that proves a fault; it needs enough answer for the faults that gates put on the link.
+    """
+
+    to: str
+    env: str | None = None
+    env_value: str = "http://{host}:{port}"
+    probe: Send | None = None
+
+
+class Collect(Spec, frozen=True, kw_only=True):
+    """A table of the system's own that becomes evidence, read from a copy after all writers stopped.
+
+    `columns` maps a column to one of the types of `chaos.evidence.schema.COLLECTED_TYPES`; exactly one of
+    `sqlite` (a database file; `sql` defaults to all of the table) and `jsonl` names its source.
+    """
+
+    table: str
+    columns: dict[str, str]
+    sqlite: str | None = None
+    sql: str | None = None
+    jsonl: str | None = None
+
+
+class Target(Spec, frozen=True, kw_only=True):
+    """A system that gates can be written for. Nothing in the harness knows any particular one.
+
+    `default` is the process that requests go to when neither `to` nor `via` is given (the first one
+    otherwise); `config` the YAML file that a gate's `config:` is merged into; `redact` regular expressions
+    of secrets that must never be written to evidence.
+    """
+
+    target: str
+    title: str = ""
+    source: list[str] = []
+    prepare: list[Prepare] = []
+    config: str | None = None
+    actors: dict[str, Actor] = {}
+    processes: dict[str, ProcessSpec]
+    default: str | None = None
+    links: dict[str, LinkSpec] = {}
+    exercise: list[Step] = []
+    collect: list[Collect] = []
+    redact: list[str] = []
+
+    def default_process(self) -> str:
+        """The process that requests go to unless they say otherwise."""
+        return self.default or next(iter(self.processes))

@@ -1,0 +1,1 @@
+"""Decides: gate specs, verdicts from evidence, reports, and the command line."""

@@ -1,0 +1,1 @@
+"""What a gate and a release are written as."""

@@ -1,0 +1,49 @@
+"""A gate as it is written in YAML."""
+
+from typing import Literal
+
+from chaos.spec.step import Spec, Step
+from gates.spec.assertion import Assertion, Named
+
+
+class Defect(Spec, frozen=True, kw_only=True):
+    """A small edit of the system under test that must turn exactly the assertions in `fails` red.
+
+    `replace` must occur exactly once in `file`. `may_fail` lists assertions that are left undecided.
+    """
+
+    defect: str
+    file: str
+    replace: str
+    with_: str
+    fails: list[str]
+    may_fail: list[str] = []
+
+
+class Gate(Spec, frozen=True, kw_only=True):
+    """One gate of a release; `gate` is its file's name.
+
+    `needs` are the processes of the target that are started, all of them when absent; `control` must
+    pass before anything else; `isolation: shared` lets gates that only read share one started stack;
+    `exclusive` runs the gate with nothing beside it, which every gate with a latency limit needs.
+    """
+
+    gate: str
+    id: str
+    class_: Literal["floor", "delta"]
+    epic: str = ""
+    severity: Literal["blocker", "major", "minor"] = "blocker"
+    title: str
+    why: str
+    target: str
+    needs: list[str] = []
+    config: dict[str, object] = {}
+    isolation: Literal["own", "shared"] = "own"
+    exclusive: bool = False
+    nominal_ports: bool = False
+    control: list[Step]
+    scenario: list[Step] = []
+    with_: dict[str, Named] = {}
+    data: dict[str, list[dict[str, object]]] = {}
+    assert_: list[Assertion]
+    falsified_by: list[Defect] = []
