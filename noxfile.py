@@ -1,0 +1,233 @@
+"""The commands of this repository. `nox -l` lists them; each works in a fresh clone."""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["gates"]
+
+ROOT = Path(__file__).parent
+CONSTRAINTS = "constraints.txt"
+STAMP = "installed-from.sha256"
+# A run that is told to stop still has to stop its targets and close its evidence.
+INTERRUPT_GRACE_S = 30.0
+EXIT_CODES = (
+    "0 PROMOTE, 1 HOLD (a gate failed), 2 HOLD (unknown or missing), 3 a spec is wrong, "
+    "4 the harness broke"
+)
+# Each pinned file, and what it is made from.
+LOCKS = {
+    CONSTRAINTS: "pyproject.toml",
+    "requirements/tavern.txt": "requirements/tavern.in",
+    "chaos/go-toolchain.txt": "requirements/go-toolchain.in",
+}
+
+
+def _pins() -> dict[str, str]:
+    """Map each package of the constraints file to its requirement, `name==version`."""
+    text = (ROOT / CONSTRAINTS).read_text(encoding="utf-8")
+    return {
+        found[1]: found[0] for found in re.finditer(r"^([a-z0-9-]+)==[^\s;]+", text, re.MULTILINE)
+    }
+
+
+def _direct(groups: Sequence[str]) -> list[str]:
+    """Give the pinned requirements of the project and of some dependency groups.
+
+    Transitive ones follow from the constraints file, where every package has its hashes.
+    """
+    project = nox.project.load_toml(ROOT / "pyproject.toml")
+    wanted = [*project["project"]["dependencies"]]
+    for group in ("build", *groups):
+        wanted += project["dependency-groups"][group]
+    names = [re.split(r"[^A-Za-z0-9._-]", requirement)[0] for requirement in wanted]
+    pins = _pins()
+    return [pins[re.sub(r"[-_.]+", "-", name).lower()] for name in names]
+
+
+def _digest(groups: Sequence[str]) -> str:
+    """Digest all that decides what an environment contains."""
+    inputs = [(ROOT / name).read_bytes() for name in ("pyproject.toml", *LOCKS)]
+    return hashlib.sha256(b"\0".join([*inputs, *(group.encode() for group in groups)])).hexdigest()
+
+
+def _is_current(session_name: str, groups: Sequence[str]) -> bool:
+    """Whether an earlier run left an environment made from the same pins."""
+    stamp = ROOT / ".nox" / session_name / STAMP
+    return stamp.exists() and stamp.read_text() == _digest(groups)
+
+
+def _install(session: nox.Session, groups: Sequence[str]) -> None:
+    """Install pinned dependencies, every file checked by hash, then this project itself."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - nox may run on an older Python than the project
+        session.error(f"Python 3.11 or newer is needed; nox runs on {sys.version.split()[0]}")
+    stamp = Path(session.virtualenv.location, STAMP)
+    if stamp.exists() and stamp.read_text() == _digest(groups):
+        return
+    session.install("--require-hashes", "-c", CONSTRAINTS, *_direct(groups))
+    # The build back-end was installed above, by hash; isolation would fetch one unchecked.
+    session.install("--no-deps", "--no-build-isolation", "-e", ".")
+    stamp.write_text(_digest(groups))
+
+
+def _session(*groups: str) -> Callable[[Callable[[nox.Session], None]], object]:
+    """Make a session of a function, its environment kept until the pins change."""
+
+    def decorate(action: Callable[[nox.Session], None]) -> object:
+        @functools.wraps(action)
+        def provisioned(session: nox.Session) -> None:
+            _install(session, groups)
+            action(session)
+
+        current = _is_current(action.__name__, groups)
+        return nox.session(provisioned, name=action.__name__, reuse_venv=current)
+
+    return decorate
+
+
+def _provide_toxiproxy(session: nox.Session) -> None:
+    """Find or build the Toxiproxy server before anything waits for it."""
+    session.run("python", "-m", "chaos.toxiproxy_binary")
+
+
+def _run_gates(session: nox.Session, *arguments: str) -> None:
+    """Run gates, and say what the exit code means, since nox itself only knows 0 and 1."""
+    _provide_toxiproxy(session)
+    try:
+        session.run(
+            "python",
+            "-m",
+            "gates",
+            "run",
+            *arguments,
+            interrupt_timeout=INTERRUPT_GRACE_S,
+            terminate_timeout=INTERRUPT_GRACE_S,
+        )
+    except CommandFailed as failure:
+        session.error(f"python -m gates run: {failure.reason} ({EXIT_CODES})")
+
+
+@_session("shims")
+def gates(session: nox.Session) -> None:
+    """Run the gates, write the report, print the verdict. `-- C4 key-rotation` runs a few."""
+    _run_gates(session, *session.posargs)
+
+
+@_session("shims", "test")
+def tests(session: nox.Session) -> None:
+    """Run the tests on two workers. What follows `--` goes to pytest."""
+    _provide_toxiproxy(session)
+    environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    session.run("pytest", "-n", "2", *session.posargs, env=environment)
+
+
+@_session("shims", "test", "lint")
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, types, who imports whom, and every spec."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy", "--strict")
+    session.run("lint-imports", "--no-logo")
+    session.run("python", "-m", "gates", "lint")
+
+
+@_session()
+def serve(session: nox.Session) -> None:
+    """Start SONIA for a first try, its state in .sonia/, and print three curl lines."""
+    state = ROOT / ".sonia"
+    tokens = state / "first-try-tokens.json"
+    if not tokens.exists():
+        made = session.run(
+            "sonia", "init", "--state", str(state), "--json", silent=True, stderr=None
+        )
+        # The tokens are shown once only. Here they are kept, readable by their owner alone, so
+        # that the next first try has them too.
+        descriptor = os.open(tokens, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(str(made))
+    token = json.loads(tokens.read_text(encoding="utf-8"))
+    url = f"http://127.0.0.1:{os.environ.get('SONIA_GATEWAY_PORT', '7000')}"
+    print(
+        "\nOnce it is ready, in another terminal:\n\n"
+        f"  curl {url}/readyz\n"
+        f"  curl -H 'Authorization: Bearer {token['observer']}' {url}/v1/routes\n"
+        f"  curl -H 'Authorization: Bearer {token['operator']}'"
+        " -H 'Content-Type: application/json'"
+        f' -d \'{{"text": "hello"}}\' {url}/v1/turn\n\n'
+        "Ctrl-C stops it.\n",
+        flush=True,
+    )
+    try:
+        session.run(
+            "sonia",
+            "up",
+            "--state",
+            str(state),
+            *session.posargs,
+            interrupt_timeout=INTERRUPT_GRACE_S,
+        )
+    except KeyboardInterrupt:
+        session.log("stopped")
+
+
+def _provide_tavern(session: nox.Session) -> str:
+    """Install Tavern away from our own pytest, which is newer. Returns its interpreter."""
+    home = Path(session.virtualenv.location, "tavern")
+    python = str(home / "bin" / "python")
+    if not (home / "bin" / "tavern-ci").exists():
+        session.run_install("python", "-m", "venv", "--clear", "--without-pip", str(home))
+        pip = ("python", "-m", "pip", "--python", python, "install")
+        uv = ("uv", "pip", "install", "--python", python)
+        command = uv if session.venv_backend == "uv" else pip
+        session.run_install(*command, "--require-hashes", "-r", "requirements/tavern.txt")
+    return python
+
+
+@_session("shims", "bench")
+def bench(session: nox.Session) -> None:
+    """Measure the harness and the service against peers, as ratios, into bench/results.json."""
+    _provide_toxiproxy(session)
+    environment = {"BENCH_TAVERN_PYTHON": _provide_tavern(session)}
+    session.run("python", "-m", "bench", *session.posargs, env=environment)
+
+
+@_session("shims", "example")
+def example(session: nox.Session) -> None:
+    """Gate a server that this project did not write, by YAML alone: specs/examples."""
+    _run_gates(session, "--specs", "specs/examples", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Pin all dependencies again, with hashes. `-- --upgrade` moves them to newer versions."""
+    session.install("--require-hashes", "-c", CONSTRAINTS, _pins()["uv"])
+    groups = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
+    for target, source in LOCKS.items():
+        of_groups = [f"--group={group}" for group in groups] if target == CONSTRAINTS else []
+        session.run(
+            "uv",
+            "pip",
+            "compile",
+            "--quiet",
+            "--universal",
+            "--python-version=3.11",
+            "--generate-hashes",
+            "--no-emit-index-url",
+            "--no-annotate",
+            "--no-header",
+            *session.posargs,
+            *of_groups,
+            source,
+            f"--output-file={target}",
+            silent=True,
+        )
