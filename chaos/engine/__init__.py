@@ -1,0 +1,1 @@
+"""Runs one gate: starts the stack, walks the steps, records, and leaves nothing behind."""

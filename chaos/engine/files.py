@@ -1,0 +1,116 @@
+"""State files of the target: copied with their journals, and only the copy is ever opened."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from chaos.errors import HarnessError
+
+SIDE_FILES = ("-wal", "-shm", "-journal")
+Value = None | int | float | str | bytes
+
+
+def open_elsewhere(path: Path, marker: str) -> list[int]:
+    """Process ids with `marker` in their environment that hold `path` open."""
+    wanted = os.path.realpath(path)
+    return [pid for pid in marked_processes(marker) if wanted in _open_files(pid)]
+
+
+def marked_processes(marker: str) -> list[int]:
+    """Process ids, zombies left out, that carry `marker` in their environment."""
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _is_marked(entry, marker.encode())]
+
+
+def _is_marked(pid: str, marker: bytes) -> bool:
+    try:
+        if marker not in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            return False
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    try:
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            found.add(os.readlink(entry.path))
+    except OSError:
+        pass
+    return found
+
+
+@contextmanager
+def database_copy(path: Path) -> Iterator[apsw.Connection]:
+    """A connection to a copy of a SQLite database and its journals, gone afterwards."""
+    if not path.exists():
+        raise HarnessError(f"{path.name} does not exist in the state directory")
+    with tempfile.TemporaryDirectory(prefix="chaos-copy-") as scratch:
+        copy = Path(scratch) / path.name
+        shutil.copyfile(path, copy)
+        for suffix in SIDE_FILES:
+            side = path.with_name(path.name + suffix)
+            if side.exists():
+                shutil.copyfile(side, copy.with_name(copy.name + suffix))
+        connection = apsw.Connection(str(copy))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def select(connection: apsw.Connection, sql: str) -> list[dict[str, object]]:
+    """All rows of one SELECT as objects; bytes become hex texts. HarnessError when it does not run."""
+    names: list[str] = []
+
+    def remember(cursor: apsw.Cursor, row: tuple[Value, ...]) -> tuple[Value, ...]:
+        # Only while a row is at hand can the names of the columns be asked for.
+        names[:] = [column[0] for column in cursor.get_description()]
+        cursor.row_trace = None
+        return row
+
+    cursor = connection.cursor()
+    cursor.row_trace = remember
+    try:
+        rows = list(cursor.execute(sql))
+    except apsw.Error as error:
+        raise HarnessError(f"the query does not run: {error}") from error
+    return [dict(zip(names, map(plain, row), strict=True)) for row in rows]
+
+
+def plain(value: Value) -> object:
+    """A SQLite value as JSON has it."""
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def table_digests(connection: apsw.Connection, without: Iterable[str]) -> list[dict[str, object]]:
+    """One object per user table: its name, number of rows and SHA-256 over all rows in a stable order.
+
+    The schema counts as a table named `sqlite_schema`. Shadow tables of virtual tables are included.
+    """
+    skipped = set(without)
+    sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    names = [str(name) for (name,) in connection.execute(sql)]
+    digests = [_digest(connection, "sqlite_schema", "SELECT type, name, tbl_name, sql FROM sqlite_schema")]
+    digests += [_digest(connection, name, f'SELECT * FROM "{name}"') for name in names if name not in skipped]
+    return digests
+
+
+def _digest(connection: apsw.Connection, name: str, sql: str) -> dict[str, object]:
+    lines = sorted(json.dumps([plain(value) for value in row]) for row in connection.execute(sql))
+    return {"table": name, "rows": len(lines), "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
+
+
+def merged(base: object, changes: Mapping[str, object]) -> dict[str, object]:
+    """`base` with `changes` merged in, mapping by mapping."""
+    result = dict(base) if isinstance(base, dict) else {}
+    for key, value in changes.items():
+        result[key] = merged(result.get(key), value) if isinstance(value, Mapping) else value
+    return result

@@ -1,0 +1,69 @@
+"""What one run of one gate is to do, resolved before anything starts, and the ids of its steps."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from chaos.evidence.schema import Mode
+from chaos.spec.step import Step
+from chaos.spec.target import Target
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Everything that the engine needs, and nothing of what will be asserted.
+
+    `directory` gets the evidence; `source_root` is the directory that processes start in, the project
+    itself or a copy with a defect; `digests` and `versions` go into the run's first record.
+    """
+
+    run_id: str
+    gate: str
+    target: Target
+    needs: tuple[str, ...]
+    config: Mapping[str, object]
+    control: tuple[Step, ...]
+    scenario: tuple[Step, ...]
+    shared: bool
+    nominal_ports: bool
+    mode: Mode
+    defect: str | None
+    seed: int
+    digests: Mapping[str, str]
+    versions: Mapping[str, str]
+    directory: Path
+    source_root: Path
+    toxiproxy: Path | None
+    keep: bool
+
+    def steps(self) -> tuple[tuple[str, tuple[Step, ...]], ...]:
+        """The two lists of steps with the prefixes of their ids."""
+        return (("control", self.control), ("scenario", self.scenario))
+
+
+def children(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    """The lists of steps inside a step, each with its place below the step's id."""
+    for field in step.__struct_fields__:
+        value = getattr(step, field)
+        if not isinstance(value, list | tuple) or not value:
+            continue
+        if all(isinstance(item, Step) for item in value):
+            yield field, tuple(value)
+        elif all(isinstance(item, list | tuple) and item and isinstance(item[0], Step) for item in value):
+            for branch, items in enumerate(value):
+                yield f"{field}.{branch}", tuple(items)
+
+
+def walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:
+    """Every step with its id, outer ones first, in the order in which they are written."""
+    for index, step in enumerate(steps):
+        step_id = f"{prefix}.{index}"
+        yield step_id, step
+        for place, inner in children(step):
+            yield from walk(inner, f"{step_id}.{place}")
+
+
+def all_steps(plan: Plan) -> Iterator[tuple[str, Step]]:
+    """Every step of the plan with its id."""
+    for prefix, steps in plan.steps():
+        yield from walk(steps, prefix)

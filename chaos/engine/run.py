@@ -1,0 +1,154 @@
+"""Runs one gate from its first record to its closing one."""
+
+import asyncio
+import contextlib
+import shutil
+import traceback
+
+from chaos.clock import RunClock, boot_id
+from chaos.engine.collect import collect
+from chaos.engine.plan import Plan, all_steps
+from chaos.engine.scope import Run, Scope, StopScenario, walk_steps
+from chaos.engine.stack import Stack
+from chaos.errors import ChaosError
+from chaos.evidence import schema
+from chaos.evidence.recorder import Recorder, as_json
+from chaos.faults.base import FaultStep
+from chaos.guard import Guard
+from chaos.connections import record_connections
+from chaos.spec.variables import Variables
+
+
+class Worker:
+    """Runs gates one after the other; keeps a shared stack between gates that only read."""
+
+    def __init__(self, name: str = "main") -> None:
+        self.name = name
+        self.guard = Guard()
+        self._shared: tuple[object, Stack] | None = None
+
+    async def run(self, plan: Plan) -> None:
+        """Run one gate and leave its evidence in `plan.directory`; never raises but for cancellation."""
+        clock = RunClock()
+        recorder = Recorder(plan.directory, plan.run_id, plan.gate, plan.target.redact)
+        end_state, detail = "completed", None
+        try:
+            self._record_start(plan, recorder, clock)
+            await self._carry_out(plan, recorder, clock)
+        except asyncio.CancelledError:
+            end_state, detail = "interrupted", "the run was interrupted"
+            raise
+        except ChaosError as error:
+            end_state, detail = "broken", str(error)
+        except Exception:  # noqa: BLE001 - whatever broke, the evidence is closed and the verdict is UNKNOWN
+            end_state, detail = "broken", traceback.format_exc(limit=4)
+        finally:
+            with contextlib.suppress(ChaosError, OSError):
+                recorder.add(
+                    schema.RunEnd,
+                    end_state=end_state,
+                    end_detail=detail,
+                    finished_ms=clock.now_ms(),
+                    clock_drift_ms=clock.drift_ms(),
+                )
+                recorder.close()
+
+    async def close(self) -> None:
+        """Stop the shared stack and end whatever is left."""
+        await self._drop_shared()
+        self.guard.close()
+
+    def _record_start(self, plan: Plan, recorder: Recorder, clock: RunClock) -> None:
+        recorder.add(
+            schema.Run,
+            mode=plan.mode,
+            defect=plan.defect,
+            target=plan.target.target,
+            seed=plan.seed,
+            digests=as_json(plan.digests),
+            versions=as_json(plan.versions),
+            config=as_json(plan.config),
+            planned=[step_id for step_id, _ in all_steps(plan)],
+            epoch_ms=clock.epoch_ms,
+            boot_id=boot_id(),
+            worker=self.name,
+        )
+
+    async def _carry_out(self, plan: Plan, recorder: Recorder, clock: RunClock) -> None:
+        if plan.shared:
+            stack = await self._shared_stack(plan, recorder, clock)
+            await _walk(plan, stack, recorder, clock)
+            collect(stack, recorder, shared=True)
+            return
+        await self._drop_shared()
+        stack = Stack(plan, self.guard, recorder, clock)
+        try:
+            await stack.start(probing=_has_faults(plan))
+            await _walk(plan, stack, recorder, clock)
+        finally:
+            await asyncio.shield(_tear_down(stack, plan, recorder))
+
+    async def _shared_stack(self, plan: Plan, recorder: Recorder, clock: RunClock) -> Stack:
+        key = (plan.target.target, plan.needs, repr(plan.config), plan.source_root)
+        if self._shared is not None and self._shared[0] == key:
+            stack = self._shared[1]
+            recorder.secrets = stack.recorder.secrets
+            stack.recorder, stack.clock = recorder, clock
+            return stack
+        await self._drop_shared()
+        stack = Stack(plan, self.guard, recorder, clock)
+        try:
+            await stack.start(probing=False)
+        except BaseException:
+            await _tear_down(stack, plan, recorder)
+            raise
+        self._shared = (key, stack)
+        return stack
+
+    async def _drop_shared(self) -> None:
+        if self._shared is None:
+            return
+        stack = self._shared[1]
+        self._shared = None
+        for life in stack.lives.values():
+            life.forget()
+        await stack.stop_processes()
+        await stack.stop()
+        shutil.rmtree(stack.directory, ignore_errors=True)
+
+
+async def _walk(plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock) -> None:
+    run = Run(stack, recorder, clock, plan.mode, plan.seed)
+    variables = Variables(stack.variables)
+    try:
+        for prefix, steps in plan.steps():
+            await walk_steps(Scope(run, prefix, variables, {}, clock.now_ms()), list(steps))
+    except StopScenario:
+        pass
+    finally:
+        await run.close_windows()
+
+
+async def _tear_down(stack: Stack, plan: Plan, recorder: Recorder) -> None:
+    """Stop the processes, take what the target declares as evidence, stop the rest."""
+    try:
+        await stack.stop_processes()
+        collect(stack, recorder, shared=False)
+        record_connections(stack, recorder)
+    finally:
+        await stack.stop()
+        _keep_output(stack, plan, recorder)
+        if not plan.keep:
+            shutil.rmtree(stack.directory, ignore_errors=True)
+
+
+def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:
+    output = plan.directory / "output"
+    output.mkdir(exist_ok=True)
+    for log in stack.logs.iterdir():
+        (output / log.name).write_bytes(recorder.redact(log.read_bytes()))
+
+
+def _has_faults(plan: Plan) -> bool:
+    return any(isinstance(step, FaultStep) for _, step in all_steps(plan))
+

@@ -1,0 +1,257 @@
+"""What a step sees while it runs, and how lists of steps are walked."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from chaos.clock import RunClock
+from chaos.engine.stack import Stack, is_secret
+from chaos.errors import ChaosError, HarnessError
+from chaos.evidence import schema
+from chaos.evidence.recorder import Recorder
+from chaos.evidence.schema import Mode
+from chaos.spec.matching import mismatches
+from chaos.spec.step import Bearer, Expect, Step
+from chaos.spec.variables import UnknownVariable, Variables, pick
+
+
+class ExpectationFailed(Exception):
+    """What a step expected was not observed. Measured, so it is a failure, not an error."""
+
+
+class StopScenario(Exception):
+    """A step with `must` did not succeed; the steps after it are skipped."""
+
+
+class Window(Protocol):
+    """A fault that is on and can be ended."""
+
+    async def close(self) -> None:
+        """End the fault and wait until its path is clean again."""
+
+
+class Run:
+    """State of one run that all of its steps share."""
+
+    def __init__(self, stack: Stack, recorder: Recorder, clock: RunClock, mode: Mode, seed: int) -> None:
+        self.stack = stack
+        self.recorder = recorder
+        self.clock = clock
+        self.mode = mode
+        self.rng = random.Random(seed)
+        self.windows: dict[str, Window] = {}
+        self.background: set[asyncio.Task[None]] = set()
+
+    async def close_windows(self) -> None:
+        """End every fault that is still on, and what was to end it later."""
+        for task in self.background:
+            task.cancel()
+        await asyncio.gather(*self.background, return_exceptions=True)
+        self.background.clear()
+        for name in list(self.windows):
+            await self.windows.pop(name).close()
+
+
+class Sender(Struct, frozen=True):
+    """Who a request comes from: label and role for the record, headers for the wire."""
+
+    label: str | None
+    role: str | None
+    headers: dict[str, str]
+
+
+class Endpoint(Struct, frozen=True):
+    """Where a request goes: to a process directly, or through a link."""
+
+    host: str
+    port: int
+    process: str
+    link: str | None
+
+
+class Scope:
+    """One step's view of the run: its id, the variables it sees and when the step around it began."""
+
+    def __init__(
+        self,
+        run: Run,
+        step_id: str,
+        variables: Variables,
+        row_vars: Mapping[str, object],
+        began_ms: float,
+    ) -> None:
+        self.run = run
+        self.step_id = step_id
+        self.variables = variables
+        self.row_vars = row_vars
+        self.began_ms = began_ms
+
+    @property
+    def stack(self) -> Stack:
+        """The started target."""
+        return self.run.stack
+
+    @property
+    def recorder(self) -> Recorder:
+        """Where evidence goes."""
+        return self.run.recorder
+
+    @property
+    def clock(self) -> RunClock:
+        """The run's time."""
+        return self.run.clock
+
+    @property
+    def rng(self) -> random.Random:
+        """The run's seeded generator."""
+        return self.run.rng
+
+    @property
+    def mode(self) -> Mode:
+        """Whether the target is healthy, defective, or faults are only pretended."""
+        return self.run.mode
+
+    def step_name(self, step: Step) -> str:
+        """What evidence calls the step: its name, or its id."""
+        return self.variables.text(step.name) if step.name is not None else self.step_id
+
+    def sender(self, who: str | Bearer | None) -> Sender:
+        """The actor of a step; nobody when it names none."""
+        if who is None:
+            return Sender(None, None, {})
+        if isinstance(who, Bearer):
+            token = self.variables.text(who.bearer)
+            self.recorder.keep_secret(token)
+            label = self.variables.text(who.label)
+            return Sender(label, who.role, {"Authorization": f"Bearer {token}"})
+        name = self.variables.text(who)
+        actor = self.stack.target.actors.get(name)
+        if actor is None:
+            raise HarnessError(f"target {self.stack.target.target} has no actor {name!r}")
+        headers = {key: self.variables.text(value) for key, value in actor.headers.items()}
+        if actor.bearer is not None:
+            headers["Authorization"] = f"Bearer {self.variables.text(actor.bearer)}"
+        return Sender(name, actor.role or name, headers)
+
+    def endpoint(self, step: Step) -> Endpoint:
+        """Where the step's requests go."""
+        target = self.stack.target
+        if step.via is not None:
+            return Endpoint(self.stack.host, self.stack.link_port(step.via), target.links[step.via].to, step.via)
+        process = self.variables.text(step.to) if step.to else target.default_process()
+        return Endpoint(self.stack.host, self.stack.port(process), process, None)
+
+    def check(self, expect: Expect | None, observed: Mapping[str, object]) -> None:
+        """ExpectationFailed with all mismatches of what is expected; HarnessError for what cannot be seen here."""
+        problems: list[str] = []
+        for field in Expect.__struct_fields__ if expect is not None else ():
+            wanted = getattr(expect, field)
+            if wanted is None:
+                continue
+            if field not in observed:
+                raise HarnessError(f"this kind of step does not observe {field!r}")
+            problems += mismatches(self.variables.fill(wanted), observed[field], field)
+        if problems:
+            raise ExpectationFailed("; ".join(problems))
+
+    def capture(self, step: Step, document: object) -> None:
+        """Set the variables that the step takes from an answer."""
+        for name, place in step.capture.items():
+            try:
+                value = pick(document, place)
+            except KeyError as error:
+                raise ExpectationFailed(f"nothing to capture at {place}") from error
+            self.variables.set(name, value)
+            if is_secret(name):
+                self.recorder.keep_secret(str(value))
+
+    async def run_steps(
+        self,
+        steps: list[Step],
+        place: str,
+        variables: Variables | None = None,
+        row_vars: Mapping[str, object] | None = None,
+    ) -> None:
+        """Walk inner steps one after the other; `at` counts from now."""
+        scope = Scope(
+            self.run,
+            f"{self.step_id}.{place}",
+            self.variables if variables is None else variables,
+            self.row_vars if row_vars is None else row_vars,
+            self.clock.now_ms(),
+        )
+        await walk_steps(scope, steps)
+
+
+class Runnable(Protocol):
+    """How a kind of step is carried out; returns how often it ran its inner steps, if it has any."""
+
+    async def __call__(self, step: Step, scope: Scope) -> int | None:  # noqa: D102 - said above
+        ...
+
+
+async def walk_steps(scope: Scope, steps: list[Step]) -> None:
+    """Run a list of steps; StopScenario when one with `must` did not succeed, the rest recorded as skipped."""
+    from chaos.steps import RUN
+
+    for index, step in enumerate(steps):
+        inner = Scope(scope.run, f"{scope.step_id}.{index}", scope.variables, scope.row_vars, scope.clock.now_ms())
+        if step.at is not None:
+            await asyncio.sleep(max(0.0, scope.began_ms + step.at.ms - scope.clock.now_ms()) / 1000)
+        inner.began_ms = scope.clock.now_ms()
+        try:
+            await _run_step(RUN[type(step)], step, inner)
+        except StopScenario:
+            for later in range(index + 1, len(steps)):
+                _record(scope, f"{scope.step_id}.{later}", steps[later], scope.clock.now_ms(), "skipped", None)
+            raise
+
+
+async def _run_step(run: Runnable, step: Step, scope: Scope) -> None:
+    iterations: int | None = None
+    outcome: schema.StepOutcome = "ok"
+    detail: str | None = None
+    stop = False
+    try:
+        iterations = await run(step, scope)
+    except ExpectationFailed as failure:
+        outcome, detail = "failed", str(failure)
+    except StopScenario as reason:
+        outcome, detail, stop = "failed", str(reason) or "a step inside it had to succeed", True
+    except UnknownVariable as error:
+        outcome, detail = "error", f"nothing has set the variable {error.args[0]!r}"
+    except ChaosError as error:
+        outcome, detail = "error", str(error)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        outcome, detail = "error", f"{type(error).__name__}: {error}"
+    except asyncio.CancelledError:
+        _record(scope, scope.step_id, step, scope.began_ms, "error", "interrupted")
+        raise
+    _record(scope, scope.step_id, step, scope.began_ms, outcome, detail, iterations)
+    if stop or (step.must and outcome != "ok"):
+        raise StopScenario(detail or "")
+
+
+def _record(
+    scope: Scope,
+    step_id: str,
+    step: Step,
+    began_ms: float,
+    outcome: schema.StepOutcome,
+    detail: str | None,
+    iterations: int | None = None,
+) -> None:
+    scope.recorder.add(
+        schema.Step,
+        step=step_id,
+        kind=type(step).__name__.lower(),
+        name=step.name,
+        began_ms=began_ms,
+        ended_ms=scope.clock.now_ms(),
+        outcome=outcome,
+        detail=detail,
+        iterations=iterations,
+    )
