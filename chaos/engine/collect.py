@@ -10,10 +10,8 @@ from chaos.evidence.recorder import Recorder
 from chaos.spec.target import Collect
 
 
-def collect(stack: Stack, recorder: Recorder, *, shared: bool) -> None:
-    """Record every declared table whose source exists; a shared stack's writers run on, so it has none."""
-    if shared:
-        return
+def collect(stack: Stack, recorder: Recorder) -> None:
+    """Record every declared table whose source exists. A shared stack's writers run on: it has none."""
     for declared in stack.target.collect:
         for row in _rows(declared, stack):
             recorder.add_collected(declared.table, {name: row.get(name) for name in declared.columns})

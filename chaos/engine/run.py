@@ -17,6 +17,7 @@ from chaos.faults.base import FaultStep
 from chaos.guard import Guard
 from chaos.connections import record_connections
 from chaos.spec.variables import Variables
+from chaos.steps import KINDS
 
 
 class Worker:
@@ -78,7 +79,6 @@ class Worker:
         if plan.shared:
             stack = await self._shared_stack(plan, recorder, clock)
             await _walk(plan, stack, recorder, clock)
-            collect(stack, recorder, shared=True)
             return
         await self._drop_shared()
         stack = Stack(plan, self.guard, recorder, clock)
@@ -118,7 +118,7 @@ class Worker:
 
 
 async def _walk(plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock) -> None:
-    run = Run(stack, recorder, clock, plan.mode, plan.seed)
+    run = Run(KINDS, stack, recorder, clock, plan.mode, plan.seed)
     variables = Variables(stack.variables)
     try:
         for prefix, steps in plan.steps():
@@ -131,15 +131,19 @@ async def _walk(plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock) -
 
 async def _tear_down(stack: Stack, plan: Plan, recorder: Recorder) -> None:
     """Stop the processes, take what the target declares as evidence, stop the rest."""
-    try:
-        await stack.stop_processes()
-        collect(stack, recorder, shared=False)
-        record_connections(stack, recorder)
-    finally:
-        await stack.stop()
-        _keep_output(stack, plan, recorder)
-        if not plan.keep:
-            shutil.rmtree(stack.directory, ignore_errors=True)
+    problem: ChaosError | None = None
+    await stack.stop_processes()
+    for take in (collect, record_connections):
+        try:
+            take(stack, recorder)
+        except ChaosError as error:
+            problem = problem or error
+    await stack.stop()
+    _keep_output(stack, plan, recorder)
+    if not plan.keep:
+        shutil.rmtree(stack.directory, ignore_errors=True)
+    if problem is not None:
+        raise problem
 
 
 def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:

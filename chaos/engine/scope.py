@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -33,10 +33,33 @@ class Window(Protocol):
         """End the fault and wait until its path is clean again."""
 
 
+class Kind(Struct, frozen=True):
+    """A kind of step: its name in YAML, its Struct, and how it is carried out.
+
+    `run` returns how often the steps inside were run, where there are any.
+    """
+
+    name: str
+    spec: type[Step]
+    run: Callable[..., Awaitable[int | None]]
+
+
+Kinds = Mapping[type[Step], Kind]
+
+
 class Run:
     """State of one run that all of its steps share."""
 
-    def __init__(self, stack: Stack, recorder: Recorder, clock: RunClock, mode: Mode, seed: int) -> None:
+    def __init__(
+        self,
+        kinds: Kinds,
+        stack: Stack,
+        recorder: Recorder,
+        clock: RunClock,
+        mode: Mode,
+        seed: int,
+    ) -> None:
+        self.kinds = kinds
         self.stack = stack
         self.recorder = recorder
         self.clock = clock
@@ -186,31 +209,22 @@ class Scope:
         await walk_steps(scope, steps)
 
 
-class Runnable(Protocol):
-    """How a kind of step is carried out; returns how often it ran its inner steps, if it has any."""
-
-    async def __call__(self, step: Step, scope: Scope) -> int | None:  # noqa: D102 - said above
-        ...
-
-
 async def walk_steps(scope: Scope, steps: list[Step]) -> None:
     """Run a list of steps; StopScenario when one with `must` did not succeed, the rest recorded as skipped."""
-    from chaos.steps import RUN
-
     for index, step in enumerate(steps):
         inner = Scope(scope.run, f"{scope.step_id}.{index}", scope.variables, scope.row_vars, scope.clock.now_ms())
         if step.at is not None:
             await asyncio.sleep(max(0.0, scope.began_ms + step.at.ms - scope.clock.now_ms()) / 1000)
         inner.began_ms = scope.clock.now_ms()
         try:
-            await _run_step(RUN[type(step)], step, inner)
+            await _run_step(scope.run.kinds[type(step)].run, step, inner)
         except StopScenario:
             for later in range(index + 1, len(steps)):
                 _record(scope, f"{scope.step_id}.{later}", steps[later], scope.clock.now_ms(), "skipped", None)
             raise
 
 
-async def _run_step(run: Runnable, step: Step, scope: Scope) -> None:
+async def _run_step(run: Callable[..., Awaitable[int | None]], step: Step, scope: Scope) -> None:
     iterations: int | None = None
     outcome: schema.StepOutcome = "ok"
     detail: str | None = None
@@ -247,7 +261,7 @@ def _record(
     scope.recorder.add(
         schema.Step,
         step=step_id,
-        kind=type(step).__name__.lower(),
+        kind=scope.run.kinds[type(step)].name,
         name=step.name,
         began_ms=began_ms,
         ended_ms=scope.clock.now_ms(),

@@ -1,0 +1,49 @@
+"""Shifts the wall clock of one process through libfaketime; its monotonic clock stays true.
+
+The shift stands in a file that the library reads at every call, so a running process can be moved too.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from chaos.errors import HarnessError
+
+
+def _library() -> Path:
+    spec = importlib.util.find_spec("libfaketime")
+    if spec is None or spec.origin is None:
+        raise HarnessError("libfaketime is not installed: pip install libfaketime")
+    library = Path(spec.origin).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
+    if not library.exists():
+        raise HarnessError("the installed libfaketime has no library for this system")
+    return library
+
+
+def clock_environment(directory: Path, process: str, offset_ms: float) -> dict[str, str]:
+    """Environment variables that start a process with its wall clock shifted by `offset_ms`."""
+    set_clock(directory, process, offset_ms)
+    return {
+        "LD_PRELOAD": str(_library()),
+        "FAKETIME_TIMESTAMP_FILE": str(_file(directory, process)),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DONT_RESET": "1",
+        "NO_FAKE_STAT": "1",
+    }
+
+
+def set_clock(directory: Path, process: str, offset_ms: float) -> None:
+    """Move the clock of a process that was started with a shifted one."""
+    path = _file(directory, process)
+    scratch = path.with_suffix(".new")
+    scratch.write_text(f"{offset_ms / 1000:+.3f}\n")
+    scratch.replace(path)
+
+
+def is_shifted(directory: Path, process: str) -> bool:
+    """Whether the process was started with a clock that can be moved."""
+    return _file(directory, process).exists()
+
+
+def _file(directory: Path, process: str) -> Path:
+    return directory / f"clock.{process}"

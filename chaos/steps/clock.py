@@ -1,0 +1,21 @@
+"""`clock`: move the wall clock of a running process."""
+
+from chaos.engine.scope import Scope
+from chaos.errors import HarnessError
+from chaos.shims.faketime import is_shifted, set_clock
+from chaos.spec.step import Step
+from chaos.spec.units import Duration
+
+
+class Clock(Step, frozen=True, kw_only=True):
+    """`clock: gateway` with `offset: -1h` from true time; the process was started with `clock`."""
+
+    clock: str
+    offset: Duration
+
+
+async def run(step: Clock, scope: Scope) -> None:
+    """Takes hold at the process's next look at its clock."""
+    if not is_shifted(scope.stack.directory, step.clock):
+        raise HarnessError(f"{step.clock} was not started with `clock:`, so its clock cannot be moved")
+    set_clock(scope.stack.directory, step.clock, step.offset.ms)

@@ -1,0 +1,19 @@
+"""`use`: the steps of a scenario file with arguments."""
+
+from chaos.engine.scope import Scope
+from chaos.spec.step import Step
+
+
+class Use(Step, frozen=True, kw_only=True):
+    """`use: restart-gateway` with `with: {…}`; `steps` is filled in from the scenario file when it is loaded."""
+
+    use: str
+    with_: dict[str, object] = {}
+    steps: list[Step] = []
+
+
+async def run(step: Use, scope: Scope) -> int:
+    """Run the scenario's steps with its arguments as variables; what they capture stays inside."""
+    arguments = {name: scope.variables.fill(value) for name, value in step.with_.items()}
+    await scope.run_steps(step.steps, "steps", variables=scope.variables.child(arguments))
+    return 1
