@@ -90,18 +90,27 @@ _raw = msgspec.json.Decoder(msgspec.Raw)
 _encode = msgspec.json.Encoder().encode
 
 
-def json_body(body: bytes) -> bytes:
-    """A body as one line of JSON: itself when it is JSON, otherwise a JSON string of its text."""
+def is_json(body: bytes) -> bool:
+    """Whether `body` is one JSON document (RFC 8259) in UTF-8."""
     try:
+        _raw.decode(body)
         if not body.isascii():
             body.decode()
-        text = bytes(_raw.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def one_line(document: bytes) -> bytes:
+    """A JSON document without line breaks: in JSON they are white space, never part of a string."""
+    return document.replace(b"\n", b" ").replace(b"\r", b" ").strip()
+
+
+def json_body(body: bytes) -> bytes:
+    """A body as one line of JSON: itself when it is JSON, otherwise a JSON string of its text."""
+    if not is_json(body):
         return _encode(body.decode(errors="replace"))
-    # A line break inside JSON is white space: inside a string it would not have been accepted.
-    if b"\n" in text or b"\r" in text:
-        return text.replace(b"\n", b" ").replace(b"\r", b" ")
-    return text
+    return one_line(body) if b"\n" in body or b"\r" in body else body
 
 
 def json_headers(headers: Headers) -> bytes:

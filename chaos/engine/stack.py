@@ -156,6 +156,20 @@ class Stack:
                 raise HarnessError(f"{name} did not end within its stop_within after signal {number}") from error
             self.record_life(life)
 
+    async def spawn(self, argv: list[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
+        """Start a command beside the processes, with pipes for its input and output."""
+        try:
+            return await self.guard.spawn(
+                argv,
+                env=self._environment(None, env),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=self.plan.source_root,
+            )
+        except OSError as error:
+            raise HarnessError(f"cannot run {argv[0]!r}: {error.strerror}") from error
+
     def record_life(self, life: Life) -> None:
         """Write the row of a process that has ended, once."""
         life.record(self.recorder, self.clock)
@@ -219,15 +233,9 @@ class Stack:
 
     async def _prepare(self, prepare: Prepare) -> None:
         argv = shlex.split(self.variables.text(prepare.run))
-        process = await self.guard.spawn(
-            argv,
-            env=self._environment(None, {}),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=self.plan.source_root,
-        )
+        process = await self.spawn(argv, {})
         try:
-            output, errors = await asyncio.wait_for(process.communicate(), prepare.within.s)
+            output, errors = await asyncio.wait_for(process.communicate(b""), prepare.within.s)
         except TimeoutError as error:
             await end_process(process, 1.0)
             raise TargetError(f"`{prepare.run}` did not end within {prepare.within}") from error

@@ -1,0 +1,70 @@
+"""Looks at processes from outside, through /proc."""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+LISTEN = "0A"
+
+
+class Sample(Struct, frozen=True):
+    """Scheduler state letter, resident bytes and number of open descriptors of a process."""
+
+    state: str
+    rss_bytes: int
+    descriptors: int
+
+
+def sample(pid: int) -> Sample | None:
+    """One look; None when the process is gone."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return Sample(state, pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(f"/proc/{pid}/fd")))
+    except (OSError, IndexError):
+        return None
+
+
+def socket_inodes(pid: int) -> set[str]:
+    """Inodes of all sockets that a process holds; empty when it is gone."""
+    found = set()
+    try:
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            try:
+                link = os.readlink(entry.path)
+            except OSError:
+                continue
+            if link.startswith("socket:["):
+                found.add(link[8:-1])
+    except OSError:
+        pass
+    return found
+
+
+def listening_sockets(pid: int) -> list[tuple[str, int]]:
+    """(address, port) of every listening TCP socket of a process."""
+    inodes = socket_inodes(pid)
+    return [(address, port) for address, port, inode in _listeners(pid) if inode in inodes]
+
+
+def _listeners(pid: int) -> Iterator[tuple[str, int, str]]:
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == LISTEN:
+                address, _, port = fields[1].partition(":")
+                yield decode_address(address), int(port, 16), fields[9]
+
+
+def decode_address(text: str) -> str:
+    """An address as the kernel prints it (32-bit words in host order) in its usual form."""
+    words = [int(text[index : index + 8], 16).to_bytes(4, sys.byteorder) for index in range(0, len(text), 8)]
+    return str(ipaddress.ip_address(b"".join(words)))

@@ -1,0 +1,137 @@
+"""`watch`: look at processes, sockets or a live database again and again while other steps run."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from chaos.engine.files import select
+from chaos.engine.procfs import listening_sockets, sample
+from chaos.engine.scope import Scope
+from chaos.errors import HarnessError
+from chaos.evidence import schema
+from chaos.evidence.recorder import as_json
+from chaos.spec.step import Step
+from chaos.spec.units import Duration
+
+
+class Watch(Step, frozen=True, kw_only=True):
+    """`watch: snapshots` around `meanwhile`, with `database` and `sql`, or `processes`, or `sockets: true`.
+
+    A look at a database is one SELECT in a read-only transaction of its own (rows in `rows`, numbered by
+    `snapshot`; a look without rows leaves none, so select something in every look).
+    """
+
+    watch: str
+    every: Duration = Duration("20ms")
+    database: str | None = None
+    sql: str | None = None
+    processes: list[str] = []
+    sockets: bool = False
+    meanwhile: list[Step]
+
+
+Look = Callable[[int], None]
+
+
+async def run(step: Watch, scope: Scope) -> int:
+    """Look, run the inner steps while looking on, look once more."""
+    look, close = _look(step, scope)
+    stop = asyncio.Event()
+
+    async def look_on() -> None:
+        number = 0
+        while True:
+            await asyncio.to_thread(look, number)
+            number += 1
+            if stop.is_set():
+                return
+            try:
+                await asyncio.wait_for(stop.wait(), step.every.s)
+            except TimeoutError:
+                continue
+
+    task = asyncio.create_task(look_on())
+    try:
+        await scope.run_steps(step.meanwhile, "meanwhile")
+    finally:
+        stop.set()
+        try:
+            await task
+        finally:
+            close()
+    return 1
+
+
+def _look(step: Watch, scope: Scope) -> tuple[Look, Callable[[], None]]:
+    if step.sql is not None and step.database is not None:
+        return _database_look(step, scope, step.database, step.sql)
+    if step.processes:
+        return _process_look(step, scope), lambda: None
+    if step.sockets:
+        return _socket_look(step, scope), lambda: None
+    raise HarnessError("`watch` needs `database` with `sql`, or `processes`, or `sockets: true`")
+
+
+def _database_look(step: Watch, scope: Scope, database: str, sql: str) -> tuple[Look, Callable[[], None]]:
+    path = Path(scope.variables.text(database))
+    query, name = scope.variables.text(sql), scope.variables.text(step.watch)
+    # Read-only: a connection that may write would checkpoint the log of a writer that was killed.
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(2000)
+    except apsw.Error as error:
+        raise HarnessError(f"cannot watch {path.name}: {error}") from error
+
+    def look(number: int) -> None:
+        for row in select(connection, query):
+            scope.recorder.add(
+                schema.QueryRow,
+                query=name,
+                vars=as_json(scope.row_vars),
+                snapshot=number,
+                row=as_json(row),
+                queried_ms=scope.clock.now_ms(),
+            )
+
+    return look, connection.close
+
+
+def _process_look(step: Watch, scope: Scope) -> Look:
+    def look(_number: int) -> None:
+        for name in step.processes:
+            life = scope.stack.lives.get(name)
+            seen = sample(life.process.pid) if life is not None else None
+            if life is None or seen is None:
+                continue
+            scope.recorder.add(
+                schema.ProcessSample,
+                watch=scope.variables.text(step.watch),
+                process=name,
+                pid=life.process.pid,
+                sampled_ms=scope.clock.now_ms(),
+                state=seen.state,
+                rss_bytes=seen.rss_bytes,
+                descriptors=seen.descriptors,
+            )
+
+    return look
+
+
+def _socket_look(step: Watch, scope: Scope) -> Look:
+    def look(_number: int) -> None:
+        for name, life in scope.stack.lives.items():
+            for address, port in listening_sockets(life.process.pid):
+                scope.recorder.add(
+                    schema.Socket,
+                    watch=scope.variables.text(step.watch),
+                    process=name,
+                    pid=life.process.pid,
+                    address=address,
+                    port=port,
+                    socket_ms=scope.clock.now_ms(),
+                )
+
+    return look
+
