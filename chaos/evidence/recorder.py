@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Recorder:
         self._compiled = [re.compile(pattern.encode()) for pattern in patterns]
         self._files: dict[str, int] = {}
         self._next: dict[str, int] = {}
+        # Looks at databases are recorded from a thread of their own.
+        self._lock = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True)
 
     def add(self, struct: type[Row], **columns: object) -> int:
@@ -55,8 +58,9 @@ class Recorder:
 
     def reserve(self, table: str, count: int) -> range:
         """Sequence numbers for rows of `table` that are written elsewhere."""
-        first = self._next.get(table, 0)
-        self._next[table] = first + count
+        with self._lock:
+            first = self._next.get(table, 0)
+            self._next[table] = first + count
         return range(first, first + count)
 
     def keep_secret(self, *secrets: str) -> None:
@@ -83,9 +87,10 @@ class Recorder:
         self._files.clear()
 
     def _write(self, file: str, line: bytes) -> None:
-        if file not in self._files:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            self._files[file] = os.open(self.directory / f"{file}.jsonl", flags, 0o644)
+        with self._lock:
+            if file not in self._files:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+                self._files[file] = os.open(self.directory / f"{file}.jsonl", flags, 0o644)
         data = self.redact(line) + b"\n"
         try:
             written = os.write(self._files[file], data)

@@ -19,6 +19,8 @@ from msgspec import Raw, Struct
 Mode = Literal["healthy", "defect", "sham"]
 StepOutcome = Literal["ok", "failed", "error", "skipped"]
 RequestOutcome = Literal["ok", "error", "info"]
+Direction = Literal["in", "out"]
+FrameKind = Literal["open", "text", "binary", "close", "refused", "lost"]
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -128,8 +130,8 @@ class Frame(Row, frozen=True, kw_only=True):
     stream: str
     vars: Raw
     actor: str | None
-    direction: Literal["in", "out"]
-    kind: Literal["open", "text", "binary", "close", "refused", "lost"]
+    direction: Direction
+    kind: FrameKind
     size: int
     code: int | None
     json: Raw

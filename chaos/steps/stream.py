@@ -1,0 +1,177 @@
+"""`stream`: a WebSocket that is opened, written to, listened to and watched for its end."""
+
+import asyncio
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from chaos.engine.scope import Scope, Sender
+from chaos.engine.stack import HARNESS_SOURCE
+from chaos.evidence import schema
+from chaos.evidence.recorder import NULL, as_json
+from chaos.spec.step import Spec, Step
+from chaos.spec.units import Duration, Rate
+from chaos.steps.request import decode
+
+
+class Message(Spec, frozen=True, kw_only=True):
+    """One frame to send: `json` or `text` as text, `hex` or `file` as binary; `times` copies of it."""
+
+    json: object = None
+    text: str | None = None
+    hex: str | None = None
+    file: str | None = None
+    times: int = 1
+
+
+class Stream(Step, frozen=True, kw_only=True):
+    """`stream: idle` with `open: /v1/stream`; the inner steps of `meanwhile` run while it is open.
+
+    `subprotocols` are offered in this order; `send` goes out after opening, at `rate` where one is given;
+    `read: false` never reads. After `meanwhile` it waits up to `linger` for the other side to close it,
+    then closes it itself. `expect` may speak of `status` (101, or of the refusal), `close` (the other
+    side's code) and `json` (the last message received).
+    """
+
+    stream: str
+    open: str
+    subprotocols: list[str] = []
+    headers: dict[str, str] = {}
+    send: list[Message] = []
+    rate: Rate | None = None
+    read: bool = True
+    linger: Duration = Duration("0ms")
+    meanwhile: list[Step] = []
+
+
+class _Seen(msgspec.Struct):
+    status: int | None = None
+    close: int | None = None
+    json: object = None
+
+
+async def run(step: Stream, scope: Scope) -> int | None:
+    """Open, send, listen while the inner steps run, wait for the end, record every frame."""
+    recording = _Recording(step, scope)
+    endpoint = scope.endpoint(step)
+    url = f"ws://{endpoint.host}:{endpoint.port}{scope.variables.text(step.open)}"
+    within_s = step.within.s if step.within is not None else 10.0
+    try:
+        socket = await connect(
+            url,
+            subprotocols=[Subprotocol(scope.variables.text(name)) for name in step.subprotocols] or None,
+            additional_headers={**recording.sender.headers, **_filled(step.headers, scope)},
+            local_addr=(HARNESS_SOURCE, 0),
+            open_timeout=within_s,
+            ping_interval=None,
+            max_size=None,
+            proxy=None,
+            user_agent_header=None,
+        )
+    except InvalidStatus as refusal:
+        recording.seen.status = refusal.response.status_code
+        recording.frame("in", "refused", code=refusal.response.status_code)
+    except (OSError, InvalidHandshake, TimeoutError) as error:
+        recording.frame("in", "lost", json=str(error))
+    else:
+        recording.seen.status = 101
+        recording.frame("out", "open")
+        await _converse(step, scope, socket, recording)
+    scope.check(step.expect, {"status": recording.seen.status, "close": recording.seen.close, "json": recording.seen.json})
+    return 1 if step.meanwhile and recording.seen.status == 101 else None
+
+
+async def _converse(step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording") -> None:
+    reader = asyncio.create_task(_read(socket, recording)) if step.read else None
+    try:
+        await _send(step, scope, socket, recording)
+        await scope.run_steps(step.meanwhile, "meanwhile")
+        if reader is not None:
+            await asyncio.wait({reader}, timeout=step.linger.s)
+        else:
+            await asyncio.sleep(step.linger.s)
+    finally:
+        await socket.close()
+        if reader is not None:
+            await reader
+
+
+async def _read(socket: ClientConnection, recording: "_Recording") -> None:
+    try:
+        while True:
+            message = await socket.recv()
+            data = message.encode() if isinstance(message, str) else message
+            document = decode(data) if isinstance(message, str) else None
+            recording.seen.json = document
+            recording.frame("in", "text" if isinstance(message, str) else "binary", size=len(data), json=document)
+    except ConnectionClosed as closed:
+        if closed.rcvd is not None and closed.rcvd_then_sent:
+            recording.seen.close = closed.rcvd.code
+            recording.frame("in", "close", code=closed.rcvd.code, json=closed.rcvd.reason)
+        elif closed.rcvd is None:
+            recording.frame("in", "lost")
+
+
+async def _send(step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording") -> None:
+    pause_s = 1 / step.rate.per_s if step.rate is not None else 0.0
+    for message in step.send:
+        payload = _payload(message, scope)
+        for _ in range(message.times):
+            try:
+                await socket.send(payload)
+            except ConnectionClosed:
+                return
+            data = payload.encode() if isinstance(payload, str) else payload
+            kind: schema.FrameKind = "text" if isinstance(payload, str) else "binary"
+            recording.frame("out", kind, size=len(data), json=decode(data) if kind == "text" else None)
+            await asyncio.sleep(pause_s)
+
+
+def _payload(message: Message, scope: Scope) -> str | bytes:
+    if message.hex is not None:
+        return bytes.fromhex(message.hex)
+    if message.file is not None:
+        with open(scope.variables.text(message.file), "rb") as file:
+            return file.read()
+    if message.text is not None:
+        return scope.variables.text(message.text)
+    return bytes(as_json(scope.variables.fill(message.json))).decode()
+
+
+def _filled(headers: dict[str, str], scope: Scope) -> dict[str, str]:
+    return {name: scope.variables.text(value) for name, value in headers.items()}
+
+
+class _Recording:
+    """Writes the frames of one stream and remembers what an `expect` may ask for."""
+
+    def __init__(self, step: Stream, scope: Scope) -> None:
+        self.scope = scope
+        self.name = scope.variables.text(step.stream)
+        self.sender: Sender = scope.sender(step.as_)
+        self.seen = _Seen()
+
+    def frame(
+        self,
+        direction: schema.Direction,
+        kind: schema.FrameKind,
+        *,
+        size: int = 0,
+        code: int | None = None,
+        json: object = None,
+    ) -> None:
+        """Record one frame."""
+        self.scope.recorder.add(
+            schema.Frame,
+            stream=self.name,
+            vars=as_json(self.scope.row_vars),
+            actor=self.sender.label,
+            direction=direction,
+            kind=kind,
+            size=size,
+            code=code,
+            json=NULL if json is None else as_json(json),
+            frame_ms=self.scope.clock.now_ms(),
+        )
