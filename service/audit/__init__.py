@@ -1,0 +1,1 @@
+"""Who did what: rows chained by HMAC, with checkpoints outside the database."""

@@ -1,0 +1,106 @@
+"""`sonia init`: make a state directory with key material, a configuration and an empty database."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Final
+
+from service.cli.shared import add_command, print_json, print_line
+from service.errors import SoniaError
+from service.state import StateDir
+
+if TYPE_CHECKING:
+    from service.cli.shared import Commands
+    from service.keys import NewKeys
+
+EXAMPLES: Final = """\
+sonia init --state ./sonia-state          make it and show the two tokens once
+sonia init --state ./sonia-state --json   the same for programs
+sonia init --state ./sonia-state --force  put an existing state aside and start anew"""
+
+CONFIGURATION: Final = """\
+# Configuration of SONIA. What is left out keeps its default; an unknown key refuses to start.
+# auth:
+#   enabled: true
+#   rotation_window_s: 30
+#   stream_recheck_s: 0.25
+# turn:
+#   memory_timeout_s: 0.5
+#   model_timeout_s: 2
+# confirmations:
+#   ttl_s: 300
+"""
+
+
+def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+    """Add the command."""
+    command = add_command(commands, common, "init", act, "Make a state directory.", EXAMPLES)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument("--force", action="store_true", help="put an existing state aside first")
+
+
+def act(options: argparse.Namespace) -> int:
+    """Make the directory and print the bootstrap tokens, which are stored nowhere."""
+    state = StateDir(options.state.absolute())
+    keys = create_state(state, options.force)
+    if options.json:
+        print_json(
+            {
+                "operator": keys.operator,
+                "observer": keys.observer,
+                "service": keys.material.service_token,
+                "state": str(state.root),
+            }
+        )
+        return 0
+    print_line(f"Made {state.root}. These two tokens are shown this once:")
+    print_line(f"  operator  {keys.operator}")
+    print_line(f"  observer  {keys.observer}")
+    print_line(f"Start it with: sonia up --state {options.state}")
+    return 0
+
+
+def create_state(state: StateDir, force: bool) -> "NewKeys":
+    """Make everything below `state`, the tokens' first audit rows and checkpoint included."""
+    from service.auth.bootstrap import adopt_bootstrap_tokens
+    from service.clock import create_clock
+    from service.control import open_control
+    from service.ids import random_id
+    from service.keys import generate_keys, write_keys
+    from service.settings import StorageSettings
+    from service.storage.database import open_database
+    from service.storage.migrations import migrate
+
+    state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_room(state, force)
+    if not state.settings.exists():
+        state.settings.write_text(CONFIGURATION, encoding="utf-8")
+    clock = create_clock(state.clock)
+    keys = generate_keys(clock.now_ms())
+    connection = open_database(state.database, StorageSettings(), create=True)
+    migrate(connection, clock.now_ms())
+    connection.close()
+    write_keys(state.keys, keys.material)
+    control = open_control(state)
+    try:
+        adopt_bootstrap_tokens(
+            control.storage, control.registry, control.keys, control.clock, random_id
+        )
+    finally:
+        control.close()
+    return keys
+
+
+def _make_room(state: StateDir, force: bool) -> None:
+    """Refuse a directory in use, or with `force` move what is in it to a directory beside it."""
+    present = [path for path in state.root.iterdir() if path not in (state.settings,)]
+    if not state.keys.exists() and not state.database.exists():
+        return
+    if not force:
+        raise SoniaError(f"{state.root} is in use already; --force puts it aside")
+    lock = state.lock()
+    aside = state.root / f"replaced-{time.time_ns() // 1_000_000}"
+    aside.mkdir(mode=0o700)
+    for path in present:
+        if not path.name.startswith("replaced-") and path != state.gateway_lock:
+            path.rename(aside / path.name)
+    state.unlock(lock)

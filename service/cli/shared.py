@@ -1,0 +1,54 @@
+"""What the sub-commands share: their signature, their help and how they print."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Act = Callable[[argparse.Namespace], int]
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def add_command(
+    commands: "Commands",
+    common: argparse.ArgumentParser,
+    name: str,
+    act: Act,
+    help_text: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Add the sub-command `name`, with `examples` under its help."""
+    command = commands.add_parser(
+        name,
+        help=help_text,
+        description=help_text,
+        parents=[common],
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(act=act)
+    return command
+
+
+def duration_ms(text: str) -> int:
+    """Read `500ms`, `30s`, `5m`, `1h` or `7d` as milliseconds."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 500ms, 30s, 5m or 1h")
+    return round(float(found[1]) * _UNITS_MS[found[2]])
+
+
+def print_json(value: object) -> None:
+    """Print `value` as one line of JSON."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def print_line(text: str) -> None:
+    """Print one line for a person."""
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,127 @@
+"""Time that never goes back: max(wall clock, high-water mark + monotonic time since).
+
+The mark is kept in a file of its own, so that a clock turned back revives no token and no
+confirmation, across restarts too. A clock that once ran ahead is accepted again only by
+`sonia doctor --accept-clock`.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from service.errors import StartRefused
+
+Milliseconds = Callable[[], int]
+_DIGITS: Final = 20
+PERSIST_EVERY_MS: Final = 100
+
+
+def wall_ms() -> int:
+    """Milliseconds since the epoch by the machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> int:
+    """Milliseconds on the machine's monotonic clock."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class MarkFile:
+    """The high-water mark on disk: one fixed-width decimal line, overwritten in place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def open(self) -> int:
+        """Open the file and return its mark in milliseconds. Raises StartRefused."""
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            text = os.pread(self._descriptor, _DIGITS + 1, 0).decode("ascii")
+            if len(text) != _DIGITS + 1:
+                raise ValueError(f"{len(text)} characters instead of {_DIGITS + 1}")
+            return int(text)
+        except (OSError, ValueError) as wrong:
+            raise StartRefused(
+                f"{self._path.name}: {wrong}; `sonia doctor --accept-clock` writes a new one"
+            ) from wrong
+
+    def create(self, mark_ms: int) -> None:
+        """Write a new file holding `mark_ms` and keep it open."""
+        self._descriptor = os.open(
+            self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+        )
+        self.write(mark_ms)
+        self.sync()
+
+    def write(self, mark_ms: int) -> None:
+        """Replace the mark; survives the end of this process at once and a power cut after `sync`."""
+        os.pwrite(self._descriptor, f"{mark_ms:0{_DIGITS}d}\n".encode("ascii"), 0)
+
+    def sync(self) -> None:
+        """Force the mark to disk."""
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; nothing can be written afterwards."""
+        os.close(self._descriptor)
+
+
+class Clock:
+    """`now_ms` never decreases while a state directory lives, whatever the wall clock does."""
+
+    def __init__(
+        self,
+        mark: MarkFile,
+        mark_ms: int,
+        wall: Milliseconds = wall_ms,
+        monotonic: Milliseconds = monotonic_ms,
+    ) -> None:
+        self._file = mark
+        self._wall = wall
+        self._monotonic = monotonic
+        self._offset_ms = mark_ms - monotonic()
+        self._written_ms = mark_ms
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, at least the high-water mark plus what has passed since.
+
+        Callable from any thread: the only state is one number, which only grows.
+        """
+        elapsed_ms = self._monotonic()
+        self._offset_ms = max(self._offset_ms, self._wall() - elapsed_ms)
+        now = elapsed_ms + self._offset_ms
+        if now - self._written_ms >= PERSIST_EVERY_MS:
+            self.persist(now)
+        return now
+
+    def raise_to(self, floor_ms: int) -> None:
+        """Never again tell a time before `floor_ms`, at which something is known to have happened."""
+        self._offset_ms = max(self._offset_ms, floor_ms - self._monotonic())
+
+    def persist(self, now_ms: int) -> None:
+        """Write the mark, so that a decision taken at `now_ms` outlives this process."""
+        if now_ms > self._written_ms:
+            self._file.write(now_ms)
+            self._written_ms = now_ms
+
+    def sync(self) -> None:
+        """Write the mark as of now and force it to disk."""
+        self.persist(self.now_ms())
+        self._file.sync()
+
+
+def open_clock(path: Path) -> Clock:
+    """Open the clock of a state directory. Raises StartRefused."""
+    mark = MarkFile(path)
+    return Clock(mark, mark.open())
+
+
+def create_clock(path: Path) -> Clock:
+    """Start a clock at the machine's time, forgetting any earlier mark."""
+    mark = MarkFile(path)
+    now = wall_ms()
+    mark.create(now)
+    return Clock(mark, now)

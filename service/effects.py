@@ -1,0 +1,54 @@
+"""What a change to the state is: who caused it, and what it did."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from service.jsontypes import Json
+
+T = TypeVar("T")
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """Who does what, on whose request: the part of an audit row known beforehand.
+
+    `outcome` is `allowed` for a caller's action, `system` for SONIA's own and `denied` for a
+    refused attempt. `actor_id` comes from a verified token, or is `system:<component>`.
+    """
+
+    request_id: str
+    actor_id: str
+    actor_role: str
+    action: str
+    route: str
+    method: str
+    target: str = ""
+    outcome: str = "allowed"
+
+
+class Effect(msgspec.Struct, Generic[T], frozen=True):
+    """What one operation changed: the row it wrote, and what to answer.
+
+    `after_commit` runs in the writer's thread once the change is durable, before anybody is told.
+    """
+
+    result: T
+    table: str
+    id: str
+    detail: dict[str, Json] = {}
+    after_commit: Callable[[], None] | None = None
+
+
+def system_cause(component: str, action: str, request_id: str, target: str = "") -> Cause:
+    """The cause of something SONIA does by itself."""
+    return Cause(
+        request_id=request_id,
+        actor_id=f"system:{component}",
+        actor_role="system",
+        action=action,
+        route="",
+        method="",
+        target=target,
+        outcome="system",
+    )

@@ -1,0 +1,119 @@
+"""Every error SONIA raises on purpose, and what each becomes over HTTP or at the exit.
+
+SoniaError
+├── StartRefused              exit 78, nothing was bound
+├── StateDamaged              exit 1 of a command, or 78 at start
+└── ProblemError              an answer (RFC 9457)
+    ├── Invalid               400
+    ├── Forbidden             403
+    ├── NotFound              404
+    ├── Conflict              409
+    ├── PreconditionFailed    412
+    ├── Unprocessable         422
+    ├── PreconditionRequired  428
+    └── Unavailable           503, with Retry-After
+"""
+
+from typing import ClassVar, Final
+
+EXIT_REFUSED: Final = 78
+
+
+class SoniaError(Exception):
+    """Base of all errors that carry a message meant for a person."""
+
+
+class StartRefused(SoniaError):
+    """A start-up check failed: the process exits with 78 and never listens."""
+
+
+class StateDamaged(SoniaError):
+    """Stored state contradicts itself and must not be used."""
+
+
+class ProblemError(SoniaError):
+    """An error that answers a request.
+
+    `code` is stable and meant for programs, `detail` is meant for people.
+    """
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    default_code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self, detail: str, code: str | None = None, retry_after_ms: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.default_code
+        self.retry_after_ms = retry_after_ms
+
+
+class Invalid(ProblemError):
+    """The request cannot be understood."""
+
+    status = 400
+    title = "Bad request"
+    default_code = "invalid_request"
+
+
+class Forbidden(ProblemError):
+    """The caller is known and may not do this."""
+
+    status = 403
+    title = "Forbidden"
+    default_code = "forbidden"
+
+
+class NotFound(ProblemError):
+    """No such thing."""
+
+    status = 404
+    title = "Not found"
+    default_code = "not_found"
+
+
+class Conflict(ProblemError):
+    """The thing is in a state that does not allow this."""
+
+    status = 409
+    title = "Conflict"
+    default_code = "conflict"
+
+
+class PreconditionFailed(ProblemError):
+    """If-Match names a version that is not the current one."""
+
+    status = 412
+    title = "Precondition failed"
+    default_code = "version_mismatch"
+
+
+class Unprocessable(ProblemError):
+    """The request is well formed and contradicts an earlier one."""
+
+    status = 422
+    title = "Unprocessable content"
+    default_code = "unprocessable"
+
+
+class PreconditionRequired(ProblemError):
+    """If-Match is missing."""
+
+    status = 428
+    title = "Precondition required"
+    default_code = "if_match_required"
+
+
+class Unavailable(ProblemError):
+    """SONIA cannot do this now; nothing was changed; try again later."""
+
+    status = 503
+    title = "Service unavailable"
+    default_code = "unavailable"
+
+    def __init__(
+        self, detail: str, code: str | None = None, retry_after_ms: int | None = 1000
+    ) -> None:
+        super().__init__(detail, code, retry_after_ms)

@@ -1,0 +1,1 @@
+"""The gateway: the control plane's HTTP and WebSocket surface."""

@@ -1,0 +1,74 @@
+"""What a handler is given: who calls, under which request id, and the gateway's services."""
+
+from collections.abc import Callable
+
+import msgspec
+from litestar.datastructures import State
+from litestar.types import Scope
+
+from service.audit.denied import DeniedAttempts
+from service.auth.registry import Actor, Registry
+from service.clock import Clock
+from service.ids import NewId
+from service.keys import KeyMaterial
+from service.settings import Settings
+from service.state import StateDir
+from service.storage import Cause, Storage
+
+
+class Services(msgspec.Struct, frozen=True):
+    """Everything the gateway's handlers share, made once at start-up."""
+
+    state: StateDir
+    settings: Settings
+    keys: KeyMaterial
+    clock: Clock
+    storage: Storage
+    registry: Registry
+    denied: DeniedAttempts
+    new_id: NewId
+    new_secret: Callable[[], str]
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One authorised request. `actor` comes from the verified token and from nowhere else."""
+
+    actor: Actor
+    request_id: str
+    route: str
+    method: str
+    services: Services
+
+    def cause(self, action: str, target: str = "") -> Cause:
+        """The audit row's first half for what this call does."""
+        return Cause(
+            request_id=self.request_id,
+            actor_id=self.actor.id,
+            actor_role=self.actor.role,
+            action=action,
+            route=self.route,
+            method=self.method,
+            target=target,
+        )
+
+    @property
+    def storage(self) -> Storage:
+        """The control database."""
+        return self.services.storage
+
+    def now_ms(self) -> int:
+        """The time, in milliseconds since the epoch, that never goes back."""
+        return self.services.clock.now_ms()
+
+
+def provide_call(scope: Scope, state: State) -> Call:
+    """Build the Call of a request that the gate let through; Litestar injects it as `call`."""
+    request = scope["state"]
+    services: Services = state.services
+    return Call(
+        actor=request["actor"],
+        request_id=request["request_id"],
+        route=scope["path_template"],
+        method=scope.get("method", "WEBSOCKET"),
+        services=services,
+    )

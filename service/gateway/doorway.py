@@ -1,0 +1,42 @@
+"""The outermost layer: every exchange gets a request id, and every answer shows it."""
+
+from typing import Final
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.ids import NewId
+
+REQUEST_ID_HEADER: Final = b"x-request-id"
+
+
+class Doorway:
+    """Wraps the whole application, unknown paths and refused methods included.
+
+    The id is always the server's own: one taken from the caller could be made to equal another's
+    in the audit log.
+    """
+
+    def __init__(self, app: ASGIApp, new_id: NewId) -> None:
+        self._app = app
+        self._new_id = new_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one exchange, or the lifespan."""
+        if scope["type"] == "lifespan":  # type: ignore[comparison-overlap] - Litestar's Scope leaves it out
+            await self._app(scope, receive, send)
+            return
+        request_id = self._new_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        stamp = (REQUEST_ID_HEADER, request_id.encode())
+
+        async def send_stamped(message: Message) -> None:
+            if message["type"] in _STARTS:
+                message["headers"] = [*message.get("headers", ()), stamp]
+            await send(message)
+
+        await self._app(scope, receive, send_stamped)
+
+
+_STARTS: Final = frozenset(
+    {"http.response.start", "websocket.http.response.start", "websocket.accept"}
+)

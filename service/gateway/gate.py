@@ -1,0 +1,155 @@
+"""The gate: every request passes here after routing and before its handler.
+
+It is plain ASGI, not a Litestar guard, because a guard costs a request object. The role a route
+asks for is the one its handler declares in `opt`; a handler that declares none admits nobody.
+"""
+
+from typing import Final
+
+import msgspec
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from service.auth.registry import Actor, Refusal, Registry, parse_token
+from service.auth.roles import ROLE_KEY, permits
+from service.clock import Clock
+from service.gateway.problems import MEDIA_TYPE, Problem
+from service.gateway.sockets import bearer_of_socket, deny_socket
+from service.audit.denied import DeniedAttempts
+from service.storage import Cause
+
+_BEARER: Final = b"bearer "
+_CHALLENGE_ABSENT: Final = b"Bearer"
+_CHALLENGE_INVALID: Final = b'Bearer error="invalid_token"'
+_CHALLENGE_SCOPE: Final = b'Bearer error="insufficient_scope"'
+AUTH_OFF: Final = Actor("auth:off", "operator", "authentication is off")
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """A refused request: what is answered, and why, which only the audit log is told."""
+
+    status: int
+    title: str
+    code: str
+    detail: str
+    challenge: bytes
+    reason: str
+    actor: Actor | None = None
+
+
+def bearer_of_request(scope: Scope) -> str | None:
+    """Return the token of the Authorization header, None without one, "" for another scheme."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if value[:7].lower() != _BEARER:
+                return ""
+            return value[7:].strip().decode("latin-1")
+    return None
+
+
+def refuse_credentials(reason: Refusal) -> Denial:
+    """The 401 for missing credentials, or the one 401 for all kinds of wrong ones."""
+    if reason is Refusal.ABSENT:
+        return Denial(
+            401, "Unauthorized", "unauthorized", "credentials are needed", _CHALLENGE_ABSENT, reason
+        )
+    return Denial(
+        401, "Unauthorized", "invalid_token", "the token is not valid", _CHALLENGE_INVALID, reason
+    )
+
+
+def refuse_role(actor: Actor) -> Denial:
+    """The 403 for a caller whose role is not enough."""
+    return Denial(
+        403,
+        "Forbidden",
+        "insufficient_scope",
+        "the token's role does not allow this",
+        _CHALLENGE_SCOPE,
+        "insufficient_scope",
+        actor,
+    )
+
+
+class Gate:
+    """Lets a request pass to `app` with its actor, or answers it."""
+
+    def __init__(
+        self, app: ASGIApp, registry: Registry, clock: Clock, denied: DeniedAttempts, enabled: bool
+    ) -> None:
+        self._app = app
+        self._registry = registry
+        self._clock = clock
+        self._denied = denied
+        self._enabled = enabled
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 or 403, or go on with `scope["state"]["actor"]` set."""
+        required = scope["route_handler"].opt.get(ROLE_KEY)
+        if required == "public":
+            await self._app(scope, receive, send)
+            return
+        verdict = self._authorise(scope, required)
+        if isinstance(verdict, Denial):
+            self._denied.record(denied_cause(scope, verdict), verdict.reason)
+            await send_denial(scope, receive, send, verdict)
+            return
+        scope["state"]["actor"] = verdict
+        await self._app(scope, receive, send)
+
+    def _authorise(self, scope: Scope, required: object) -> Actor | Denial:
+        if not self._enabled:
+            return AUTH_OFF
+        actor = self._authenticate(scope)
+        if isinstance(actor, Refusal):
+            return refuse_credentials(actor)
+        if not isinstance(required, str) or not permits(actor.role, required):
+            return refuse_role(actor)
+        return actor
+
+    def _authenticate(self, scope: Scope) -> Actor | Refusal:
+        text = bearer_of_request(scope) if scope["type"] == "http" else bearer_of_socket(scope)
+        if text is None:
+            return Refusal.ABSENT
+        presented = parse_token(text)
+        if presented is None:
+            return Refusal.MALFORMED
+        now_ms = self._clock.now_ms()
+        verdict = self._registry.verify(presented, now_ms)
+        if verdict is Refusal.EXPIRED:
+            # The refusal must outlive this process, or a clock turned back would undo it.
+            self._clock.persist(now_ms)
+        scope["state"]["presented"] = presented
+        return verdict
+
+
+def denied_cause(scope: Scope, denial: Denial) -> Cause:
+    """The audit row of a refused attempt; an unverified caller has no name in it."""
+    actor = denial.actor
+    return Cause(
+        request_id=scope["state"]["request_id"],
+        actor_id=actor.id if actor else "anonymous",
+        actor_role=actor.role if actor else "anonymous",
+        action="auth.denied",
+        route=scope["path_template"],
+        method=scope.get("method", "WEBSOCKET"),
+        target=scope["path"],
+        outcome="denied",
+    )
+
+
+async def send_denial(scope: Scope, receive: Receive, send: Send, denial: Denial) -> None:
+    """Answer `denial` over HTTP, or as the HTTP answer that refuses a WebSocket."""
+    problem = Problem(
+        denial.status, denial.title, denial.code, denial.detail, scope["state"]["request_id"]
+    )
+    body = msgspec.json.encode(problem)
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"www-authenticate", denial.challenge),
+    ]
+    if scope["type"] == "websocket":
+        await deny_socket(receive, send, denial.status, headers, body)
+        return
+    await send({"type": "http.response.start", "status": denial.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

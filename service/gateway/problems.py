@@ -1,0 +1,123 @@
+"""Errors as answers: RFC 9457 problem documents with a stable `code` and the request's id."""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.types import ExceptionHandlersMap
+
+from service.errors import ProblemError
+from service.jsontypes import Json
+
+MEDIA_TYPE: Final = "application/problem+json"
+_LOG: Final = logging.getLogger("sonia.gateway")
+_CODES: Final = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+}
+_TITLES: Final = {
+    400: "Bad request",
+    404: "Not found",
+    405: "Method not allowed",
+    413: "Content too large",
+}
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of every error."""
+
+    status: int
+    title: str
+    code: str
+    detail: str
+    request_id: str
+    type: str = "about:blank"
+    retry_after_ms: int | None = None
+    errors: tuple[Mapping[str, Json], ...] = ()
+
+
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    """Render `problem`, with Retry-After in whole seconds when it can be tried again."""
+    extra = dict(headers or {})
+    if problem.retry_after_ms is not None:
+        extra["Retry-After"] = str(math.ceil(problem.retry_after_ms / 1000))
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=extra,
+    )
+
+
+def _request_id(request: Request[object, object, object]) -> str:
+    return str(request.scope["state"].get("request_id", ""))
+
+
+def on_problem(request: Request[object, object, object], error: ProblemError) -> Response[bytes]:
+    """Answer an error that SONIA raised on purpose."""
+    return problem_response(
+        Problem(
+            error.status,
+            error.title,
+            error.code,
+            error.detail,
+            _request_id(request),
+            retry_after_ms=error.retry_after_ms,
+        )
+    )
+
+
+def on_http_error(
+    request: Request[object, object, object], error: HTTPException
+) -> Response[bytes]:
+    """Answer what Litestar refused: an unknown path or method, a body that is not what was asked for."""
+    status = error.status_code
+    headers = {
+        name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"
+    }
+    problem = Problem(
+        status=status,
+        title=_TITLES.get(status, "Error"),
+        code=_CODES.get(status, "error"),
+        detail=error.detail if status < 500 else "the server failed",
+        request_id=_request_id(request),
+        errors=_errors(error),
+    )
+    return problem_response(problem, headers)
+
+
+def _errors(error: HTTPException) -> tuple[Mapping[str, Json], ...]:
+    if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
+        return ()
+    return tuple(
+        {"key": str(each.get("key", "")), "message": str(each.get("message", ""))}
+        for each in error.extra
+    )
+
+
+def on_unexpected(request: Request[object, object, object], error: Exception) -> Response[bytes]:
+    """Answer a defect of SONIA: the log gets the traceback, the caller only the request id."""
+    _LOG.error("request %s failed", _request_id(request), exc_info=error)
+    return problem_response(
+        Problem(500, "Internal error", "internal_error", "the server failed", _request_id(request))
+    )
+
+
+EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
+    ProblemError: on_problem,
+    HTTPException: on_http_error,
+    NotFoundException: on_http_error,
+    MethodNotAllowedException: on_http_error,
+    Exception: on_unexpected,
+}

@@ -1,0 +1,29 @@
+"""How a WebSocket says who it is, and how it is turned away before it opens.
+
+Browsers cannot set headers on a WebSocket, so the token comes as an offered subprotocol,
+`sonia.bearer.<token>`, next to `sonia.v1`; only `sonia.v1` is ever echoed.
+"""
+
+from typing import Final
+
+from litestar.types import Receive, Scope, Send
+
+PROTOCOL: Final = "sonia.v1"
+_BEARER_PROTOCOL: Final = "sonia.bearer."
+
+
+def bearer_of_socket(scope: Scope) -> str | None:
+    """Return the token offered as a subprotocol, or None."""
+    for offered in scope.get("subprotocols", []):
+        if offered.startswith(_BEARER_PROTOCOL):
+            return str(offered.removeprefix(_BEARER_PROTOCOL))
+    return None
+
+
+async def deny_socket(
+    receive: Receive, send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    """Refuse the handshake with a whole HTTP answer (ASGI's `websocket.http.response`)."""
+    await receive()
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,138 @@
+"""Configuration: `sonia.yaml` in the state directory and a few environment variables.
+
+Unknown keys, wrong types and values out of range refuse to start. An absent section means its
+defaults, so leaving `auth` out leaves authentication on.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import yaml
+
+from service import yaml12
+from service.errors import StartRefused
+
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+NOMINAL_PORTS: Final = {"gateway": 7000, "model": 7010, "memory": 7020, "tools": 7040}
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the file; what it does not know it refuses."""
+
+
+class AuthSettings(_Section, frozen=True):
+    """Who may call, and for how long an old secret still works after a rotation."""
+
+    enabled: bool = True
+    rotation_window_s: NonNegative = 30.0
+    stream_recheck_s: Positive = 0.25
+    denied_audit_per_s: Positive = 20.0
+
+
+class BreakerSettings(_Section, frozen=True):
+    """When the gateway stops asking a dependency, and how soon it tries again."""
+
+    failures: Count = 3
+    open_for_s: Positive = 0.5
+    max_open_for_s: Positive = 2.0
+    probe_every_s: Positive = 0.5
+
+
+class TurnSettings(_Section, frozen=True):
+    """How long a turn waits for each dependency before it goes on without it."""
+
+    memory_timeout_s: Positive = 0.5
+    model_timeout_s: Positive = 2.0
+    memory_max_tokens: Count = 512
+
+
+class SessionSettings(_Section, frozen=True):
+    """How long a session lives when its creator does not say."""
+
+    ttl_s: Positive = 86_400.0
+
+
+class ConfirmationSettings(_Section, frozen=True):
+    """How long an action waits for a decision."""
+
+    ttl_s: Positive = 300.0
+
+
+class AuditSettings(_Section, frozen=True):
+    """After how many audit rows the chain's head is written outside the database."""
+
+    checkpoint_every: Count = 100
+
+
+class ToolsSettings(_Section, frozen=True):
+    """Where tools work, relative to the state directory, and how long one may take."""
+
+    workspace: str = "workspace"
+    timeout_s: Positive = 10.0
+
+
+class StorageSettings(_Section, frozen=True):
+    """The single writer: how many operations share a commit and how many may wait."""
+
+    busy_timeout_s: Annotated[float, msgspec.Meta(ge=5)] = 5.0
+    batch_max: Annotated[int, msgspec.Meta(ge=1, le=64)] = 64
+    queue_max: Count = 4096
+
+
+class Settings(_Section, frozen=True):
+    """The whole of `sonia.yaml`."""
+
+    auth: AuthSettings = AuthSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    turn: TurnSettings = TurnSettings()
+    sessions: SessionSettings = SessionSettings()
+    confirmations: ConfirmationSettings = ConfirmationSettings()
+    audit: AuditSettings = AuditSettings()
+    tools: ToolsSettings = ToolsSettings()
+    storage: StorageSettings = StorageSettings()
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """Where one process listens."""
+
+    host: str
+    port: int
+
+
+def load_settings(path: Path) -> Settings:
+    """Read `path`; a missing or empty file means all defaults.
+
+    Raises StartRefused naming the file and the place.
+    """
+    if not path.exists():
+        return Settings()
+    try:
+        document = yaml12.load(path.read_text(encoding="utf-8"))
+        return msgspec.convert({} if document is None else document, Settings)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as wrong:
+        raise StartRefused(f"{path.name}: {wrong}") from wrong
+
+
+def listen_address(process: str, environ: Mapping[str, str] = os.environ) -> Listen:
+    """Return where `process` listens: SONIA_<PROCESS>_HOST and _PORT, or loopback and nominal.
+
+    Raises StartRefused for a port that is not one.
+    """
+    name = process.upper()
+    text = environ.get(f"SONIA_{name}_PORT", str(NOMINAL_PORTS[process]))
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
+        raise StartRefused(f"SONIA_{name}_PORT is not a port: {text!r}")
+    return Listen(host=environ.get(f"SONIA_{name}_HOST", "127.0.0.1"), port=int(text))
+
+
+def dependency_url(process: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return where the gateway reaches `process`, without a trailing slash."""
+    default = f"http://127.0.0.1:{NOMINAL_PORTS[process]}"
+    return environ.get(f"SONIA_{process.upper()}_URL", default).rstrip("/")

@@ -1,0 +1,77 @@
+"""The state directory: which file is where, and the lock that makes its gateway the only one."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from service.errors import StartRefused
+
+
+class StateDir(msgspec.Struct, frozen=True):
+    """Paths below one state directory. Nothing here touches the disk but `lock`."""
+
+    root: Path
+
+    @property
+    def keys(self) -> Path:
+        """Key material, mode 0600."""
+        return self.root / "keys.json"
+
+    @property
+    def settings(self) -> Path:
+        """Configuration, optional."""
+        return self.root / "sonia.yaml"
+
+    @property
+    def database(self) -> Path:
+        """The control plane's database."""
+        return self.root / "control.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of the audit chain, outside the database on purpose."""
+        return self.root / "audit.checkpoints"
+
+    @property
+    def clock(self) -> Path:
+        """The clock's high-water mark."""
+        return self.root / "clock.mark"
+
+    @property
+    def token_epoch(self) -> Path:
+        """A counter that moves whenever another process changed the tokens."""
+        return self.root / "tokens.epoch"
+
+    @property
+    def memory_database(self) -> Path:
+        """The memory process's database."""
+        return self.root / "memory.db"
+
+    @property
+    def gateway_lock(self) -> Path:
+        """Locked while a gateway runs on this directory."""
+        return self.root / "gateway.lock"
+
+    def workspace(self, name: str) -> Path:
+        """The tools' working directory, `name` relative to the state directory."""
+        return self.root / name
+
+    def lock(self) -> int:
+        """Take the gateway's lock and return its descriptor, held until the process ends.
+
+        Raises StartRefused when another gateway runs on this directory: two would each
+        believe they own the tokens.
+        """
+        descriptor = os.open(self.gateway_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as held:
+            os.close(descriptor)
+            raise StartRefused(f"another gateway is running on {self.root}") from held
+        return descriptor
+
+    def unlock(self, descriptor: int) -> None:
+        """Give back what `lock` took."""
+        os.close(descriptor)

@@ -1,0 +1,217 @@
+"""The schema of the control database, as numbered steps that are never edited once released."""
+
+import hashlib
+
+import apsw
+import msgspec
+
+from service.errors import StartRefused
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One step: applied in one transaction together with `user_version` and its checksum."""
+
+    version: int
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the step's text, in hex."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        1,
+        """
+        CREATE TABLE tokens (
+            id TEXT PRIMARY KEY,
+            role TEXT NOT NULL,
+            name TEXT NOT NULL,
+            source TEXT NOT NULL CHECK (source IN ('bootstrap', 'issued')),
+            created_at_ms INTEGER NOT NULL,
+            expires_at_ms INTEGER,
+            revoked_at_ms INTEGER,
+            request_id TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE token_secrets (
+            sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32),
+            token_id TEXT NOT NULL REFERENCES tokens (id),
+            created_at_ms INTEGER NOT NULL,
+            expires_at_ms INTEGER,
+            request_id TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX token_secrets_by_token ON token_secrets (token_id);
+
+        CREATE TABLE audit (
+            seq INTEGER PRIMARY KEY,
+            at_ms INTEGER NOT NULL,
+            request_id TEXT NOT NULL,
+            actor_id TEXT NOT NULL,
+            actor_role TEXT NOT NULL,
+            action TEXT NOT NULL,
+            route TEXT NOT NULL,
+            method TEXT NOT NULL,
+            target TEXT NOT NULL,
+            outcome TEXT NOT NULL CHECK (outcome IN ('allowed', 'denied', 'system')),
+            effect_table TEXT,
+            effect_id TEXT,
+            detail TEXT NOT NULL,
+            prev_hmac TEXT NOT NULL,
+            hmac TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX audit_by_request ON audit (request_id);
+
+        CREATE TABLE sessions (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            label TEXT NOT NULL,
+            created_at_ms INTEGER NOT NULL,
+            expires_at_ms INTEGER NOT NULL,
+            closed_at_ms INTEGER,
+            turn_count INTEGER NOT NULL,
+            created_by TEXT NOT NULL,
+            request_id TEXT NOT NULL
+        ) STRICT;
+
+        CREATE TABLE turns (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            session_id TEXT REFERENCES sessions (id),
+            at_ms INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            answer TEXT NOT NULL,
+            degraded INTEGER NOT NULL CHECK (degraded IN (0, 1)),
+            created_by TEXT NOT NULL,
+            request_id TEXT NOT NULL
+        ) STRICT;
+
+        CREATE TABLE tasks (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            kind TEXT NOT NULL,
+            payload TEXT NOT NULL,
+            session_id TEXT REFERENCES sessions (id),
+            status TEXT NOT NULL CHECK (status IN
+                ('queued', 'running', 'completed', 'failed', 'cancelled', 'needs_operator')),
+            created_at_ms INTEGER NOT NULL,
+            updated_at_ms INTEGER NOT NULL,
+            created_by TEXT NOT NULL,
+            request_id TEXT NOT NULL
+        ) STRICT;
+
+        CREATE TABLE confirmations (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            tool TEXT NOT NULL,
+            args BLOB NOT NULL,
+            args_sha256 TEXT NOT NULL,
+            session_id TEXT REFERENCES sessions (id),
+            status TEXT NOT NULL CHECK (status IN ('pending', 'approved', 'denied', 'expired')),
+            created_at_ms INTEGER NOT NULL,
+            expires_at_ms INTEGER NOT NULL,
+            decided_at_ms INTEGER,
+            decided_by TEXT,
+            created_by TEXT NOT NULL,
+            request_id TEXT NOT NULL
+        ) STRICT;
+
+        CREATE TABLE tool_runs (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            tool TEXT NOT NULL,
+            args BLOB NOT NULL,
+            args_sha256 TEXT NOT NULL,
+            confirmation_id TEXT UNIQUE REFERENCES confirmations (id),
+            status TEXT NOT NULL CHECK (status IN
+                ('started', 'succeeded', 'failed', 'verification_failed', 'needs_operator')),
+            result TEXT,
+            created_at_ms INTEGER NOT NULL,
+            updated_at_ms INTEGER NOT NULL,
+            created_by TEXT NOT NULL,
+            request_id TEXT NOT NULL
+        ) STRICT;
+
+        CREATE TABLE policies (
+            name TEXT PRIMARY KEY,
+            decision TEXT NOT NULL CHECK (decision IN ('allow', 'confirm', 'deny')),
+            version INTEGER NOT NULL,
+            updated_at_ms INTEGER NOT NULL,
+            request_id TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO policies VALUES
+            ('safe_read', 'allow', 1, 0, 'init'),
+            ('guarded_low', 'allow', 1, 0, 'init'),
+            ('guarded_high', 'confirm', 1, 0, 'init'),
+            ('destructive', 'deny', 1, 0, 'init');
+
+        CREATE TABLE idempotency (
+            actor_id TEXT NOT NULL,
+            route TEXT NOT NULL,
+            key TEXT NOT NULL,
+            payload_sha256 TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('in_flight', 'done', 'secret', 'interrupted')),
+            status INTEGER,
+            headers TEXT,
+            body BLOB,
+            created_at_ms INTEGER NOT NULL,
+            PRIMARY KEY (actor_id, route, key)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
+)
+
+_LEDGER = """
+    CREATE TABLE IF NOT EXISTS migrations (
+        version INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, applied_at_ms INTEGER NOT NULL
+    ) STRICT
+"""
+
+
+def migrate(
+    connection: apsw.Connection, now_ms: int, steps: tuple[Migration, ...] = MIGRATIONS
+) -> None:
+    """Bring the schema to the newest version, each step in one transaction.
+
+    Raises StartRefused for a database newer than this release, or one whose applied steps are
+    not, text for text, the ones this release knows.
+    """
+    current = _user_version(connection)
+    if current > steps[-1].version:
+        raise StartRefused(
+            f"control.db has schema {current}, newer than this release's {steps[-1].version}"
+        )
+    if current:
+        _check_ledger(connection, steps[:current])
+    for step in steps[current:]:
+        with connection:
+            for _ in connection.execute(_LEDGER):
+                pass
+            for _ in connection.execute(step.sql):
+                pass
+            connection.execute(
+                "INSERT INTO migrations VALUES (?, ?, ?)", (step.version, step.sha256, now_ms)
+            )
+            connection.pragma("user_version", step.version)
+
+
+def check_schema(connection: apsw.Connection, steps: tuple[Migration, ...] = MIGRATIONS) -> None:
+    """Assert that the schema is the newest one. Raises StartRefused."""
+    if _user_version(connection) != steps[-1].version:
+        raise StartRefused(
+            f"control.db has schema {_user_version(connection)}, not {steps[-1].version}"
+        )
+    _check_ledger(connection, steps)
+
+
+def _user_version(connection: apsw.Connection) -> int:
+    version = connection.pragma("user_version")
+    assert isinstance(version, int)
+    return version
+
+
+def _check_ledger(connection: apsw.Connection, applied: tuple[Migration, ...]) -> None:
+    recorded = list(connection.execute("SELECT version, sha256 FROM migrations ORDER BY version"))
+    if recorded != [(step.version, step.sha256) for step in applied]:
+        raise StartRefused("control.db was migrated by other steps than this release's")

@@ -1,0 +1,160 @@
+"""What the rest of SONIA sees of the database: change it, with an audit row, or read it."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import apsw
+import msgspec
+
+from service.audit.chain import Chain
+from service.audit.checkpoints import CheckpointWriter
+from service.clock import Clock
+from service.settings import Settings
+from service.state import StateDir
+from service.storage.database import PRAGMAS, open_reader
+from service.effects import Cause, Effect
+from service.storage.writer import AfterCommit, Operation, Writer, deliver_to
+from service.jsontypes import Json
+
+T = TypeVar("T")
+Run = Callable[[apsw.Connection], T]
+
+
+class StorageReport(msgspec.Struct, frozen=True):
+    """The database as the writer's own connection sees it."""
+
+    sqlite_version: str
+    user_version: int
+    journal_mode: str
+    synchronous: int
+    foreign_keys: int
+    trusted_schema: int
+    page_count: int
+    batches: int
+    operations: int
+    waiting: int
+
+
+class Storage:
+    """One writer thread and one reading connection over an opened, migrated database."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        state: StateDir,
+        settings: Settings,
+        clock: Clock,
+        audit_key: bytes,
+        fatal: Callable[[str], None],
+    ) -> None:
+        self._path = state.database
+        self._settings = settings
+        self._clock = clock
+        self._chain = Chain(audit_key)
+        checkpoints = CheckpointWriter(
+            state.checkpoints, audit_key, settings.audit.checkpoint_every
+        )
+        self._writer = Writer(connection, settings.storage, self._chain, checkpoints, fatal)
+        self._reader = open_reader(state.database, settings.storage)
+
+    def start(self) -> None:
+        """Start the writer; nothing can be changed before."""
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Finish what is queued and close both connections."""
+        self._reader.close()
+        self._writer.stop()
+
+    async def change(self, cause: Cause, run: Run[Effect[T]]) -> T:
+        """Apply one effect and its audit row in one transaction; return once both are durable.
+
+        `run(connection)` makes the change and says what it was. What it raises undoes it and is
+        raised here. Raises Unavailable when nothing could be committed.
+        """
+        return await self._await(lambda connection: self._audited(connection, cause, run))
+
+    def change_now(self, cause: Cause, run: Run[Effect[T]]) -> T:
+        """As `change`, for callers without an event loop: commands and start-up."""
+        return self._block(lambda connection: self._audited(connection, cause, run))
+
+    async def do(self, run: Run[T]) -> T:
+        """Run `run(connection)` inside the batch transaction without an audit row.
+
+        For bookkeeping that is not an effect of anybody's request.
+        """
+        return await self._await(lambda connection: (run(connection), None))
+
+    def note(self, cause: Cause, detail: dict[str, Json]) -> None:
+        """Queue an audit row about something that changed nothing, and do not wait for it."""
+
+        def append(connection: apsw.Connection) -> tuple[None, None]:
+            self._chain.append(connection, self._clock.now_ms(), cause, None, detail)
+            return None, None
+
+        self._writer.submit(Operation(append, lambda _: None))
+
+    def read(self, run: Run[T]) -> T:
+        """Run `run(connection)` on the reading connection, here and now; keep it short."""
+        return run(self._reader)
+
+    async def read_apart(self, run: Run[T]) -> T:
+        """Run a long read in a thread of its own with a connection of its own."""
+
+        def apart() -> T:
+            connection = open_reader(self._path, self._settings.storage)
+            try:
+                return run(connection)
+            finally:
+                connection.close()
+
+        return await asyncio.to_thread(apart)
+
+    async def report(self) -> StorageReport:
+        """Describe the database from the writer's connection, outside any transaction."""
+        future: asyncio.Future[StorageReport] = asyncio.get_running_loop().create_future()
+        self._writer.submit(
+            Operation(lambda c: (self._describe(c), None), deliver_to(future), transactional=False)
+        )
+        return await future
+
+    def _describe(self, connection: apsw.Connection) -> StorageReport:
+        values = {
+            name: connection.pragma(name) for name in (*PRAGMAS, "user_version", "page_count")
+        }
+        return msgspec.convert(
+            {
+                **values,
+                "sqlite_version": apsw.sqlite_lib_version(),
+                "batches": self._writer.batches,
+                "operations": self._writer.operations,
+                "waiting": self._writer.waiting,
+            },
+            StorageReport,
+        )
+
+    def _audited(
+        self, connection: apsw.Connection, cause: Cause, run: Run[Effect[T]]
+    ) -> tuple[T, AfterCommit | None]:
+        """The only place where effects meet the audit log: both or neither."""
+        effect = run(connection)
+        self._chain.append(
+            connection, self._clock.now_ms(), cause, (effect.table, effect.id), effect.detail
+        )
+        return effect.result, effect.after_commit
+
+    async def _await(self, run: Run[tuple[T, AfterCommit | None]]) -> T:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Operation(run, deliver_to(future)))
+        return await future
+
+    def _block(self, run: Run[tuple[T, AfterCommit | None]]) -> T:
+        done = threading.Event()
+        operation = Operation(run, lambda _: done.set())
+        self._writer.submit(operation)
+        done.wait()
+        if operation.error is not None:
+            raise operation.error
+        return operation.result  # type: ignore[return-value] - without an error there is a result

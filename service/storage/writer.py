@@ -1,0 +1,178 @@
+"""The one writer: a thread that commits whatever is queued as one transaction.
+
+Each operation runs in a savepoint of its own, so one that fails takes nothing else with it.
+Answers go out only after COMMIT has returned. A failed COMMIT fails the whole batch; an error of
+the disk under COMMIT is fatal, because after it nobody knows what is durable.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+import apsw
+
+from service.audit.chain import Chain
+from service.audit.checkpoints import CheckpointWriter
+from service.errors import Unavailable
+from service.settings import StorageSettings
+
+T = TypeVar("T")
+AfterCommit = Callable[[], None]
+BUSY: Final = "the database is locked by somebody else; nothing was changed"
+
+
+class Operation(Generic[T]):
+    """One function to run on the writer's connection, and where its outcome goes.
+
+    `run` returns its result and what to do after COMMIT. With `transactional` false it only
+    looks, outside of any transaction.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[apsw.Connection], tuple[T, AfterCommit | None]],
+        deliver: Callable[["Operation[T]"], None],
+        transactional: bool = True,
+    ) -> None:
+        self.run = run
+        self.deliver = deliver
+        self.transactional = transactional
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.after_commit: AfterCommit | None = None
+
+
+class Writer:
+    """Owns the writing connection, the audit chain's head and the thread that uses both."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        settings: StorageSettings,
+        chain: Chain,
+        checkpoints: CheckpointWriter,
+        fatal: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._chain = chain
+        self._checkpoints = checkpoints
+        self._fatal = fatal
+        self._queue: queue.Queue[Operation[object] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
+        self.batches = 0
+        self.operations = 0
+
+    def start(self) -> None:
+        """Take up the checkpoints and start the thread."""
+        self._checkpoints.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is queued, write a last checkpoint, and close the connection."""
+        self._queue.put(None)
+        self._thread.join()
+        self._chain.load(self._connection)
+        self._checkpoints.write(self._chain.head)
+        self._connection.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many operations are queued."""
+        return self._queue.qsize()
+
+    def submit(self, operation: "Operation[T]") -> None:
+        """Queue `operation`. Raises Unavailable when too many wait already."""
+        if self._queue.qsize() >= self._settings.queue_max:
+            raise Unavailable("too many writes are waiting", "overloaded")
+        self._queue.put(operation)  # type: ignore[arg-type] - T is only ever handed back to its own submitter
+
+    def _loop(self) -> None:
+        stopping = False
+        while not stopping:
+            first = self._queue.get()
+            batch = [] if first is None else [first]
+            stopping = first is None
+            while len(batch) < self._settings.batch_max and not self._queue.empty():
+                operation = self._queue.get_nowait()
+                if operation is None:
+                    stopping = True
+                    break
+                batch.append(operation)
+            try:
+                self._process(batch)
+            except Exception as error:  # noqa: BLE001 - a writer that dies silently would leave everybody waiting
+                self._fatal(f"the writer failed: {error!r}")
+
+    def _process(self, batch: list[Operation[object]]) -> None:
+        for operation in batch:
+            if not operation.transactional:
+                self._attempt(operation)
+        writing = [operation for operation in batch if operation.transactional]
+        if writing:
+            self._commit(writing)
+        for operation in batch:
+            operation.deliver(operation)
+
+    def _commit(self, batch: list[Operation[object]]) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._chain.load(self._connection)
+            for operation in batch:
+                self._in_savepoint(operation)
+            self._connection.execute("COMMIT")
+        except apsw.Error as failed:
+            self._fail(batch, failed)
+            return
+        self.batches += 1
+        self.operations += len(batch)
+        for operation in batch:
+            if operation.error is None and operation.after_commit is not None:
+                operation.after_commit()
+        self._checkpoints.advance(self._chain.head)
+
+    def _in_savepoint(self, operation: Operation[object]) -> None:
+        self._connection.execute("SAVEPOINT operation")
+        self._attempt(operation)
+        if not self._connection.in_transaction:
+            raise apsw.AbortError("SQLite gave the transaction up")
+        if operation.error is not None:
+            self._connection.execute("ROLLBACK TO operation")
+            self._chain.load(self._connection)
+        self._connection.execute("RELEASE operation")
+
+    def _attempt(self, operation: Operation[object]) -> None:
+        try:
+            operation.result, operation.after_commit = operation.run(self._connection)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the one who submitted it
+            operation.error = error
+
+    def _fail(self, batch: list[Operation[object]], failed: apsw.Error) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        if isinstance(failed, apsw.IOError | apsw.CorruptError):
+            self._fatal(f"the database cannot be written: {failed}")
+        reason = BUSY if isinstance(failed, apsw.BusyError) else f"the database refused: {failed}"
+        for operation in batch:
+            operation.error = Unavailable(reason, "storage_unavailable")
+
+
+def deliver_to(future: "asyncio.Future[T]") -> Callable[[Operation[T]], None]:
+    """Return a `deliver` that completes `future` in the loop it belongs to."""
+    loop = future.get_loop()
+
+    def resolve(operation: Operation[T]) -> None:
+        if future.cancelled():
+            return
+        if operation.error is not None:
+            future.set_exception(operation.error)
+        else:
+            future.set_result(operation.result)  # type: ignore[arg-type] - without an error there is a result
+
+    def deliver(operation: Operation[T]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(resolve, operation)
+
+    return deliver

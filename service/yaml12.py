@@ -1,0 +1,55 @@
+"""Reading YAML as its 1.2 core schema says: `off` is a string, a key stands once."""
+
+import re
+
+import yaml
+
+from service.jsontypes import Json
+
+
+class DuplicateKey(yaml.YAMLError):
+    """The same key twice in one mapping."""
+
+
+class CoreLoader(yaml.SafeLoader):
+    """SafeLoader with the core schema's scalars and no duplicate keys."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        """Build a mapping, refusing a key that stands twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise DuplicateKey(
+                    f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice"
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+", list("-+0123456789")),
+    (
+        "tag:yaml.org,2002:float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?",
+        list("-+.0123456789"),
+    ),
+):
+    CoreLoader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _core_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """In the core schema `017` is seventeen; PyYAML alone would read it as octal."""
+    return int(loader.construct_scalar(node))
+
+
+CoreLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
+
+
+def load(text: str) -> Json:
+    """Parse one YAML document. Raises yaml.YAMLError with a line."""
+    loaded: Json = yaml.load(text, CoreLoader)  # noqa: S506 - CoreLoader is a SafeLoader
+    return loaded
