@@ -1,8 +1,11 @@
 """What is installed is pinned and checked by hash, and what is shipped is the three packages."""
 
+import ast
 import re
+import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = {"service", "chaos", "gates"}
 PINNED = ["constraints.txt", "requirements/tavern.txt", "chaos/go-toolchain.txt"]
 
 
@@ -23,6 +27,18 @@ def entries(name: str) -> list[str]:
     """The requirements of a pinned file, each with its continuation lines joined."""
     text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
     return [line for line in text.splitlines() if line.strip()]
+
+
+def imported(package: str) -> set[str]:
+    """The top-level modules that a package imports anywhere, its own and the library's left out."""
+    found: set[str] = set()
+    for file in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - PACKAGES - sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -65,7 +81,18 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
         [metadata] = [name for name in names if name.endswith("METADATA")]
         text = archive.read(metadata).decode()
     roots = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-    assert roots == {"service", "chaos", "gates"}
+    assert roots == PACKAGES
     assert "chaos/go-toolchain.txt" in names
     assert "libfaketime" not in text
     assert "Requires-Python: >=3.11" in text
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_what_is_imported_is_declared(package: str) -> None:
+    declared = {
+        canonicalize_name(Requirement(text).name) for text in pyproject()["project"]["dependencies"]
+    }
+    distributions = packages_distributions()
+    for module in imported(package):
+        names = {canonicalize_name(name) for name in distributions.get(module, [module])}
+        assert names & declared, f"{package} imports {module}, which pyproject.toml does not name"
