@@ -8,7 +8,7 @@ from chaos.spec.units import Duration
 
 
 class Clock(Step, frozen=True, kw_only=True):
-    """`clock: gateway` with `offset: -1h` from true time; the process was started with `clock`."""
+    """`clock: gateway` with `offset: -1h` from true time; the process was started with `clock_offset`."""
 
     clock: str
     offset: Duration
@@ -17,5 +17,5 @@ class Clock(Step, frozen=True, kw_only=True):
 async def run(step: Clock, scope: Scope) -> None:
     """Takes hold at the process's next look at its clock."""
     if not is_shifted(scope.stack.directory, step.clock):
-        raise HarnessError(f"{step.clock} was not started with `clock:`, so its clock cannot be moved")
+        raise HarnessError(f"{step.clock} was not started with `clock_offset`, so its clock cannot be moved")
     set_clock(scope.stack.directory, step.clock, step.offset.ms)

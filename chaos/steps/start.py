@@ -19,13 +19,13 @@ class Start(Step, frozen=True, kw_only=True):
     """`start: gateway`; waits until it is ready, or until it exits where `expect: {exit: …}` says so.
 
     `env` is added to its environment, `config` merged into the target's configuration file first;
-    `clock: -1h` shifts the process's wall clock (never its monotonic one), to be moved later by `clock`.
+    `clock_offset: -1h` shifts the process's wall clock (never its monotonic one), to be moved later by `clock`.
     """
 
     start: str
     env: dict[str, str] = {}
     config: dict[str, object] = {}
-    clock: Duration | None = None
+    clock_offset: Duration | None = None
 
 
 async def run(step: Start, scope: Scope) -> None:
@@ -38,8 +38,8 @@ async def run(step: Start, scope: Scope) -> None:
     assert isinstance(configuration, dict)
     stack.configure(configuration)
     env = {key: scope.variables.text(value) for key, value in step.env.items()}
-    if step.clock is not None:
-        env |= clock_environment(stack.directory, name, step.clock.ms)
+    if step.clock_offset is not None:
+        env |= clock_environment(stack.directory, name, step.clock_offset.ms)
     began_ms = scope.clock.now_ms()
     life = await stack.launch(name, env)
     if step.expect is not None and step.expect.exit is not None:
