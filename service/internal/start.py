@@ -1,0 +1,31 @@
+"""The start-up checks that all internal processes share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from service.clock import wall_ms
+from service.keys import load_keys
+from service.settings import Listen, Settings, listen_address, load_settings
+from service.state import StateDir
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What a process knows once its key material, its configuration and its address have been checked."""
+
+    state: StateDir
+    settings: Settings
+    service_token: str
+    listen: Listen
+
+
+def check_start(process: str, state: Path, environ: Mapping[str, str]) -> Checked:
+    """Read keys, settings and address of `process`. Raises StartRefused; opens no socket."""
+    directory = StateDir(state)
+    return Checked(
+        state=directory,
+        settings=load_settings(directory.settings),
+        service_token=load_keys(directory.keys, wall_ms()).service_token,
+        listen=listen_address(process, environ),
+    )

@@ -1,0 +1,1 @@
+"""The memory process: remembers texts and finds those that are relevant."""

@@ -1,0 +1,1 @@
+"""The model process: completes chats, by a provider that the configuration names."""

@@ -1,0 +1,47 @@
+"""The model process: its one handler, and how it is started."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from litestar import post
+
+from service.auth.roles import SERVICE
+from service.errors import ProblemError, StartRefused
+from service.ids import random_id
+from service.internal import InternalApp, check_start, internal_app, serve
+from service.model.messages import ChatCompletion, ChatRequest
+from service.model.providers import Provider, ProviderError, ProviderMisconfigured, provider_from
+
+
+class ProviderFailed(ProblemError):
+    """The provider gave no usable answer; `code` says in which way."""
+
+    status: ClassVar[int] = 502
+    title: ClassVar[str] = "Bad gateway"
+    default_code: ClassVar[str] = "provider_failed"
+
+
+@post("/internal/chat/completions", opt=SERVICE, status_code=200)
+async def complete(data: ChatRequest, provider: Provider) -> ChatCompletion:
+    """The next message of a conversation; 502 with the kind of failure when the provider gives none."""
+    try:
+        return await provider.complete(data)
+    except ProviderError as error:
+        raise ProviderFailed(error.reason, error.code) from error
+
+
+def model_app(provider: Provider, service_token: str) -> InternalApp:
+    """The application of the model process."""
+    return internal_app([complete], {"provider": provider}, service_token, random_id)
+
+
+def run(state: Path, environ: Mapping[str, str]) -> None:
+    """Serve until told to end. Raises StartRefused, before anything listens."""
+    checked = check_start("model", state, environ)
+    try:
+        provider = provider_from(environ, time.monotonic)
+    except ProviderMisconfigured as error:
+        raise StartRefused(str(error)) from error
+    serve(model_app(provider, checked.service_token), checked.listen)

@@ -1,0 +1,1 @@
+"""The tools process: the only place where tools run."""

@@ -1,0 +1,74 @@
+"""The tools process: its handlers, and how it is started."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Final
+
+from litestar import post
+
+from service.auth.roles import SERVICE
+from service.errors import Forbidden, NotFound, ProblemError, StartRefused, Unprocessable
+from service.ids import random_id
+from service.internal import InternalApp, check_start, internal_app, serve
+from service.tools.execution import BadArguments, NotApproved, UnknownTool, execute
+from service.tools.messages import ExecuteTool, ToolOutcome
+from service.tools.workspace import Workspace
+
+AT_ONCE: Final = 8
+
+
+class Busy(ProblemError):
+    """As many tools run as may run at once; this one did not."""
+
+    status: ClassVar[int] = 429
+    title: ClassVar[str] = "Too many requests"
+    default_code: ClassVar[str] = "tools_busy"
+
+
+class Slots:
+    """How many calls may run at once. One too many is told so and not kept waiting: its caller would give up."""
+
+    def __init__(self, at_once: int) -> None:
+        self._free = asyncio.Semaphore(at_once)
+
+    async def __aenter__(self) -> None:
+        if self._free.locked():
+            raise Busy("all tool slots are taken; nothing was run")
+        await self._free.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free.release()
+
+
+@post("/internal/tools/{name:str}/execute", opt=SERVICE, status_code=200)
+async def execute_tool(
+    name: str, data: ExecuteTool, workspace: Workspace, slots: Slots, max_run_s: float
+) -> ToolOutcome:
+    """Run a tool once and say what became of it. Errors (4xx) mean that nothing was run."""
+    try:
+        async with slots:
+            return await execute(name, data, workspace, max_run_s)
+    except UnknownTool as error:
+        raise NotFound(f"there is no tool {name!r}", "unknown_tool") from error
+    except BadArguments as error:
+        raise Unprocessable(str(error), "bad_arguments") from error
+    except NotApproved as error:
+        raise Forbidden(str(error), "approval_required") from error
+
+
+def tools_app(workspace: Workspace, max_run_s: float, service_token: str) -> InternalApp:
+    """The application of the tools process; no tool runs longer than `max_run_s` seconds."""
+    provided = {"workspace": workspace, "slots": Slots(AT_ONCE), "max_run_s": max_run_s}
+    return internal_app([execute_tool], provided, service_token, random_id)
+
+
+def run(state: Path, environ: Mapping[str, str]) -> None:
+    """Serve until told to end. Raises StartRefused, before anything listens."""
+    checked = check_start("tools", state, environ)
+    try:
+        workspace = Workspace(checked.state.workspace(checked.settings.tools.workspace))
+    except OSError as error:
+        raise StartRefused(f"the tools' workspace cannot be used: {error}") from error
+    app = tools_app(workspace, checked.settings.tools.timeout_s, checked.service_token)
+    serve(app, checked.listen)

@@ -1,0 +1,90 @@
+"""File access that cannot leave one directory.
+
+A path is first resolved with all its symbolic links and refused unless it ends inside. Then it is walked again,
+one component at a time, relative to open directories and without following any link: whoever swaps a component
+for a link in between gets an error, not a way out.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class PathOutside(Exception):
+    """The path leads, or could lead, out of the workspace."""
+
+
+class NotAFile(Exception):
+    """The path names something other than a regular file with a single name."""
+
+
+class Workspace:
+    """The directory `root`, made if missing. Raises OSError when it cannot be used."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.root = root.resolve(strict=True)
+
+    def locate(self, path: str) -> tuple[str, ...]:
+        """The components of `path` below the root, links resolved.
+
+        Raises PathOutside for absolute paths, NUL characters and whatever ends outside.
+        """
+        if "\0" in path or Path(path).is_absolute():
+            raise PathOutside("a path must be relative to the workspace")
+        resolved = (self.root / path).resolve()
+        if not resolved.is_relative_to(self.root):
+            raise PathOutside("the path leads out of the workspace")
+        return resolved.relative_to(self.root).parts
+
+    @contextmanager
+    def directory_of(self, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+        """The open directory that holds `path`, as a descriptor, and the file's name in it.
+
+        `make` creates missing directories. Raises PathOutside, NotAFile, OSError.
+        """
+        parts = self.locate(path)
+        if not parts:
+            raise NotAFile("the path names the workspace itself")
+        descriptor = os.open(self.root, _DIRECTORY)
+        try:
+            for part in parts[:-1]:
+                below = _open_directory(descriptor, part, make)
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor, parts[-1]
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def file(self, path: str, flags: int) -> Iterator[int]:
+        """An open descriptor of the regular file at `path`. Raises PathOutside, NotAFile, OSError."""
+        with self.directory_of(path, make=bool(flags & os.O_CREAT)) as (directory, name):
+            # Without O_NONBLOCK, opening a FIFO would wait for its other end for ever.
+            opened = os.open(
+                name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=directory
+            )
+        try:
+            require_plain_file(os.fstat(opened))
+            yield opened
+        finally:
+            os.close(opened)
+
+
+def require_plain_file(status: os.stat_result) -> None:
+    """Raises NotAFile for devices, pipes and directories, and for files that have a second name elsewhere."""
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFile("not a regular file")
+    if status.st_nlink > 1:
+        raise NotAFile("the file has another name, which may lie outside the workspace")
+
+
+def _open_directory(parent: int, name: str, make: bool) -> int:
+    if make:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=parent)
+    return os.open(name, _DIRECTORY, dir_fd=parent)
