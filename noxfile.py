@@ -146,18 +146,16 @@ def lint(session: nox.Session) -> None:
 @_session()
 def serve(session: nox.Session) -> None:
     """Start SONIA for a first try, its state in .sonia/, and print three curl lines."""
-    state = ROOT / ".sonia"
-    tokens = state / "first-try-tokens.json"
-    if not tokens.exists():
-        made = session.run(
-            "sonia", "init", "--state", str(state), "--json", silent=True, stderr=None
-        )
-        # The tokens are shown once only. Here they are kept, readable by their owner alone, so
-        # that the next first try has them too.
-        descriptor = os.open(tokens, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    state, kept = ROOT / ".sonia" / "state", ROOT / ".sonia" / "tokens.json"
+    if not kept.exists():
+        init = ("sonia", "init", "--state", str(state), "--json")
+        made = json.loads(str(session.run(*init, silent=True, stderr=None)))
+        # The tokens are shown once only. They are kept here, readable by their owner alone, so
+        # that the same lines work the next time.
+        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(str(made))
-    token = json.loads(tokens.read_text(encoding="utf-8"))
+            json.dump({role: made[role] for role in ("operator", "observer")}, file)
+    token = json.loads(kept.read_text(encoding="utf-8"))
     url = f"http://127.0.0.1:{os.environ.get('SONIA_GATEWAY_PORT', '7000')}"
     print(
         "\nOnce it is ready, in another terminal:\n\n"
