@@ -13,7 +13,7 @@ import socket
 import ssl as tls
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import httptools
 import msgspec
@@ -207,7 +207,9 @@ class AnswerReader:
     def remark(self) -> str | None:
         """What is to be said of a complete answer, or how an incomplete one broke off."""
         if self.complete:
-            return f"the body was cut: {self.dropped_bytes} bytes more" if self.dropped_bytes else None
+            return (
+                f"the body was cut: {self.dropped_bytes} bytes more" if self.dropped_bytes else None
+            )
         if not self._in_body:
             return None
         return f"broke off after status {self.status} and {len(self.body)} bytes of body"
@@ -248,8 +250,9 @@ async def send_once(
     """
     exchange = _Exchange(request, max_body_bytes)
     failure: str | None = None
+    limit = asyncio.timeout(timeout_s)
     try:
-        async with asyncio.timeout(timeout_s) as limit:
+        async with limit:
             await exchange.run(host, port, source, ssl)
     except OSError as error:
         # A time-out of the kernel's own is a TimeoutError too.
@@ -323,8 +326,8 @@ class _Exchange(asyncio.Protocol):
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none by class.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._first_byte_s = self._first_byte_s or time.monotonic()

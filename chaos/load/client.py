@@ -5,10 +5,11 @@ no connection could be made it certainly did not (`error`). Nothing is ever sent
 """
 
 import asyncio
+import errno
 import time
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
+import msgspec
 from msgspec import Struct
 
 from chaos.evidence.schema import RequestOutcome
@@ -21,23 +22,278 @@ IDLE_S: Final = 2.0
 request that crosses such a close may or may not have happened."""
 
 KNOWN_HEADS: Final = 256
+_OWN_FAULT: Final = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
+_CLOSED: Final = "the connection was closed without a whole answer"
 
 
-class Outcome(Struct, frozen=True, gc=False):
-    """What became of one request; `columns` are the JSON members that follow from the head alone."""
+class Listener(Protocol):
+    """Who is told what became of the requests."""
+
+    def answered(self, seq: int, columns: bytes, body: bytes, done_s: float) -> None:
+        """A whole answer was read; `columns` are the JSON members that follow from its head."""
+
+    def failed(
+        self, seq: int, outcome: RequestOutcome, reason: str, reader: AnswerReader | None
+    ) -> None:
+        """There will be no answer; `reader` holds what was read of one."""
+
+    def unable(self, reason: str) -> None:
+        """This machine, not the system under test, kept a request from being sent."""
+
+
+class Outgoing(Struct, frozen=True, gc=False):
+    """One request that is about to be sent."""
 
     seq: int
-    outcome: RequestOutcome
-    columns: bytes
-    body: bytes | None
-    done_s: float
+    data: bytes
+    head: bool
+    deadline_s: float
 
 
-class Head(Struct, frozen=True):
-    """What a head that was seen before, byte by byte, says: the body's length and the columns."""
+class _Known(Struct, frozen=True):
+    """What a head that was read before, byte for byte, says: the body's length and the columns."""
 
     length: int
     columns: bytes
 
 
-Report = Callable[[Outcome], None]
+class Client:
+    """Connections to one address, opened as they are needed, at most `connections`."""
+
+    def __init__(self, plan: Plan, redact: Redactor, listener: Listener, connections: int) -> None:
+        self.plan = plan
+        self.redact = redact
+        self.listener = listener
+        self._connections = connections
+        self.heads: dict[bytes, _Known] = {}
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+        self._opening: dict[asyncio.Task[None], Outgoing | None] = {}
+
+    def room(self) -> int:
+        """How many requests could be sent now, each on a connection of its own."""
+        used = len(self._open) + len(self._opening)
+        return len(self._idle) + self._connections - used
+
+    def send(self, request: Outgoing, now_s: float) -> None:
+        """Send on an idle connection, or on a new one."""
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.alive and now_s - connection.idle_since_s < IDLE_S:
+                connection.send(request)
+                return
+            connection.close()
+        self._start(request)
+
+    async def open_ahead(self, count: int, at_once: int = 100) -> None:
+        """Have `count` fresh idle connections, or as many as the other side accepts."""
+        now_s = time.monotonic()
+        fresh = [c for c in self._idle if c.alive and now_s - c.idle_since_s < IDLE_S / 2]
+        for connection in set(self._idle) - set(fresh):
+            connection.close()
+        self._idle[:] = fresh
+        missing = count - len(fresh)
+        while missing > 0:
+            tasks = [self._start(None) for _ in range(min(missing, at_once))]
+            await asyncio.wait(tasks)
+            missing -= len(tasks)
+
+    def sweep(self, now_s: float) -> None:
+        """Give up on requests whose time is over."""
+        for connection in [c for c in self._open if c.busy and c.deadline_s < now_s]:
+            connection.give_up(f"no answer within {self.plan.timeout_s:g} s")
+
+    def stop(self, reason: str) -> None:
+        """Give up on everything that is under way and close all connections."""
+        for task, request in list(self._opening.items()):
+            task.cancel()
+            if request is not None:
+                self.listener.failed(request.seq, "error", f"{reason} before it was sent", None)
+        self._opening.clear()
+        for connection in list(self._open):
+            connection.give_up(reason)
+
+    def opened(self, connection: "_Connection") -> None:
+        """Called by a connection that can be used."""
+        self._open.add(connection)
+
+    def released(self, connection: "_Connection") -> None:
+        """Called by a connection that has nothing to do."""
+        self._idle.append(connection)
+
+    def lost(self, connection: "_Connection") -> None:
+        """Called by a connection that has ended."""
+        self._open.discard(connection)
+
+    def remember(self, data: bytes, reader: AnswerReader, columns: bytes) -> None:
+        """Parse a head like that of the answer `data` only once: equal heads are equally framed."""
+        head, mark, body = data.partition(b"\r\n\r\n")
+        lengths = [value for name, value in reader.headers if name == "content-length"]
+        chunked = any(name == "transfer-encoding" for name, _ in reader.headers)
+        whole = body == reader.body and lengths == [str(len(body))]
+        if not whole or chunked or not reader.reusable:
+            return
+        if len(self.heads) >= KNOWN_HEADS:
+            self.heads.clear()
+        self.heads[head + mark] = _Known(len(body), columns)
+
+    def _start(self, request: Outgoing | None) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._connect(request))
+        self._opening[task] = request
+        task.add_done_callback(lambda done: self._opening.pop(done, None))
+        return task
+
+    async def _connect(self, request: Outgoing | None) -> None:
+        left_s = self.plan.timeout_s if request is None else request.deadline_s - time.monotonic()
+        try:
+            async with asyncio.timeout(left_s):
+                connection = await self._connection()
+        except OSError as error:
+            if error.errno in _OWN_FAULT:
+                self.listener.unable(explain(error))
+            if request is not None:
+                self.listener.failed(request.seq, "error", explain(error), None)
+            return
+        if request is None:
+            self.released(connection)
+        elif not connection.alive:
+            self.listener.failed(request.seq, "error", "closed before the request was sent", None)
+        else:
+            connection.send(request)
+
+    async def _connection(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        sock = open_socket(self.plan.source)
+        try:
+            await loop.sock_connect(sock, (self.plan.host, self.plan.port))
+            _, connection = await loop.create_connection(lambda: _Connection(self), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    __slots__ = (
+        "_client",
+        "_head",
+        "_heads",
+        "_listener",
+        "_reader",
+        "_transport",
+        "alive",
+        "busy",
+        "deadline_s",
+        "idle_since_s",
+        "seq",
+    )
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._heads = client.heads
+        self._listener = client.listener
+        self._reader: AnswerReader | None = None
+        self._head = False
+        self.alive = False
+        self.busy = False
+        self.seq = -1
+        self.deadline_s = 0.0
+        self.idle_since_s = 0.0
+
+    def send(self, request: Outgoing) -> None:
+        self.busy = True
+        self.seq = request.seq
+        self.deadline_s = request.deadline_s
+        self._head = request.head
+        self._transport.write(request.data)
+
+    def close(self) -> None:
+        self.alive = False
+        self._transport.close()
+
+    def give_up(self, reason: str) -> None:
+        """End the connection; a request that is under way may have happened."""
+        self._break(reason)
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are none by class.
+        self._transport = cast(asyncio.Transport, transport)
+        self.alive = True
+        self.idle_since_s = time.monotonic()
+        self._client.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        now_s = time.monotonic()
+        if self._reader is None and self.busy and not self._head:
+            end = data.find(b"\r\n\r\n") + 4
+            known = self._heads.get(data[:end])
+            if known is not None and len(data) - end == known.length:
+                self.busy = False
+                self.idle_since_s = now_s
+                self._client.released(self)
+                self._listener.answered(self.seq, known.columns, data[end:], now_s)
+                return
+        self._read(data, now_s)
+
+    def _read(self, data: bytes, now_s: float) -> None:
+        if not self.busy:
+            # Nobody asked for this: whatever comes next could not be told apart from it.
+            self.give_up("bytes arrived that nobody asked for")
+            return
+        reader = self._reader
+        if reader is None:
+            reader = AnswerReader(head=self._head, max_body_bytes=self._client.plan.max_body_bytes)
+        try:
+            reader.feed(data)
+        except NotHttp as error:
+            self._reader = reader
+            self.give_up(str(error))
+            return
+        if not reader.complete:
+            self._reader = reader
+            return
+        columns = answer_columns(reader, self._client.redact)
+        if self._reader is None and not self._head:
+            self._client.remember(data, reader, columns)
+        self._finish(reader, columns, now_s)
+
+    def _finish(self, reader: AnswerReader, columns: bytes, now_s: float) -> None:
+        self.busy = False
+        self._reader = None
+        if reader.reusable:
+            self.idle_since_s = now_s
+            self._client.released(self)
+        else:
+            self.close()
+        self._listener.answered(self.seq, columns, bytes(reader.body), now_s)
+
+    def eof_received(self) -> None:
+        self.alive = False
+        reader = self._reader
+        if reader is None:
+            return
+        reader.feed_eof()
+        if reader.complete:
+            self._finish(reader, answer_columns(reader, self._client.redact), time.monotonic())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._client.lost(self)
+        self._break(explain(exc) if isinstance(exc, OSError) else _CLOSED)
+
+    def _break(self, reason: str) -> None:
+        self.alive = False
+        reader, self._reader = self._reader, None
+        if self.busy:
+            self.busy = False
+            self._listener.failed(self.seq, "info", reason, reader)
+
+
+def answer_columns(reader: AnswerReader, redact: Redactor) -> bytes:
+    """The columns of `responses` that follow from a whole answer, its body left out."""
+    return b'"status":%d,"outcome":"ok","error":%b,"headers":%b' % (
+        reader.status,
+        msgspec.json.encode(reader.remark()),
+        redact(json_headers(reader.headers)),
+    )

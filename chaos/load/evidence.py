@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from chaos.errors import RecordingError
@@ -44,7 +45,7 @@ class Evidence:
 
 
 def _open(plan: Plan, table: str) -> int:
-    path = plan.directory / f"{table}.{plan.load}.jsonl"
+    path = Path(plan.directory) / f"{table}.{plan.load}.jsonl"
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 

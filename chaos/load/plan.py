@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from itertools import count, islice
 from math import floor
-from pathlib import Path
 
 from msgspec import Raw, Struct
 
@@ -67,7 +66,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     run_id: str
     gate: str
-    directory: Path
+    directory: str
     origin_s: float
     load: str
     step: str
