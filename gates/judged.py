@@ -1,0 +1,38 @@
+"""The snapshot of a gate that its verdict depends on; it is shipped beside the evidence."""
+
+import hashlib
+
+import msgspec
+
+from chaos.engine.plan import walk
+from chaos.faults.base import FaultStep
+from chaos.spec.target import Target
+from chaos.steps.load import Load
+from gates.spec.assertion import Judged
+from gates.spec.gate import Gate
+
+
+def canonical(value: object) -> bytes:
+    """Any spec as JSON with sorted keys: what digests of specs are taken of."""
+    return msgspec.json.encode(msgspec.to_builtins(value, enc_hook=str), order="deterministic")
+
+
+def sha256_of(value: object) -> str:
+    """SHA-256 of a spec in its canonical form, in hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def judged_of(gate: Gate, target: Target) -> Judged:
+    """What the judge needs to know of a gate."""
+    steps = [step for _, step in walk(tuple(gate.control + gate.scenario), "")]
+    return Judged(
+        gate=gate.gate,
+        id=gate.id,
+        asserts=gate.assert_,
+        with_=gate.with_,
+        data=gate.data,
+        faults=[step.name or "" for step in steps if isinstance(step, FaultStep)],
+        loads=[step.load for step in steps if isinstance(step, Load)],
+        collected={declared.table: declared.columns for declared in target.collect},
+        spec_sha256=sha256_of(gate),
+    )

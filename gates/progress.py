@@ -1,0 +1,74 @@
+"""Says what is going on while gates run: one live table on a terminal, plain lines elsewhere."""
+
+import time
+
+import pytest
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow"}
+
+
+class Progress:
+    """A pytest plugin of the controlling process."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console = console
+        self.total = total
+        self.done: dict[str, str] = {}
+        self.running: dict[str, float] = {}
+        self.began = time.monotonic()
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=4, transient=True)
+
+    def pytest_sessionstart(self) -> None:
+        """Start drawing."""
+        if self.console.is_terminal:
+            self._live.start()
+
+    def pytest_sessionfinish(self) -> None:
+        """Stop drawing."""
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A worker has begun a gate."""
+        name = nodeid.rpartition("::")[2]
+        self.running[name] = time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A worker has finished a gate."""
+        if report.when != "call" and report.passed:
+            return
+        name = report.nodeid.rpartition("::")[2]
+        status = dict(report.user_properties).get("verdict", "UNKNOWN")
+        took_s = time.monotonic() - self.running.pop(name, time.monotonic())
+        self.done[name] = str(status)
+        line = Text.assemble(
+            (f"{len(self.done):3}/{self.total} ", "dim"), (f"{status:8}", STYLE.get(str(status), "")), f"{name}  {took_s:.1f} s"
+        )
+        self.console.print(line)
+        if report.failed:
+            self.console.print(Text(f"             {_first_line(report.longreprtext)}", style="dim"))
+
+    def left_s(self) -> float | None:
+        """Seconds that are left by the mean duration so far; None before the first gate is done."""
+        if not self.done:
+            return None
+        elapsed = time.monotonic() - self.began
+        return elapsed / len(self.done) * (self.total - len(self.done))
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        left = self.left_s()
+        about = f"about {left:.0f} s left" if left is not None else "time left not known yet"
+        table.add_row(f"{len(self.done)} of {self.total} gates done", about)
+        for name, began in list(self.running.items()):
+            table.add_row(Text(f"running {name}", style="cyan"), f"{time.monotonic() - began:.1f} s")
+        return table
+
+
+def _first_line(text: str, most_chars: int = 200) -> str:
+    line = text.strip().splitlines()[0] if text.strip() else ""
+    return line if len(line) <= most_chars else line[: most_chars - 1] + "…"

@@ -1,0 +1,123 @@
+"""Each gate file is one pytest item, so that selecting, parallel runs and JUnit XML work as people expect.
+
+The outcome of an item follows its verdict, which comes from the evidence of its run; no verdict of a
+release is ever taken from an outcome.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaos.engine.run import Worker
+from gates.locks import turn
+from gates.quick import QuickJudge
+from gates.session import Session, load_session, plan_of, project_of
+from gates.spec.gate import Gate
+from gates.verdicts import GateVerdict
+
+SESSION_OPTION = "gates_session"
+
+
+class GateNotPassed(Exception):
+    """The verdict of a gate's run was FAIL or UNKNOWN."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--gates-session` is given by `python -m gates run`."""
+    parser.addoption("--gates-session", dest=SESSION_OPTION, default=None, help="directory of an opened session")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gates are items only inside a session."""
+    path = config.getoption(SESSION_OPTION)
+    if path is not None:
+        config.pluginmanager.register(_Runner(load_session(str(path))), "gates-runner")
+
+
+class _Runner:
+    """Collects the gates of a session and runs them, in whichever worker this is."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._loop = asyncio.Runner()
+        self._worker: Worker | None = None
+        self._judge: QuickJudge | None = None
+        project = project_of(session.options.specs)
+        self._files = {project.files[name].resolve(): project.gates[name] for name in session.gates}
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """A gate of the session is a file with one item per repetition."""
+        gate = self._files.get(file_path.resolve())
+        if gate is None:
+            return None
+        collector: GateFile = GateFile.from_parent(parent, path=file_path)
+        collector.gate, collector.runner = gate, self
+        return collector
+
+    def run(self, gate: Gate, repeat: int) -> GateVerdict:
+        """Run one gate and judge its evidence."""
+        project = project_of(self.session.options.specs)
+        if self._worker is None:
+            self._worker = Worker(worker_name())
+        if self._judge is None:
+            self._judge = QuickJudge()
+        plan = plan_of(self.session, project, gate, repeat)
+        with turn(self.session.path, exclusive=gate.exclusive):
+            self._loop.run(self._worker.run(plan))
+        return self._judge.judge(plan.directory, gate, project.targets[gate.target])
+
+    def pytest_sessionfinish(self) -> None:
+        """End what the worker keeps between gates."""
+        if self._worker is not None:
+            self._loop.run(self._worker.close())
+        self._loop.close()
+
+
+class GateFile(pytest.File):
+    """One YAML file."""
+
+    gate: Gate
+    runner: _Runner
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item, or one per repetition."""
+        times = self.runner.session.options.repeat
+        for repeat in range(times):
+            name = f"{self.gate.id} {self.gate.gate}" + (f" [{repeat + 1}/{times}]" if times > 1 else "")
+            item: GateItem = GateItem.from_parent(self, name=name)
+            item.repeat = repeat
+            item.extra_keyword_matches.update((self.gate.id, self.gate.gate, self.gate.class_))
+            yield item
+
+
+class GateItem(pytest.Item):
+    """One run of one gate."""
+
+    parent: GateFile
+    repeat: int
+
+    def runtest(self) -> None:
+        """Run it; anything but PASS fails the item."""
+        verdict = self.parent.runner.run(self.parent.gate, self.repeat)
+        self.user_properties.append(("verdict", verdict.status))
+        if verdict.status != "PASS":
+            raise GateNotPassed(f"{verdict.status}: {verdict.detail}")
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+        """The verdict's own words, without a traceback of the harness."""
+        if isinstance(excinfo.value, GateNotPassed):
+            return str(excinfo.value)
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the item comes from."""
+        return self.path, 0, self.name
+
+
+def worker_name() -> str:
+    """The name of this worker, `main` without xdist."""
+    import os
+
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")

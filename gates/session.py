@@ -1,0 +1,299 @@
+"""One session: some gates, or all of them, run against a frozen set of inputs.
+
+Everything that a worker needs stands in `session.json`, written before anything starts, so that workers,
+whichever process they live in, run the same thing and record the same digests.
+"""
+
+import asyncio
+import hashlib
+import importlib.metadata
+import os
+import platform
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from chaos.engine.plan import Plan, walk
+from chaos.engine.run import Worker
+from chaos.errors import HarnessError
+from chaos.evidence.schema import Mode
+from chaos.faults.base import FaultStep
+from chaos.spec.target import Target
+from chaos.toxiproxy_binary import ToxiproxyBinary, cache_directory, locate
+from gates.judged import canonical, judged_of, sha256_of
+from gates.project import Project, read_project
+from gates.spec.assertion import Judged
+from gates.spec.gate import Gate
+
+VERSIONED = ("litestar", "msgspec", "duckdb", "apsw", "uvicorn", "uvloop", "httptools", "toxiproxy-python", "websockets")
+LOCK_FILE = "constraints.txt"
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What was asked for on the command line."""
+
+    specs: str
+    only: tuple[str, ...] = ()
+    part: str = "all"
+    repeat: int = 1
+    seed: int = 46
+    keep: bool = False
+    workers: int = 2
+    allow_missing: bool = False
+
+    @property
+    def full(self) -> bool:
+        """Whether this is a run that may decide a release."""
+        return not self.only and self.part == "all" and self.repeat == 1
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """The frozen inputs of a session. Paths are absolute; digests are SHA-256 in hex."""
+
+    id: str
+    directory: str
+    options: Options
+    root: str
+    gates: list[str]
+    digests: dict[str, str]
+    versions: dict[str, str]
+    toxiproxy: ToxiproxyBinary | None
+    commit: str | None
+    dirty: bool
+    started_at_ms: float
+    mode: Mode = "healthy"
+    defect: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where its evidence is."""
+        return Path(self.directory)
+
+    def gate_directory(self, gate: str, repeat: int) -> Path:
+        """Where one run of one gate records."""
+        return self.path / "gates" / (gate if repeat == 0 else f"{gate}.{repeat}")
+
+
+def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Session:
+    """Freeze all inputs and write them down. SpecError and HarnessError say what is wrong with them."""
+    project = read_project(Path(options.specs))
+    names = chosen(project, options)
+    used = {project.gates[name].target for name in names}
+    linked = any(project.targets[name].links for name in used if name in project.targets)
+    toxiproxy = locate(os.environ, cache_directory(), say) if linked else None
+    session_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+    root = project.root
+    commit, dirty = _commit(root, project.release.source if project.release is not None else ["."])
+    session = Session(
+        id=session_id,
+        directory=str((runs / session_id).resolve()),
+        options=options,
+        root=str(root),
+        gates=names,
+        digests=_digests(project, toxiproxy),
+        versions=_versions(toxiproxy),
+        toxiproxy=toxiproxy,
+        commit=commit,
+        dirty=dirty,
+        started_at_ms=time.time() * 1000,
+    )
+    session.path.mkdir(parents=True)
+    (session.path / "session.json").write_bytes(msgspec.json.format(msgspec.json.encode(session)))
+    (session.path / "judged").mkdir()
+    for name in names:
+        gate = project.gates[name]
+        snapshot = msgspec.json.format(canonical(judged_of(gate, project.targets[gate.target])))
+        (session.path / "judged" / f"{name}.json").write_bytes(snapshot)
+    return session
+
+
+@lru_cache(maxsize=4)
+def load_session(path: str) -> Session:
+    """The session that was written to `path`, in any worker."""
+    return msgspec.json.decode((Path(path) / "session.json").read_bytes(), type=Session)
+
+
+@lru_cache(maxsize=4)
+def project_of(specs: str) -> Project:
+    """The project of a session, read once per worker."""
+    return read_project(Path(specs))
+
+
+def judged_in(directory: Path) -> dict[str, Judged]:
+    """Snapshots by gate name, as shipped beside evidence."""
+    files = sorted((directory / "judged").glob("*.json"))
+    return {path.stem: msgspec.json.decode(path.read_bytes(), type=Judged) for path in files}
+
+
+def chosen(project: Project, options: Options) -> list[str]:
+    """Names of the gates to run, in the order of their ids. HarnessError names what is not a gate."""
+    ordered = sorted(project.gates.values(), key=_place)
+    if options.part != "all":
+        ordered = [gate for gate in ordered if gate.class_ == options.part]
+    if not options.only:
+        return [gate.gate for gate in ordered]
+    names = []
+    for wanted in options.only:
+        name = project.gate_by(wanted)
+        if name is None:
+            listed = project.release.gates if project.release is not None else []
+            known = any(wanted in (gate.id, gate.gate) for gate in listed)
+            reason = "is listed in release.yaml but has no file yet" if known else "is not a gate"
+            raise HarnessError(f"{wanted!r} {reason}; `python -m gates list` shows all")
+        names.append(name)
+    return [gate.gate for gate in ordered if gate.gate in names]
+
+
+def plan_of(session: Session, project: Project, gate: Gate, repeat: int = 0) -> Plan:
+    """What the engine is to do for one run of one gate."""
+    target = project.targets[gate.target]
+    return Plan(
+        run_id=secrets.token_hex(8),
+        gate=gate.gate,
+        target=target,
+        needs=tuple(gate.needs or target.processes),
+        config=gate.config,
+        control=tuple(gate.control),
+        scenario=tuple(gate.scenario),
+        shared=gate.isolation == "shared",
+        nominal_ports=gate.nominal_ports,
+        mode=session.mode,
+        defect=session.defect,
+        seed=session.options.seed + repeat,
+        digests={**session.digests, "gate": sha256_of(gate), "target": sha256_of(target)},
+        versions=session.versions,
+        directory=session.gate_directory(gate.gate, repeat),
+        source_root=Path(session.root),
+        toxiproxy=Path(session.toxiproxy.path) if session.toxiproxy is not None else None,
+        keep=session.options.keep,
+    )
+
+
+def exercise_plans(session: Session, project: Project) -> Iterator[Plan]:
+    """One plan per target that a chosen gate puts a fault on: its links must carry bytes when all is well."""
+    faulted = {project.gates[name].target for name in session.gates if has_faults(project.gates[name])}
+    for name in sorted(faulted):
+        target = project.targets[name]
+        yield Plan(
+            run_id=secrets.token_hex(8),
+            gate=exercise_name(target),
+            target=target,
+            needs=tuple(target.processes),
+            config={},
+            control=(),
+            scenario=tuple(target.exercise),
+            shared=False,
+            nominal_ports=False,
+            mode="healthy",
+            defect=None,
+            seed=session.options.seed,
+            digests={**session.digests, "target": sha256_of(target)},
+            versions=session.versions,
+            directory=session.path / "gates" / exercise_name(target),
+            source_root=Path(session.root),
+            toxiproxy=Path(session.toxiproxy.path) if session.toxiproxy is not None else None,
+            keep=False,
+        )
+
+
+def exercise_name(target: Target) -> str:
+    """What evidence calls the exercise of a target's links."""
+    return f"exercise-{target.target}"
+
+
+def exercise(session: Session) -> None:
+    """Run the exercise of every target that needs one."""
+    plans = list(exercise_plans(session, project_of(session.options.specs)))
+    if plans:
+        asyncio.run(_exercise(plans))
+
+
+async def _exercise(plans: Iterable[Plan]) -> None:
+    worker = Worker("exercise")
+    try:
+        for plan in plans:
+            await worker.run(plan)
+    finally:
+        await worker.close()
+
+
+def has_faults(gate: Gate) -> bool:
+    """Whether any step of the gate is a fault."""
+    return any(isinstance(step, FaultStep) for _, step in walk(tuple(gate.control + gate.scenario), ""))
+
+
+def prune(runs: Path, keep: int) -> None:
+    """Remove the oldest sessions beyond `keep`."""
+    sessions = sorted(path for path in runs.glob("*Z-*") if path.is_dir())
+    for path in sessions[: max(0, len(sessions) - keep)]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _place(gate: Gate) -> tuple[str, str, int]:
+    order = {"floor": "0", "delta": "1"}[gate.class_]
+    number = "".join(character for character in gate.id if character.isdigit())
+    return order, gate.id.rstrip("0123456789"), int(number or 0)
+
+
+def _digests(project: Project, toxiproxy: ToxiproxyBinary | None) -> dict[str, str]:
+    lock = project.root / LOCK_FILE
+    digests = {
+        "release": sha256_of(project.release),
+        "harness": _tree_digest(Path(__file__).resolve().parents[1], ["chaos", "gates"]),
+        "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "",
+        "toxiproxy": toxiproxy.sha256 if toxiproxy is not None else "",
+    }
+    sources = sorted({source for target in project.targets.values() for source in target.source})
+    return digests | {"source": _tree_digest(project.root, sources)}
+
+
+def _tree_digest(root: Path, folders: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{path.relative_to(root)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _versions(toxiproxy: ToxiproxyBinary | None) -> dict[str, str]:
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in VERSIONED:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions | ({"toxiproxy": toxiproxy.version} if toxiproxy is not None else {})
+
+
+def _commit(root: Path, paths: Sequence[str]) -> tuple[str | None, bool]:
+    """(commit, dirty): without git, or outside of a repository, there is no commit and all is dirty."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return None, True
+    changed = _git(root, "status", "--porcelain", "--untracked-files=normal", "--", *paths)
+    return commit.strip(), changed is None or bool(changed.strip())
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout if result.returncode == 0 else None
+
+
+def default_workers() -> int:
+    """As many workers as cores, at most four: more would slow what they measure."""
+    return max(1, min(4, os.cpu_count() or 1))
+
