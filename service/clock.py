@@ -101,6 +101,11 @@ class Clock:
         """Never again tell a time before `floor_ms`, at which something is known to have happened."""
         self._offset_ms = max(self._offset_ms, floor_ms - self._monotonic())
 
+    def forget(self) -> None:
+        """Take the wall clock as it is, however far back; only for `sonia doctor --accept-clock`."""
+        self._offset_ms = self._wall() - self._monotonic()
+        self._written_ms = 0
+
     def persist(self, now_ms: int) -> None:
         """Write the mark, so that a decision taken at `now_ms` outlives this process."""
         if now_ms > self._written_ms:

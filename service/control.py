@@ -50,7 +50,7 @@ def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control
     """Check and open `state`. Raises StartRefused."""
     settings = load_settings(state.settings)
     clock = open_clock(state.clock)
-    keys = load_keys(state.keys, clock.now_ms())
+    keys = load_keys(state.keys)
     connection = open_database(state.database, settings.storage)
     check_integrity(connection)
     migrate(connection, clock.now_ms())

@@ -96,10 +96,13 @@ def write_keys(path: Path, material: KeyMaterial) -> None:
         os.fsync(descriptor)
 
 
-def load_keys(path: Path, now_ms: int) -> KeyMaterial:
-    """Read and judge `path`. Raises StartRefused for everything that is not sound key material."""
+def load_keys(path: Path) -> KeyMaterial:
+    """Read and judge `path`. Raises StartRefused for everything that is not sound key material.
+
+    Whether any of its operators still works at this moment, the gateway asks when it starts.
+    """
     material = _decode(path.name, _read_private(path))
-    for reason in (*_weak_keys(material), *_duplicates(material), *_no_operator(material, now_ms)):
+    for reason in (*_weak_keys(material), *_duplicates(material), *_no_operator(material)):
         raise StartRefused(f"{path.name}: {reason}")
     return material
 
@@ -186,14 +189,9 @@ def _duplicates(material: KeyMaterial) -> list[str]:
     return reasons
 
 
-def _no_operator(material: KeyMaterial, now_ms: int) -> list[str]:
+def _no_operator(material: KeyMaterial) -> list[str]:
     if not material.tokens:
         return ["there is no token"]
-    operators = [token for token in material.tokens if token.role == "operator"]
-    if not operators:
+    if "operator" not in {token.role for token in material.tokens}:
         return ["there is no operator: nobody could act"]
-    if all(
-        token.expires_at_ms is not None and now_ms >= token.expires_at_ms for token in operators
-    ):
-        return ["every operator token has expired; `sonia init --force` makes new ones"]
     return []

@@ -54,9 +54,10 @@ class TurnSettings(_Section, frozen=True):
 
 
 class SessionSettings(_Section, frozen=True):
-    """How long a session lives when its creator does not say."""
+    """How long a session lives when its creator does not say, and at most."""
 
     ttl_s: Positive = 86_400.0
+    max_ttl_s: Positive = 2_592_000.0
 
 
 class ConfirmationSettings(_Section, frozen=True):

@@ -10,12 +10,13 @@ from typing import TypeVar
 import apsw
 import msgspec
 
-from service.auth.registry import TokenRecord, is_expired, load_record
+from service.auth.registry import Actor, TokenRecord, is_expired, judge, load_record, load_records
 from service.auth.roles import ISSUABLE
 from service.errors import Conflict, Invalid, NotFound
 from service.ids import NewId
 from service.jsontypes import Json
 from service.keys import BootstrapToken, hash_secret
+from service.storage.query import select
 from service.effects import Effect
 
 T = TypeVar("T")
@@ -32,6 +33,25 @@ class Issued(msgspec.Struct, frozen=True):
     token: str
     expires_at_ms: int | None
     previous_expires_at_ms: int | None = None
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token as callers see it, without any secret. `live_secrets` is 0, 1 or 2."""
+
+    id: str
+    role: str
+    name: str
+    source: str
+    created_at_ms: int
+    expires_at_ms: int | None
+    revoked_at_ms: int | None
+    live_secrets: int
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    id: str
+    source: str
+    created_at_ms: int
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -132,6 +152,28 @@ def shorten(connection: apsw.Connection, token: BootstrapToken, change: Change) 
         (token.expires_at_ms, change.request_id, token.id),
     )
     return _effect(connection, token.id, None, change, {"expires_at_ms": token.expires_at_ms})
+
+
+def list_all(connection: apsw.Connection, now_ms: int) -> list[Token]:
+    """Read all tokens, the oldest first, those that are over included."""
+    records = load_records(connection)
+    listed = select(connection, _Listed, "FROM tokens ORDER BY created_at_ms, id")
+    return [_shown(row, records[row.id], now_ms) for row in listed]
+
+
+def _shown(row: _Listed, record: TokenRecord, now_ms: int) -> Token:
+    return Token(
+        id=row.id,
+        role=record.actor.role,
+        name=record.actor.name,
+        source=row.source,
+        created_at_ms=row.created_at_ms,
+        expires_at_ms=record.expires_at_ms,
+        revoked_at_ms=record.revoked_at_ms,
+        live_secrets=sum(
+            isinstance(judge(record, each.sha256, now_ms), Actor) for each in record.secrets
+        ),
+    )
 
 
 def _existing(connection: apsw.Connection, token_id: str, now_ms: int) -> TokenRecord:

@@ -4,28 +4,87 @@ from collections.abc import Sequence
 from typing import Final
 
 from litestar import Litestar
+from litestar._openapi.plugin import OpenAPIPlugin
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
+from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from service.gateway import health
+from service import SONIA_VERSION
+from service.gateway import (
+    approvals,
+    auditlog,
+    confirmations,
+    diagnostics,
+    health,
+    policies,
+    sessions,
+    stream,
+    tasks,
+    tokens,
+    toolcalls,
+    turns,
+)
 from service.gateway.call import Services, provide_call
 from service.gateway.doorway import Doorway
 from service.gateway.gate import Gate
+from service.gateway.lifespan import Lifespan, running
 from service.gateway.problems import EXCEPTION_HANDLERS
-from service.gateway.routing import declare_automatic_options, refuse_undeclared
+from service.gateway.routing import (
+    RouteList,
+    declare_automatic_options,
+    list_routes,
+    refuse_undeclared,
+)
 
 MAX_BODY_BYTES: Final = 1_000_000
 
-HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (*health.HANDLERS,)
+HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
+    *health.HANDLERS,
+    *diagnostics.HANDLERS,
+    *sessions.HANDLERS,
+    *turns.HANDLERS,
+    *tasks.HANDLERS,
+    *toolcalls.HANDLERS,
+    *confirmations.HANDLERS,
+    *approvals.HANDLERS,
+    *policies.HANDLERS,
+    *tokens.HANDLERS,
+    *auditlog.HANDLERS,
+    *stream.HANDLERS,
+)
 """Every route of the gateway. To add one, write its handler with a role in `opt` and list it here."""
+
+
+def assemble(
+    handlers: Sequence[ControllerRouterHandler],
+    middleware: Sequence[DefineMiddleware] = (),
+    lifespan: Sequence[Lifespan] = (),
+    state: State | None = None,
+) -> Litestar:
+    """Build an application of `handlers`. Raises StartRefused when one declares no role."""
+    app = Litestar(
+        route_handlers=list(handlers),
+        middleware=list(middleware),
+        dependencies={"call": Provide(provide_call, sync_to_thread=False)},
+        exception_handlers=EXCEPTION_HANDLERS,
+        state=state,
+        openapi_config=None,
+        logging_config=None,
+        lifespan=list(lifespan),
+        request_max_body_size=MAX_BODY_BYTES,
+    )
+    _describe(app)
+    declare_automatic_options(app)
+    refuse_undeclared(app)
+    return app
 
 
 def create_litestar(
     services: Services, handlers: Sequence[ControllerRouterHandler] = HANDLERS
 ) -> Litestar:
-    """Build the Litestar application. Raises StartRefused when a route declares no role."""
+    """Build the gateway's application with its gate before every handler."""
     gate = DefineMiddleware(
         Gate,
         registry=services.registry,
@@ -33,21 +92,20 @@ def create_litestar(
         denied=services.denied,
         enabled=services.settings.auth.enabled,
     )
-    app = Litestar(
-        route_handlers=list(handlers),
-        middleware=[gate],
-        dependencies={"call": Provide(provide_call, sync_to_thread=False)},
-        exception_handlers=EXCEPTION_HANDLERS,
-        state=State({"services": services}),
-        openapi_config=None,
-        logging_config=None,
-        request_max_body_size=MAX_BODY_BYTES,
-    )
-    declare_automatic_options(app)
-    refuse_undeclared(app)
-    return app
+    return assemble(handlers, [gate], [running(services)], State({"services": services}))
+
+
+def describe_routes() -> RouteList:
+    """List the routes that the gateway would serve, without opening any state."""
+    return list_routes(assemble(HANDLERS))
+
+
+def _describe(app: Litestar) -> None:
+    """Let the application describe itself without the open schema pages that Litestar would add."""
+    document = OpenAPIConfig(title="SONIA", version=SONIA_VERSION, use_handler_docstrings=True)
+    app.plugins.get(OpenAPIPlugin)._openapi_config = document  # noqa: SLF001 - the public way adds ten public routes
 
 
 def create_app(services: Services) -> ASGIApp:
     """Build the application that uvicorn serves."""
-    return Doorway(create_litestar(services), services.new_id)
+    return Doorway(create_litestar(services), services.new_id, services.metrics)

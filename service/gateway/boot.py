@@ -1,5 +1,9 @@
 """Start-up of the gateway: what must be true before its port opens."""
 
+import random
+import time
+from collections.abc import Mapping
+
 import apsw
 
 from service.audit.checkpoints import read_checkpoints
@@ -8,11 +12,14 @@ from service.audit.verify import AuditReport, verify_audit
 from service.auth.bootstrap import adopt_bootstrap_tokens
 from service.auth.registry import Registry
 from service.control import Control
+from service.dependencies import NAMES, open_dependencies
 from service.errors import StartRefused, StateDamaged
 from service.gateway.call import Services
+from service.gateway.confirmations import expire_overdue
+from service.gateway.metrics import Metrics
 from service.ids import NewId
 from service.keys import new_secret
-from service.settings import LOOPBACK, Listen, Settings
+from service.settings import LOOPBACK, Listen, Settings, dependency_url
 
 
 def check_exposure(settings: Settings, listen: Listen) -> None:
@@ -48,12 +55,13 @@ def check_audit(control: Control) -> None:
         )
 
 
-def boot(control: Control, listen: Listen, new_id: NewId) -> Services:
+def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: NewId) -> Services:
     """Run every check of the gateway over an opened state directory. Raises StartRefused."""
     check_exposure(control.settings, listen)
     check_audit(control)
     adopt_bootstrap_tokens(control.storage, control.registry, control.keys, control.clock, new_id)
     check_operator(control.registry, control.clock.now_ms())
+    expire_overdue(control.storage, control.clock.now_ms(), new_id)
     return Services(
         state=control.state,
         settings=control.settings,
@@ -64,6 +72,14 @@ def boot(control: Control, listen: Listen, new_id: NewId) -> Services:
         denied=DeniedAttempts(
             control.storage, control.clock, control.settings.auth.denied_audit_per_s
         ),
+        dependencies=open_dependencies(
+            {name: dependency_url(name, environ) for name in NAMES},
+            control.keys.service_token,
+            control.settings,
+            time.monotonic,
+            random.SystemRandom().random,
+        ),
+        metrics=Metrics(),
         new_id=new_id,
         new_secret=new_secret,
     )

@@ -9,6 +9,8 @@ from litestar.types import Scope
 from service.audit.denied import DeniedAttempts
 from service.auth.registry import Actor, Registry
 from service.clock import Clock
+from service.dependencies import Dependencies
+from service.gateway.metrics import Metrics
 from service.ids import NewId
 from service.keys import KeyMaterial
 from service.settings import Settings
@@ -26,6 +28,8 @@ class Services(msgspec.Struct, frozen=True):
     storage: Storage
     registry: Registry
     denied: DeniedAttempts
+    dependencies: Dependencies
+    metrics: Metrics
     new_id: NewId
     new_secret: Callable[[], str]
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.gateway.metrics import Metrics
 from service.ids import NewId
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
@@ -16,9 +17,10 @@ class Doorway:
     in the audit log.
     """
 
-    def __init__(self, app: ASGIApp, new_id: NewId) -> None:
+    def __init__(self, app: ASGIApp, new_id: NewId, metrics: Metrics) -> None:
         self._app = app
         self._new_id = new_id
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one exchange, or the lifespan."""
@@ -31,6 +33,7 @@ class Doorway:
 
         async def send_stamped(message: Message) -> None:
             if message["type"] in _STARTS:
+                self._metrics.count(message.get("status", 101))
                 message["headers"] = [*message.get("headers", ()), stamp]
             await send(message)
 

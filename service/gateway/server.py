@@ -3,13 +3,16 @@
 import logging
 import socket
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import uvicorn
+from litestar.types import ASGIApp
 
-from service.control import Control, open_control
+from service.control import open_control
 from service.errors import StartRefused
 from service.gateway.app import create_app
 from service.gateway.boot import boot
+from service.gateway.children import Children
 from service.ids import random_id
 from service.settings import Listen, listen_address
 from service.state import StateDir
@@ -20,20 +23,25 @@ DRAIN_S = 10
 MAX_FRAME_BYTES = 1 << 20
 
 
-def run_gateway(state: StateDir, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT. Raises StartRefused, in which case no port was opened."""
+def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, on request with the other processes as children.
+
+    Raises StartRefused, in which case no port was opened.
+    """
     listen = listen_address("gateway", environ)
     lock = state.lock()
     control = open_control(state)
     try:
-        _serve(control, listen)
+        app = create_app(boot(control, listen, environ, random_id))
+        bound = _bind(listen)
+        with Children(state, environ) if with_children else nullcontext():
+            _serve(app, bound)
     finally:
         control.close()
         state.unlock(lock)
 
 
-def _serve(control: Control, listen: Listen) -> None:
-    app = create_app(boot(control, listen, random_id))
+def _serve(app: ASGIApp, bound: socket.socket) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -52,8 +60,8 @@ def _serve(control: Control, listen: Listen) -> None:
         timeout_graceful_shutdown=DRAIN_S,
         server_header=False,
     )
-    # Bound here, so that a port in use is a refusal; uvicorn listens on it after the lifespan began.
-    uvicorn.Server(config).run(sockets=[_bind(listen)])
+    # Bound before, so that a port in use is a refusal; it listens only after the lifespan began.
+    uvicorn.Server(config).run(sockets=[bound])
 
 
 def _bind(listen: Listen) -> socket.socket:

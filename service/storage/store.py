@@ -68,6 +68,21 @@ class Storage:
         self._reader.close()
         self._writer.stop()
 
+    @property
+    def batches(self) -> int:
+        """How many transactions were committed."""
+        return self._writer.batches
+
+    @property
+    def operations(self) -> int:
+        """How many operations those transactions held."""
+        return self._writer.operations
+
+    @property
+    def waiting(self) -> int:
+        """How many operations wait for the writer."""
+        return self._writer.waiting
+
     async def change(self, cause: Cause, run: Run[Effect[T]]) -> T:
         """Apply one effect and its audit row in one transaction; return once both are durable.
 

@@ -1,0 +1,30 @@
+"""`sonia up`: the gateway, with the other processes as its children."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Final
+
+from service.cli.run import exit_on_sigterm
+from service.cli.shared import add_command
+from service.state import StateDir
+
+if TYPE_CHECKING:
+    from service.cli.shared import Commands
+
+EXAMPLES: Final = """\
+sonia up --state ./sonia-state
+SONIA_GATEWAY_PORT=17000 sonia up      another port for the gateway"""
+
+
+def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+    """Add the command."""
+    add_command(commands, common, "up", act, "Run the whole system.", EXAMPLES)
+
+
+def act(options: argparse.Namespace) -> int:
+    """Run the gateway and its children until told to stop."""
+    from service.gateway.server import run_gateway
+
+    exit_on_sigterm()
+    run_gateway(StateDir(options.state.absolute()), os.environ, with_children=True)
+    return 0

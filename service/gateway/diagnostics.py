@@ -1,0 +1,65 @@
+"""What the gateway tells about itself: readiness, storage, metrics, routes and its OpenAPI document."""
+
+import msgspec
+from litestar import Request, Response, route
+from litestar.datastructures import State
+
+from service.auth.roles import OBSERVER, PUBLIC
+from service.gateway.call import Services
+from service.gateway.routing import READ, RouteList, list_routes
+from service.storage.store import StorageReport
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """The gateway serves; `dependencies` says which processes behind it are up or down."""
+
+    status: str
+    dependencies: dict[str, str]
+
+
+def services_of(state: State) -> Services:
+    """The gateway's services, for public handlers, which have no Call."""
+    services: Services = state.services
+    return services
+
+
+@route("/readyz", http_method=READ, opt=PUBLIC, sync_to_thread=False)
+def readyz(state: State) -> Readiness:
+    """Say that the gateway is ready. It stays ready while a dependency is down, and says so."""
+    return Readiness("ready", services_of(state).dependencies.states())
+
+
+@route("/v1/storage", http_method=READ, opt=PUBLIC)
+async def storage(state: State) -> StorageReport:
+    """Report the database's settings as the writer's own connection has them."""
+    return await services_of(state).storage.report()
+
+
+@route("/metrics", http_method=READ, opt=PUBLIC, sync_to_thread=False)
+def metrics(state: State) -> Response[str]:
+    """Counters and gauges in the Prometheus text format."""
+    services = services_of(state)
+    lines = services.metrics.render(
+        {
+            "sonia_denied_total": services.denied.total,
+            "sonia_storage_batches_total": services.storage.batches,
+            "sonia_storage_operations_total": services.storage.operations,
+            "sonia_storage_waiting": services.storage.waiting,
+        }
+    )
+    return Response(lines, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@route("/v1/routes", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+def routes(request: Request[object, object, State]) -> RouteList:
+    """List every route of the live application with its role."""
+    return list_routes(request.app)
+
+
+@route("/v1/openapi.json", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+def openapi(request: Request[object, object, State]) -> dict[str, object]:
+    """Describe the live application in OpenAPI 3.1."""
+    return request.app.openapi_schema.to_schema()
+
+
+HANDLERS = [readyz, storage, metrics, routes, openapi]

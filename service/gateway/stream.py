@@ -1,0 +1,149 @@
+"""`/v1/stream`: turns over a WebSocket, for as long as the token that opened it lives.
+
+Every frame is one JSON object with a `type`. The caller sends `turn` and `ping`; SONIA sends
+`ready`, `turn`, `pong` and `error`. A frame that cannot be read is answered with `error` and the
+socket stays usable. The next frame is read only after the last was answered, so a caller that
+floods the stream is slowed down by TCP and holds no memory here.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+import msgspec
+from litestar import WebSocket, websocket
+from litestar.datastructures import State
+from litestar.exceptions import WebSocketDisconnect
+
+from service.auth.registry import Actor, Presented
+from service.auth.roles import OPERATOR, permits
+from service.errors import ProblemError
+from service.gateway.call import Call, Services
+from service.gateway.sockets import PROTOCOL
+from service.gateway.turns import TurnAnswer, TurnRequest, answer_turn
+
+TOKEN_OVER: Final = 4401
+ROLE_LOST: Final = 4403
+GOING_AWAY: Final = 1001
+
+Socket = WebSocket[object, object, State]
+
+
+class TurnFrame(msgspec.Struct, frozen=True, tag="turn", tag_field="type"):
+    """Ask for a turn; `id` comes back with its answer."""
+
+    text: str
+    session_id: str | None = None
+    id: str | None = None
+
+
+class PingFrame(msgspec.Struct, frozen=True, tag="ping", tag_field="type"):
+    """Ask for a sign of life."""
+
+    id: str | None = None
+
+
+class ReadyFrame(msgspec.Struct, frozen=True, tag="ready", tag_field="type"):
+    """The stream is open, and as whom."""
+
+    actor_id: str
+    request_id: str
+
+
+class AnswerFrame(msgspec.Struct, frozen=True, tag="turn", tag_field="type"):
+    """The answer to a turn; `request_id` is the one in the audit log."""
+
+    id: str | None
+    request_id: str
+    answer: TurnAnswer
+
+
+class PongFrame(msgspec.Struct, frozen=True, tag="pong", tag_field="type"):
+    """A sign of life."""
+
+    id: str | None
+
+
+class ErrorFrame(msgspec.Struct, frozen=True, tag="error", tag_field="type"):
+    """A frame that could not be served; `code` as in a problem document."""
+
+    id: str | None
+    code: str
+    detail: str
+    request_id: str
+
+
+Outgoing = ReadyFrame | AnswerFrame | PongFrame | ErrorFrame
+_INCOMING: Final = msgspec.json.Decoder(TurnFrame | PingFrame)
+
+
+def closing_code(services: Services, presented: Presented, opened_by: Actor) -> int | None:
+    """Decide whether a stream may stay open now: None, or the code to close it with."""
+    if not services.settings.auth.enabled:
+        return None
+    verdict = services.registry.verify(presented, services.clock.now_ms())
+    if not isinstance(verdict, Actor) or verdict.id != opened_by.id:
+        return TOKEN_OVER
+    return None if permits(verdict.role, "operator") else ROLE_LOST
+
+
+async def watch(services: Services, presented: Presented, opened_by: Actor) -> int:
+    """Look at the stream's token on a timer, whether anything is sent or not; return the closing code."""
+    while True:
+        await asyncio.sleep(services.settings.auth.stream_recheck_s)
+        code = closing_code(services, presented, opened_by)
+        if code is not None:
+            return code
+
+
+async def answer_frame(call: Call, text: str | bytes) -> Outgoing:
+    """Answer one frame; never raises for what is wrong with it."""
+    try:
+        frame = _INCOMING.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as wrong:
+        return ErrorFrame(None, "invalid_frame", str(wrong), call.request_id)
+    if isinstance(frame, PingFrame):
+        return PongFrame(frame.id)
+    try:
+        request = msgspec.convert({"text": frame.text, "session_id": frame.session_id}, TurnRequest)
+        return AnswerFrame(frame.id, call.request_id, await answer_turn(call, request))
+    except msgspec.ValidationError as wrong:
+        return ErrorFrame(frame.id, "invalid_frame", str(wrong), call.request_id)
+    except ProblemError as problem:
+        return ErrorFrame(frame.id, problem.code, problem.detail, call.request_id)
+
+
+async def converse(socket: Socket, call: Call, presented: Presented) -> None:
+    """Serve frames until the caller leaves; the token is looked at before each is served."""
+    while True:
+        text = await socket.receive_text()
+        services = call.services
+        code = closing_code(services, presented, call.actor)
+        if code is not None:
+            await socket.close(code, "the token is not valid any more")
+            return
+        request_id = services.new_id("req")
+        answer = await answer_frame(msgspec.structs.replace(call, request_id=request_id), text)
+        await socket.send_text(msgspec.json.encode(answer).decode())
+
+
+@websocket("/v1/stream", opt=OPERATOR)
+async def stream(socket: Socket, call: Call) -> None:
+    """Serve one stream until the caller leaves, its token ends (4401) or loses its role (4403)."""
+    presented: Presented = socket.scope["state"]["presented"]
+    await socket.accept(PROTOCOL)
+    await socket.send_text(msgspec.json.encode(ReadyFrame(call.actor.id, call.request_id)).decode())
+    talking = asyncio.create_task(converse(socket, call, presented))
+    watching = asyncio.create_task(watch(call.services, presented, call.actor))
+    await asyncio.wait({talking, watching}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if not talking.done():
+            await socket.close(watching.result(), "the token is not valid any more")
+    finally:
+        for task in (talking, watching):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
+            await talking
+
+
+HANDLERS = [stream]

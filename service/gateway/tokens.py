@@ -1,0 +1,89 @@
+"""Tokens over HTTP: issue, list, rotate, revoke. A secret is shown once and never again."""
+
+from functools import partial
+from typing import Annotated, Final
+
+import msgspec
+from litestar import Response, delete, post, route
+
+from service.auth import tokens
+from service.auth.roles import OBSERVER, OPERATOR
+from service.gateway.call import Call
+from service.gateway.paging import Page
+from service.gateway.routing import READ
+
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+Name = Annotated[str, msgspec.Meta(max_length=100)]
+TtlS = Annotated[float, msgspec.Meta(gt=0, le=315_360_000)]
+WindowS = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+
+
+class IssueRequest(msgspec.Struct, frozen=True):
+    """A new token. Without `ttl_s` it does not expire."""
+
+    role: str
+    name: Name = ""
+    ttl_s: TtlS | None = None
+
+
+class RotateRequest(msgspec.Struct, frozen=True):
+    """How long the old secret still works; absent: as configured."""
+
+    window_s: WindowS | None = None
+
+
+def change_of(call: Call) -> tokens.Change:
+    """What this call contributes to an operation on a token."""
+    return tokens.Change(call.now_ms(), call.request_id, call.services.registry.put)
+
+
+@post("/v1/tokens", opt=OPERATOR)
+async def issue_token(call: Call, data: IssueRequest) -> Response[tokens.Issued]:
+    """Issue a token."""
+    new = tokens.NewToken(
+        data.role, data.name, None if data.ttl_s is None else round(data.ttl_s * 1000)
+    )
+    run = partial(
+        tokens.issue,
+        new=new,
+        secret=call.services.new_secret(),
+        new_id=call.services.new_id,
+        change=change_of(call),
+    )
+    issued = await call.storage.change(call.cause("token.issue"), run)
+    return Response(issued, headers={"Location": f"/v1/tokens/{issued.id}", **_NO_STORE})
+
+
+@post("/v1/tokens/{token_id:str}/rotate", opt=OPERATOR, status_code=200)
+async def rotate_token(
+    call: Call, token_id: str, data: RotateRequest | None = None
+) -> Response[tokens.Issued]:
+    """Give a token a new secret; the old one works until the window ends."""
+    window_s = data.window_s if data is not None else None
+    if window_s is None:
+        window_s = call.services.settings.auth.rotation_window_s
+    run = partial(
+        tokens.rotate,
+        token_id=token_id,
+        window_ms=round(window_s * 1000),
+        secret=call.services.new_secret(),
+        change=change_of(call),
+    )
+    issued = await call.storage.change(call.cause("token.rotate", token_id), run)
+    return Response(issued, headers=_NO_STORE)
+
+
+@delete("/v1/tokens/{token_id:str}", opt=OPERATOR)
+async def revoke_token(call: Call, token_id: str) -> None:
+    """End a token and all its secrets, at once."""
+    run = partial(tokens.revoke, token_id=token_id, change=change_of(call))
+    await call.storage.change(call.cause("token.revoke", token_id), run)
+
+
+@route("/v1/tokens", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+def list_tokens(call: Call) -> Page[tokens.Token]:
+    """List all tokens, those that are over included."""
+    return Page(tuple(call.storage.read(partial(tokens.list_all, now_ms=call.now_ms()))), None)
+
+
+HANDLERS = [issue_token, list_tokens, rotate_token, revoke_token]

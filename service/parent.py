@@ -1,0 +1,34 @@
+"""A child's half of the bargain: to end when its gateway has ended."""
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+PARENT_PIPE: Final = "SONIA_PARENT_PIPE"
+_PR_SET_PDEATHSIG: Final = 1
+_GRACE_S: Final = 10.0
+
+
+def end_with_parent(environ: Mapping[str, str]) -> None:
+    """When a gateway started this process, see to it that this process does not outlive it.
+
+    The first sign of its end brings SIGTERM, so that what is in flight is finished; what still runs
+    after a grace period is ended the hard way.
+    """
+    descriptor = environ.get(PARENT_PIPE)
+    if descriptor is None:
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    threading.Thread(target=_await_end, args=(int(descriptor),), name="parent", daemon=True).start()
+
+
+def _await_end(descriptor: int) -> None:
+    while os.read(descriptor, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    os._exit(1)
