@@ -1,6 +1,6 @@
 """What a change to the state is: who caused it, and what it did."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -36,7 +36,7 @@ class Effect(msgspec.Struct, Generic[T], frozen=True):
     result: T
     table: str
     id: str
-    detail: dict[str, Json] = {}
+    detail: Mapping[str, Json] = {}
     after_commit: Callable[[], None] | None = None
 
 

@@ -14,7 +14,7 @@ class DuplicateKey(yaml.YAMLError):
 class CoreLoader(yaml.SafeLoader):
     """SafeLoader with the core schema's scalars and no duplicate keys."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         """Build a mapping, refusing a key that stands twice."""

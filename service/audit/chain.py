@@ -13,15 +13,15 @@ from typing import Final
 import apsw
 import msgspec
 
-from service.jsontypes import Json
 from service.effects import Cause
+from service.jsontypes import Json
 
 GENESIS: Final = "0" * 64
 COLUMNS: Final = (
     "seq, at_ms, request_id, actor_id, actor_role, action, route, method, target, outcome, "
     "effect_table, effect_id, detail, prev_hmac, hmac"
 )
-_INSERT: Final = f"INSERT INTO audit ({COLUMNS}) VALUES ({', '.join('?' * 15)})"
+_INSERT: Final = f"INSERT INTO audit ({COLUMNS}) VALUES ({', '.join('?' * 15)})"  # noqa: S608 - our own column names
 _encoder = msgspec.json.Encoder(order="sorted")
 
 

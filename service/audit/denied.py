@@ -3,9 +3,9 @@
 from typing import Final
 
 from service.clock import Clock
+from service.effects import Cause
 from service.errors import Unavailable
 from service.jsontypes import Json
-from service.effects import Cause
 from service.storage.store import Storage
 
 _BURST_S: Final = 2.0

@@ -9,10 +9,10 @@ import msgspec
 from service.auth import tokens
 from service.auth.registry import Registry, is_expired
 from service.clock import Clock
+from service.effects import system_cause
 from service.ids import NewId
 from service.keys import BootstrapToken, KeyMaterial
 from service.storage import Effect, Storage
-from service.effects import system_cause
 from service.storage.query import select
 
 

@@ -12,12 +12,12 @@ import msgspec
 
 from service.auth.registry import Actor, TokenRecord, is_expired, judge, load_record, load_records
 from service.auth.roles import ISSUABLE
+from service.effects import Effect
 from service.errors import Conflict, Invalid, NotFound
 from service.ids import NewId
 from service.jsontypes import Json
 from service.keys import BootstrapToken, hash_secret
 from service.storage.query import select
-from service.effects import Effect
 
 T = TypeVar("T")
 Publish = Callable[[TokenRecord], None]

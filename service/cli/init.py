@@ -92,7 +92,7 @@ def create_state(state: StateDir, force: bool) -> "NewKeys":
 
 def _make_room(state: StateDir, force: bool) -> None:
     """Refuse a directory in use, or with `force` move what is in it to a directory beside it."""
-    present = [path for path in state.root.iterdir() if path not in (state.settings,)]
+    present = [path for path in state.root.iterdir() if path != state.settings]
     if not state.keys.exists() and not state.database.exists():
         return
     if not force:

@@ -11,6 +11,7 @@ from service.auth.registry import Actor, Registry
 from service.clock import Clock
 from service.dependencies import Dependencies
 from service.gateway.metrics import Metrics
+from service.gateway.sockets import method_of
 from service.ids import NewId
 from service.keys import KeyMaterial
 from service.settings import Settings
@@ -73,6 +74,6 @@ def provide_call(scope: Scope, state: State) -> Call:
         actor=request["actor"],
         request_id=request["request_id"],
         route=scope["path_template"],
-        method=scope.get("method", "WEBSOCKET"),
+        method=method_of(scope),
         services=services,
     )

@@ -1,8 +1,8 @@
 """The outermost layer: every exchange gets a request id, and every answer shows it."""
 
-from typing import Final
+from typing import Final, cast
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from service.gateway.metrics import Metrics
 from service.ids import NewId
@@ -24,7 +24,7 @@ class Doorway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one exchange, or the lifespan."""
-        if scope["type"] == "lifespan":  # type: ignore[comparison-overlap] - Litestar's Scope leaves it out
+        if scope["type"] not in _EXCHANGES:
             await self._app(scope, receive, send)
             return
         request_id = self._new_id("req")
@@ -33,13 +33,16 @@ class Doorway:
 
         async def send_stamped(message: Message) -> None:
             if message["type"] in _STARTS:
-                self._metrics.count(message.get("status", 101))
-                message["headers"] = [*message.get("headers", ()), stamp]
+                start = cast("HTTPResponseStartEvent", message)
+                self._metrics.count(start.get("status", _SWITCHING))
+                start["headers"] = [*start.get("headers", ()), stamp]
             await send(message)
 
         await self._app(scope, receive, send_stamped)
 
 
-_STARTS: Final = frozenset(
+_SWITCHING: Final = 101
+_EXCHANGES: Final[frozenset[str]] = frozenset({"http", "websocket"})
+_STARTS: Final[frozenset[str]] = frozenset(
     {"http.response.start", "websocket.http.response.start", "websocket.accept"}
 )

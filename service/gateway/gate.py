@@ -7,14 +7,15 @@ asks for is the one its handler declares in `opt`; a handler that declares none 
 from typing import Final
 
 import msgspec
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from service.audit.denied import DeniedAttempts
 from service.auth.registry import Actor, Refusal, Registry, parse_token
 from service.auth.roles import ROLE_KEY, permits
 from service.clock import Clock
 from service.gateway.problems import MEDIA_TYPE, Problem
-from service.gateway.sockets import bearer_of_socket, deny_socket
-from service.audit.denied import DeniedAttempts
+from service.gateway.sockets import bearer_of_socket, deny_socket, method_of
 from service.storage import Cause
 
 _BEARER: Final = b"bearer "
@@ -107,7 +108,9 @@ class Gate:
         return actor
 
     def _authenticate(self, scope: Scope) -> Actor | Refusal:
-        text = bearer_of_request(scope) if scope["type"] == "http" else bearer_of_socket(scope)
+        text = (
+            bearer_of_request(scope) if scope["type"] == ScopeType.HTTP else bearer_of_socket(scope)
+        )
         if text is None:
             return Refusal.ABSENT
         presented = parse_token(text)
@@ -131,7 +134,7 @@ def denied_cause(scope: Scope, denial: Denial) -> Cause:
         actor_role=actor.role if actor else "anonymous",
         action="auth.denied",
         route=scope["path_template"],
-        method=scope.get("method", "WEBSOCKET"),
+        method=method_of(scope),
         target=scope["path"],
         outcome="denied",
     )
@@ -148,7 +151,7 @@ async def send_denial(scope: Scope, receive: Receive, send: Send, denial: Denial
         (b"content-length", str(len(body)).encode()),
         (b"www-authenticate", denial.challenge),
     ]
-    if scope["type"] == "websocket":
+    if scope["type"] == ScopeType.WEBSOCKET:
         await deny_socket(receive, send, denial.status, headers, body)
         return
     await send({"type": "http.response.start", "status": denial.status, "headers": headers})

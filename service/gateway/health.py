@@ -2,7 +2,6 @@
 
 import msgspec
 from litestar import route
-from litestar.datastructures import State
 
 from service import SONIA_CONTRACT, SONIA_VERSION
 from service.auth.roles import PUBLIC

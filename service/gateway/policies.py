@@ -13,6 +13,7 @@ from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRe
 from service.gateway.call import Call
 from service.gateway.paging import Page
 from service.gateway.routing import READ
+from service.jsontypes import Json
 from service.storage import Effect
 from service.storage.query import select, select_one
 
@@ -88,7 +89,11 @@ async def set_policy(
             (data.decision, call.now_ms(), call.request_id, name),
         )
         after = find(connection, name)
-        detail = {"from": before.decision, "to": after.decision, "version": after.version}
+        detail: dict[str, Json] = {
+            "from": before.decision,
+            "to": after.decision,
+            "version": after.version,
+        }
         return Effect(after, "policies", name, detail)
 
     policy = await call.storage.change(call.cause("policy.set", name), replace)

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 from litestar import Request, Response
+from litestar.datastructures import State
 from litestar.exceptions import (
     HTTPException,
     MethodNotAllowedException,
@@ -18,6 +19,7 @@ from litestar.types import ExceptionHandlersMap
 from service.errors import ProblemError
 from service.jsontypes import Json
 
+AnyRequest = Request[object, object, State]
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG: Final = logging.getLogger("sonia.gateway")
 _CODES: Final = {
@@ -60,11 +62,11 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     )
 
 
-def _request_id(request: Request[object, object, object]) -> str:
+def _request_id(request: AnyRequest) -> str:
     return str(request.scope["state"].get("request_id", ""))
 
 
-def on_problem(request: Request[object, object, object], error: ProblemError) -> Response[bytes]:
+def on_problem(request: AnyRequest, error: ProblemError) -> Response[bytes]:
     """Answer an error that SONIA raised on purpose."""
     return problem_response(
         Problem(
@@ -78,9 +80,7 @@ def on_problem(request: Request[object, object, object], error: ProblemError) ->
     )
 
 
-def on_http_error(
-    request: Request[object, object, object], error: HTTPException
-) -> Response[bytes]:
+def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Answer what Litestar refused: an unknown path or method, a body that is not what was asked for."""
     status = error.status_code
     headers = {
@@ -106,7 +106,7 @@ def _errors(error: HTTPException) -> tuple[Mapping[str, Json], ...]:
     )
 
 
-def on_unexpected(request: Request[object, object, object], error: Exception) -> Response[bytes]:
+def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer a defect of SONIA: the log gets the traceback, the caller only the request id."""
     _LOG.error("request %s failed", _request_id(request), exc_info=error)
     return problem_response(

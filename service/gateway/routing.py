@@ -1,17 +1,18 @@
 """Which routes the live application has, and which role each asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 from litestar import Litestar
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import ASGIRoute, BaseRoute, HTTPRoute, WebSocketRoute
+from litestar.types import Method
 
 from service.auth.roles import DECLARABLE, PUBLIC, ROLE_KEY
 from service.errors import StartRefused
 
-READ: Final = ["GET", "HEAD"]
+READ: Final[Sequence[Method]] = ("GET", "HEAD")
 """The methods of a reading handler: HEAD works wherever GET does."""
 
 

@@ -46,7 +46,7 @@ def _serve(app: ASGIApp, bound: socket.socket) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type] - Litestar and uvicorn spell the same ASGI types differently
+        app,
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",

@@ -6,17 +6,23 @@ Browsers cannot set headers on a WebSocket, so the token comes as an offered sub
 
 from typing import Final
 
-from litestar.types import Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send, WebSocketScope
 
 PROTOCOL: Final = "sonia.v1"
 _BEARER_PROTOCOL: Final = "sonia.bearer."
 
 
-def bearer_of_socket(scope: Scope) -> str | None:
+def method_of(scope: Scope) -> str:
+    """The HTTP method of a request, or WEBSOCKET."""
+    return str(scope["method"]) if scope["type"] == ScopeType.HTTP else "WEBSOCKET"
+
+
+def bearer_of_socket(scope: WebSocketScope) -> str | None:
     """Return the token offered as a subprotocol, or None."""
-    for offered in scope.get("subprotocols", []):
+    for offered in scope["subprotocols"]:
         if offered.startswith(_BEARER_PROTOCOL):
-            return str(offered.removeprefix(_BEARER_PROTOCOL))
+            return offered.removeprefix(_BEARER_PROTOCOL)
     return None
 
 

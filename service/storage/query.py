@@ -24,7 +24,7 @@ def select(
     Raises msgspec.ValidationError for a row that `into` does not describe.
     """
     names = into.__struct_fields__
-    found = connection.execute(f"SELECT {columns(into)} {rest}", bindings)  # noqa: S608 - names of our own fields
+    found = connection.execute(f"SELECT {columns(into)} {rest}", bindings)
     return [
         msgspec.convert(dict(zip(names, values, strict=True)), into, strict=False)
         for values in found

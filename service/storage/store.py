@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import apsw
@@ -11,12 +11,12 @@ import msgspec
 from service.audit.chain import Chain
 from service.audit.checkpoints import CheckpointWriter
 from service.clock import Clock
+from service.effects import Cause, Effect
+from service.jsontypes import Json
 from service.settings import Settings
 from service.state import StateDir
 from service.storage.database import PRAGMAS, open_reader
-from service.effects import Cause, Effect
 from service.storage.writer import AfterCommit, Operation, Writer, deliver_to
-from service.jsontypes import Json
 
 T = TypeVar("T")
 Run = Callable[[apsw.Connection], T]
@@ -102,7 +102,7 @@ class Storage:
         """
         return await self._await(lambda connection: (run(connection), None))
 
-    def note(self, cause: Cause, detail: dict[str, Json]) -> None:
+    def note(self, cause: Cause, detail: Mapping[str, Json]) -> None:
         """Queue an audit row about something that changed nothing, and do not wait for it."""
 
         def append(connection: apsw.Connection) -> tuple[None, None]:
@@ -130,9 +130,10 @@ class Storage:
     async def report(self) -> StorageReport:
         """Describe the database from the writer's connection, outside any transaction."""
         future: asyncio.Future[StorageReport] = asyncio.get_running_loop().create_future()
-        self._writer.submit(
-            Operation(lambda c: (self._describe(c), None), deliver_to(future), transactional=False)
+        look: Operation[StorageReport] = Operation(
+            lambda connection: (self._describe(connection), None), deliver_to(future), False
         )
+        self._writer.submit(look)
         return await future
 
     def _describe(self, connection: apsw.Connection) -> StorageReport:
@@ -162,7 +163,8 @@ class Storage:
 
     async def _await(self, run: Run[tuple[T, AfterCommit | None]]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writer.submit(Operation(run, deliver_to(future)))
+        operation: Operation[T] = Operation(run, deliver_to(future))
+        self._writer.submit(operation)
         return await future
 
     def _block(self, run: Run[tuple[T, AfterCommit | None]]) -> T:
@@ -170,6 +172,4 @@ class Storage:
         operation = Operation(run, lambda _: done.set())
         self._writer.submit(operation)
         done.wait()
-        if operation.error is not None:
-            raise operation.error
-        return operation.result  # type: ignore[return-value] - without an error there is a result
+        return operation.outcome()

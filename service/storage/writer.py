@@ -19,29 +19,53 @@ from service.errors import Unavailable
 from service.settings import StorageSettings
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 AfterCommit = Callable[[], None]
 BUSY: Final = "the database is locked by somebody else; nothing was changed"
 
 
-class Operation(Generic[T]):
+class Operation(Generic[T_co]):
     """One function to run on the writer's connection, and where its outcome goes.
 
-    `run` returns its result and what to do after COMMIT. With `transactional` false it only
-    looks, outside of any transaction.
+    `run` returns its result and what to do after COMMIT; `deliver` is told when it is all over.
+    With `transactional` false it only looks, outside of any transaction.
     """
 
     def __init__(
         self,
-        run: Callable[[apsw.Connection], tuple[T, AfterCommit | None]],
-        deliver: Callable[["Operation[T]"], None],
+        run: Callable[[apsw.Connection], tuple[T_co, AfterCommit | None]],
+        deliver: Callable[["Operation[T_co]"], None],
         transactional: bool = True,
     ) -> None:
-        self.run = run
-        self.deliver = deliver
+        self._run = run
+        self._deliver = deliver
+        self._results: list[T_co] = []
+        self._after_commit: AfterCommit | None = None
+        self.error: Exception | None = None
         self.transactional = transactional
-        self.result: T | None = None
-        self.error: BaseException | None = None
-        self.after_commit: AfterCommit | None = None
+
+    def attempt(self, connection: apsw.Connection) -> None:
+        """Run it; whatever it raises belongs to the one who submitted it."""
+        try:
+            result, self._after_commit = self._run(connection)
+            self._results.append(result)
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+
+    def committed(self) -> None:
+        """Do what was to be done once the change is durable."""
+        if self.error is None and self._after_commit is not None:
+            self._after_commit()
+
+    def deliver(self) -> None:
+        """Tell whoever waits."""
+        self._deliver(self)
+
+    def outcome(self) -> T_co:
+        """Return the result, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self._results[0]
 
 
 class Writer:
@@ -83,11 +107,11 @@ class Writer:
         """How many operations are queued."""
         return self._queue.qsize()
 
-    def submit(self, operation: "Operation[T]") -> None:
+    def submit(self, operation: Operation[object]) -> None:
         """Queue `operation`. Raises Unavailable when too many wait already."""
         if self._queue.qsize() >= self._settings.queue_max:
             raise Unavailable("too many writes are waiting", "overloaded")
-        self._queue.put(operation)  # type: ignore[arg-type] - T is only ever handed back to its own submitter
+        self._queue.put(operation)
 
     def _loop(self) -> None:
         stopping = False
@@ -109,12 +133,12 @@ class Writer:
     def _process(self, batch: list[Operation[object]]) -> None:
         for operation in batch:
             if not operation.transactional:
-                self._attempt(operation)
+                operation.attempt(self._connection)
         writing = [operation for operation in batch if operation.transactional]
         if writing:
             self._commit(writing)
         for operation in batch:
-            operation.deliver(operation)
+            operation.deliver()
 
     def _commit(self, batch: list[Operation[object]]) -> None:
         try:
@@ -129,25 +153,18 @@ class Writer:
         self.batches += 1
         self.operations += len(batch)
         for operation in batch:
-            if operation.error is None and operation.after_commit is not None:
-                operation.after_commit()
+            operation.committed()
         self._checkpoints.advance(self._chain.head)
 
     def _in_savepoint(self, operation: Operation[object]) -> None:
         self._connection.execute("SAVEPOINT operation")
-        self._attempt(operation)
+        operation.attempt(self._connection)
         if not self._connection.in_transaction:
             raise apsw.AbortError("SQLite gave the transaction up")
         if operation.error is not None:
             self._connection.execute("ROLLBACK TO operation")
             self._chain.load(self._connection)
         self._connection.execute("RELEASE operation")
-
-    def _attempt(self, operation: Operation[object]) -> None:
-        try:
-            operation.result, operation.after_commit = operation.run(self._connection)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the one who submitted it
-            operation.error = error
 
     def _fail(self, batch: list[Operation[object]], failed: apsw.Error) -> None:
         if self._connection.in_transaction:
@@ -166,10 +183,10 @@ def deliver_to(future: "asyncio.Future[T]") -> Callable[[Operation[T]], None]:
     def resolve(operation: Operation[T]) -> None:
         if future.cancelled():
             return
-        if operation.error is not None:
-            future.set_exception(operation.error)
-        else:
-            future.set_result(operation.result)  # type: ignore[arg-type] - without an error there is a result
+        try:
+            future.set_result(operation.outcome())
+        except Exception as error:  # noqa: BLE001 - it is handed to the one who waits
+            future.set_exception(error)
 
     def deliver(operation: Operation[T]) -> None:
         if not loop.is_closed():

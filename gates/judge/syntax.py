@@ -1,0 +1,193 @@
+"""Users' SQL as a tree: read with DuckDB's own parser, walked, and written back as text.
+
+The tree is what `json_serialize_sql` gives: nested objects, where an expression has a `class` and a `type`
+and everything else a `type`. It is data of DuckDB, so it is kept as plain mappings.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import duckdb
+import msgspec
+from msgspec import Struct
+
+Node = Mapping[str, object]
+
+_NO_LOCATION = 2**64 - 1
+
+
+class SyntaxProblem(Struct, frozen=True):
+    """Why a text is no single SELECT. `offset` is in bytes into what was parsed, when DuckDB gives it."""
+
+    message: str
+    offset: int | None
+
+
+class Tree(Struct, frozen=True):
+    """One parsed SELECT: its query node."""
+
+    node: dict[str, object]
+
+
+class _Statement(Struct, frozen=True):
+    node: dict[str, object]
+
+
+class _Serialized(Struct, frozen=True):
+    error: bool
+    statements: list[_Statement] = []
+    error_type: str = ""
+    error_message: str = ""
+    position: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Serialized)
+
+
+def parse(connection: duckdb.DuckDBPyConnection, texts: Sequence[str]) -> list[Tree | SyntaxProblem]:
+    """The trees of many texts, in one call, since a call costs more than a text."""
+    if not texts:
+        return []
+    answers = connection.execute(
+        "SELECT json_serialize_sql(text) FROM (SELECT unnest(?) AS text)", [list(texts)]
+    ).fetchall()
+    return [_parsed(str(answer)) for (answer,) in answers]
+
+
+def _parsed(answer: str) -> Tree | SyntaxProblem:
+    decoded = _DECODER.decode(answer)
+    if decoded.error and decoded.error_type == "parser":
+        position = int(decoded.position) if decoded.position else None
+        return SyntaxProblem(decoded.error_message, position)
+    if decoded.error:
+        return SyntaxProblem("only SELECT is allowed here", None)
+    if len(decoded.statements) != 1:
+        return SyntaxProblem(f"expected one statement, not {len(decoded.statements)}", None)
+    return Tree(decoded.statements[0].node)
+
+
+def render(connection: duckdb.DuckDBPyConnection, expressions: Sequence[Node]) -> list[str]:
+    """Each expression as SQL text, in one call."""
+    if not expressions:
+        return []
+    documents = [msgspec.json.encode(_select(expression)).decode() for expression in expressions]
+    answers = connection.execute(
+        "SELECT json_deserialize_sql(document) FROM (SELECT unnest(?) AS document)", [documents]
+    ).fetchall()
+    return [str(answer).removeprefix("SELECT ") for (answer,) in answers]
+
+
+def _select(expression: Node) -> dict[str, object]:
+    node = {
+        "type": "SELECT_NODE",
+        "modifiers": [],
+        "cte_map": {"map": []},
+        "select_list": [expression],
+        "from_table": {
+            "type": "EMPTY",
+            "alias": "",
+            "sample": None,
+            "query_location": _NO_LOCATION,
+            "query_location_length": 0,
+        },
+        "where_clause": None,
+        "group_expressions": [],
+        "group_sets": [],
+        "aggregate_handling": "STANDARD_HANDLING",
+        "having": None,
+        "sample": None,
+        "qualify": None,
+    }
+    return {"error": False, "statements": [{"node": node, "named_param_map": []}]}
+
+
+def column(name: str) -> dict[str, object]:
+    """A reference to a column, to stand in a tree."""
+    return {
+        "class": "COLUMN_REF",
+        "type": "COLUMN_REF",
+        "alias": "",
+        "query_location": _NO_LOCATION,
+        "query_location_length": 0,
+        "column_names": [name],
+    }
+
+
+def text_of(node: Node, key: str) -> str:
+    """The text under `key`, empty when there is none."""
+    value = node.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def child(node: Node, key: str) -> Node:
+    """The object under `key`, empty when there is none."""
+    value = node.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def children(node: Node, key: str) -> list[Node]:
+    """The objects of the list under `key`."""
+    value = node.get(key)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def names_of(node: Node) -> tuple[str, ...]:
+    """The dotted name of a column reference."""
+    value = node.get("column_names")
+    return tuple(str(name) for name in value) if isinstance(value, list) else ()
+
+
+def arguments(node: Node) -> list[Node]:
+    """The argument expressions of a function."""
+    return [child(argument, "expression") for argument in children(node, "arguments")]
+
+
+def offset_of(node: Node) -> int | None:
+    """Where a node starts in the text that was parsed, in bytes, when DuckDB says so."""
+    value = node.get("query_location")
+    return value if isinstance(value, int) and value != _NO_LOCATION else None
+
+
+def class_of(node: Node) -> str:
+    """The class of an expression, empty for what is none."""
+    return text_of(node, "class")
+
+
+def parts(node: Node) -> Iterator[Node]:
+    """The objects directly below, through lists; nothing below a constant or a type."""
+    if class_of(node) in ("CONSTANT", "TYPE"):
+        return
+    for value in node.values():
+        if isinstance(value, dict):
+            yield value
+        elif isinstance(value, list):
+            yield from (item for item in _flat(value) if isinstance(item, dict))
+
+
+def _flat(values: Sequence[object]) -> Iterator[object]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything below it."""
+    yield node
+    for part in parts(node):
+        yield from walk(part)
+
+
+def bare(value: object) -> object:
+    """The value without places in the text: equal for expressions that are written alike."""
+    if isinstance(value, dict):
+        return {k: bare(v) for k, v in value.items() if not k.startswith("query_location")}
+    return [bare(item) for item in value] if isinstance(value, list) else value
+
+
+def constant(node: Node) -> tuple[str, str] | None:
+    """Kind and text of a constant: ('NUMERIC', '0.95'), ('STRING', 'x'), or None for anything else."""
+    literal = child(node, "literal")
+    if class_of(node) != "CONSTANT" or not literal:
+        return None
+    return text_of(literal, "kind"), text_of(literal, "text")
