@@ -22,8 +22,8 @@ from chaos.steps.clear import Clear
 from chaos.steps.load import Load
 from chaos.steps.repeat import Repeat
 from gates.defects import defect_problems
-from gates.judged import judged_of
 from gates.judge.lint import sql_problems
+from gates.judged import judged_of
 from gates.project import Project
 from gates.spec.gate import Gate
 
@@ -31,7 +31,12 @@ Path: TypeAlias = tuple[str | int, ...]
 
 BUILTIN_VARIABLES = frozenset({"python", "state", "root", "host", "seed", "i"})
 READING_KINDS = frozenset({"request", "await", "run", "repeat", "parallel", "pause", "use"})
-PROCESS_FIELDS: Mapping[str, str] = {"start": "start", "kill": "kill", "hammer": "hammer", "clock": "clock"}
+PROCESS_FIELDS: Mapping[str, str] = {
+    "start": "start",
+    "kill": "kill",
+    "hammer": "hammer",
+    "clock": "clock",
+}
 
 
 def lint(project: Project) -> list[Problem]:
@@ -50,7 +55,9 @@ def lint_gate(gate: Gate, project: Project) -> list[Problem]:
     before = len(document.problems)
     target = project.targets.get(gate.target)
     if target is None:
-        document.problem(("target",), f"unknown target {gate.target!r}", closest(gate.target, project.targets))
+        document.problem(
+            ("target",), f"unknown target {gate.target!r}", closest(gate.target, project.targets)
+        )
     else:
         _GateLint(gate, target, project, document).run()
     found = document.problems[before:]
@@ -79,22 +86,30 @@ class _TargetLint:
         for name, link in target.links.items():
             if link.to not in target.processes:
                 self.document.problem(
-                    ("links", name, "to"), f"unknown process {link.to!r}", closest(link.to, target.processes)
+                    ("links", name, "to"),
+                    f"unknown process {link.to!r}",
+                    closest(link.to, target.processes),
                 )
             if "->" not in name:
-                self.document.problem(("links", name), f"a link is named like `client->server`, not {name!r}")
+                self.document.problem(
+                    ("links", name), f"a link is named like `client->server`, not {name!r}"
+                )
 
     def _collected(self) -> None:
         for index, declared in enumerate(self.target.collect):
             place: Path = ("collect", index)
             if declared.table in schema.TABLES:
-                self.document.problem((*place, "table"), f"{declared.table!r} is a table of the harness's own")
+                self.document.problem(
+                    (*place, "table"), f"{declared.table!r} is a table of the harness's own"
+                )
             if (declared.sqlite is None) == (declared.jsonl is None):
                 self.document.problem(place, "name exactly one source, `sqlite` or `jsonl`")
             for column, kind in declared.columns.items():
                 if kind not in schema.COLLECTED_TYPES:
                     known = ", ".join(schema.COLLECTED_TYPES)
-                    self.document.problem((*place, "columns", column), f"unknown type {kind!r}; types are {known}")
+                    self.document.problem(
+                        (*place, "columns", column), f"unknown type {kind!r}; types are {known}"
+                    )
 
     def _variables(self) -> None:
         known = target_variables(self.target)
@@ -118,7 +133,9 @@ class _GateLint:
         self.target = target
         self.project = project
         self.document = document
-        self.steps = list(_located(gate.control, ("control",))) + list(_located(gate.scenario, ("scenario",)))
+        self.steps = list(_located(gate.control, ("control",))) + list(
+            _located(gate.scenario, ("scenario",))
+        )
 
     def run(self) -> None:
         self._frame()
@@ -140,7 +157,11 @@ class _GateLint:
 
     def _known(self, path: Path, what: str, name: str, known: Mapping[str, object]) -> None:
         if name not in known and not list(placeholders(name)):
-            self._problem(path, f"unknown {what} {name!r} in target {self.target.target!r}", closest(name, known))
+            self._problem(
+                path,
+                f"unknown {what} {name!r} in target {self.target.target!r}",
+                closest(name, known),
+            )
 
     def _frame(self) -> None:
         if not self.gate.control:
@@ -154,12 +175,21 @@ class _GateLint:
             return
         listed = {gate.gate: gate for gate in release.gates}
         if self.gate.gate not in listed:
-            self._problem(("gate",), f"release.yaml lists no gate {self.gate.gate!r}", closest(self.gate.gate, listed))
+            self._problem(
+                ("gate",),
+                f"release.yaml lists no gate {self.gate.gate!r}",
+                closest(self.gate.gate, listed),
+            )
             return
         entry = listed[self.gate.gate]
-        for key, here, there in (("id", self.gate.id, entry.id), ("class", self.gate.class_, entry.class_)):
+        for key, here, there in (
+            ("id", self.gate.id, entry.id),
+            ("class", self.gate.class_, entry.class_),
+        ):
             if here != there:
-                self._problem((key,), f"release.yaml lists this gate with {key} {there!r}, not {here!r}")
+                self._problem(
+                    (key,), f"release.yaml lists this gate with {key} {there!r}, not {here!r}"
+                )
 
     def _configuration(self) -> None:
         allowed = self.project.release.config if self.project.release is not None else {}
@@ -236,10 +266,16 @@ class _GateLint:
                 self._problem(path, f"this fault could never be proven: {reason}")
         for path, step, _ in self.steps:
             if isinstance(step, Clear) and step.clear not in named:
-                self._problem((*path, "clear"), f"there is no fault named {step.clear!r}", closest(step.clear, named))
+                self._problem(
+                    (*path, "clear"),
+                    f"there is no fault named {step.clear!r}",
+                    closest(step.clear, named),
+                )
 
     def _names(self) -> None:
-        for name, count in Counter(step.load for _, step, _ in self.steps if isinstance(step, Load)).items():
+        for name, count in Counter(
+            step.load for _, step, _ in self.steps if isinstance(step, Load)
+        ).items():
             if count > 1:
                 self._problem(("scenario",), f"{count} loads are named {name!r}")
 
@@ -262,7 +298,9 @@ class _GateLint:
             if assertion.that not in killed and not assertion.killed_by_sham:
                 message = f"no defect in `falsified_by` fails {assertion.that!r}, and it does not say `killed_by_sham`"
                 self._problem(("assert", index, "that"), message)
-        for place, message, hint in sql_problems(judged_of(self.gate, self.target), exclusive=self.gate.exclusive):
+        for place, message, hint in sql_problems(
+            judged_of(self.gate, self.target), exclusive=self.gate.exclusive
+        ):
             self._problem(place, message, hint)
 
 
@@ -275,7 +313,9 @@ def _located(
         yield here, step, bound
         inner = bound
         if isinstance(step, Repeat):
-            inner = bound | (frozenset({"i"}) if isinstance(step.repeat, int) else frozenset(step.repeat))
+            inner = bound | (
+                frozenset({"i"}) if isinstance(step.repeat, int) else frozenset(step.repeat)
+            )
         if with_ := getattr(step, "with_", None):
             inner = inner | frozenset(with_)
         for place, branch in children(step):
@@ -304,7 +344,11 @@ def _sends(step: Step, path: Path) -> Iterator[tuple[Path, Send]]:
         value = getattr(step, field.name)
         for index, item in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(item, Send):
-                place: Path = (*path, field.encode_name, *((index,) if isinstance(value, list) else ()))
+                place: Path = (
+                    *path,
+                    field.encode_name,
+                    *((index,) if isinstance(value, list) else ()),
+                )
                 yield place, item
 
 
@@ -316,10 +360,11 @@ def _actors(step: Step, path: Path) -> Iterator[tuple[Path, str | Bearer]]:
             yield (*place, "as"), send.as_
 
 
-def _flat(changes: Mapping[str, object], path: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
+def _flat(
+    changes: Mapping[str, object], path: Path, prefix: str = ""
+) -> Iterator[tuple[str, Path]]:
     for key, value in changes.items():
         if isinstance(value, Mapping):
             yield from _flat(value, (*path, key), f"{prefix}{key}.")
         else:
             yield prefix + key, (*path, key)
-

@@ -107,9 +107,13 @@ def _read_gates(project: Project) -> None:
             continue
         before = len(document.problems)
         if gate.gate != path.stem:
-            document.problem(("gate",), f"gate {gate.gate!r} must be named like its file, {path.stem!r}")
+            document.problem(
+                ("gate",), f"gate {gate.gate!r} must be named like its file, {path.stem!r}"
+            )
         if gate.gate in project.gates:
-            document.problem(("gate",), f"there is another gate {gate.gate!r} in {project.files[gate.gate]}")
+            document.problem(
+                ("gate",), f"there is another gate {gate.gate!r} in {project.files[gate.gate]}"
+            )
         clash = next((name for name, other in project.gates.items() if other.id == gate.id), None)
         if clash is not None:
             document.problem(("id",), f"gate {clash!r} has the id {gate.id!r} already")
@@ -150,10 +154,16 @@ def _resolve(gate: Gate, project: Project, document: Document) -> Gate:
             return step
         scenario = project.scenarios.get(step.use)
         if scenario is None:
-            document.problem((*path, "use"), f"unknown scenario {step.use!r}", closest(step.use, project.scenarios))
+            document.problem(
+                (*path, "use"),
+                f"unknown scenario {step.use!r}",
+                closest(step.use, project.scenarios),
+            )
             return step
         if set(step.with_) != set(scenario.args):
-            document.problem(path, f"scenario {step.use!r} takes {', '.join(scenario.args) or 'no arguments'}")
+            document.problem(
+                path, f"scenario {step.use!r} takes {', '.join(scenario.args) or 'no arguments'}"
+            )
         return msgspec.structs.replace(step, steps=scenario.steps)
 
     resolved = msgspec.structs.replace(
@@ -180,8 +190,8 @@ def map_steps(steps: list[Step], path: tuple[str | int, ...], change: StepMap) -
                 fields[name] = map_steps(value, (*here, name), change)
             elif isinstance(value, list) and value and isinstance(value[0], list):
                 fields[name] = [
-                    map_steps(branch, (*here, name, number), change) for number, branch in enumerate(value)
+                    map_steps(branch, (*here, name, number), change)
+                    for number, branch in enumerate(value)
                 ]
         result.append(change(msgspec.structs.replace(step, **fields) if fields else step, here))
     return result
-

@@ -58,7 +58,11 @@ def write_schemas(directory: Path) -> list[Path]:
 
 def _unit_schema(hint: type) -> dict[str, object]:
     if issubclass(hint, Unit):
-        return {"type": "string", "pattern": hint.PATTERN, "description": f"For example {hint.EXAMPLE}"}
+        return {
+            "type": "string",
+            "pattern": hint.PATTERN,
+            "description": f"For example {hint.EXAMPLE}",
+        }
     raise NotImplementedError(hint)
 
 

@@ -14,7 +14,9 @@ def collect(stack: Stack, recorder: Recorder) -> None:
     """Record every declared table whose source exists. A shared stack's writers run on: it has none."""
     for declared in stack.target.collect:
         for row in _rows(declared, stack):
-            recorder.add_collected(declared.table, {name: row.get(name) for name in declared.columns})
+            recorder.add_collected(
+                declared.table, {name: row.get(name) for name in declared.columns}
+            )
 
 
 def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
@@ -26,7 +28,10 @@ def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
     columns = ", ".join(f'"{name}"' for name in declared.columns)
     with database_copy(source) as connection:
         try:
-            return select(connection, declared.sql or f'SELECT {columns} FROM "{declared.table}" ORDER BY rowid')
+            return select(
+                connection,
+                declared.sql or f'SELECT {columns} FROM "{declared.table}" ORDER BY rowid',
+            )
         except HarnessError as error:
             raise HarnessError(f"cannot collect {declared.table}: {error}") from error
 

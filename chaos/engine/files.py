@@ -25,7 +25,11 @@ def open_elsewhere(path: Path, marker: str) -> list[int]:
 
 def marked_processes(marker: str) -> list[int]:
     """Process ids, zombies left out, that carry `marker` in their environment."""
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _is_marked(entry, marker.encode())]
+    return [
+        int(entry)
+        for entry in os.listdir("/proc")
+        if entry.isdigit() and _is_marked(entry, marker.encode())
+    ]
 
 
 def _is_marked(pid: str, marker: bytes) -> bool:
@@ -98,14 +102,24 @@ def table_digests(connection: apsw.Connection, without: Iterable[str]) -> list[d
     skipped = set(without)
     sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     names = [str(name) for (name,) in connection.execute(sql)]
-    digests = [_digest(connection, "sqlite_schema", "SELECT type, name, tbl_name, sql FROM sqlite_schema")]
-    digests += [_digest(connection, name, f'SELECT * FROM "{name}"') for name in names if name not in skipped]
+    digests = [
+        _digest(connection, "sqlite_schema", "SELECT type, name, tbl_name, sql FROM sqlite_schema")
+    ]
+    digests += [
+        _digest(connection, name, f'SELECT * FROM "{name}"')
+        for name in names
+        if name not in skipped
+    ]
     return digests
 
 
 def _digest(connection: apsw.Connection, name: str, sql: str) -> dict[str, object]:
     lines = sorted(json.dumps([plain(value) for value in row]) for row in connection.execute(sql))
-    return {"table": name, "rows": len(lines), "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
+    return {
+        "table": name,
+        "rows": len(lines),
+        "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+    }
 
 
 def merged(base: object, changes: Mapping[str, object]) -> dict[str, object]:

@@ -13,7 +13,12 @@ class Life:
     """From its start to its end, recorded once."""
 
     def __init__(
-        self, name: str, process: asyncio.subprocess.Process, started_ms: float, log: Path, argv: list[str]
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        started_ms: float,
+        log: Path,
+        argv: list[str],
     ) -> None:
         self.name = name
         self.process = process

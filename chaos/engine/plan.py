@@ -49,7 +49,9 @@ def children(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
             continue
         if all(isinstance(item, Step) for item in value):
             yield field, tuple(value)
-        elif all(isinstance(item, list | tuple) and item and isinstance(item[0], Step) for item in value):
+        elif all(
+            isinstance(item, list | tuple) and item and isinstance(item[0], Step) for item in value
+        ):
             for branch, items in enumerate(value):
                 yield f"{field}.{branch}", tuple(items)
 

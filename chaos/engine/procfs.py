@@ -66,5 +66,8 @@ def _listeners(pid: int) -> Iterator[tuple[str, int, str]]:
 
 def decode_address(text: str) -> str:
     """An address as the kernel prints it (32-bit words in host order) in its usual form."""
-    words = [int(text[index : index + 8], 16).to_bytes(4, sys.byteorder) for index in range(0, len(text), 8)]
+    words = [
+        int(text[index : index + 8], 16).to_bytes(4, sys.byteorder)
+        for index in range(0, len(text), 8)
+    ]
     return str(ipaddress.ip_address(b"".join(words)))

@@ -6,6 +6,7 @@ import shutil
 import traceback
 
 from chaos.clock import RunClock, boot_id
+from chaos.connections import record_connections
 from chaos.engine.collect import collect
 from chaos.engine.plan import Plan, all_steps
 from chaos.engine.scope import Run, Scope, StopScenario, walk_steps
@@ -15,7 +16,6 @@ from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder, as_json
 from chaos.faults.base import FaultStep
 from chaos.guard import Guard
-from chaos.connections import record_connections
 from chaos.spec.variables import Variables
 from chaos.steps import KINDS
 
@@ -155,4 +155,3 @@ def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:
 
 def _has_faults(plan: Plan) -> bool:
     return any(isinstance(step, FaultStep) for _, step in all_steps(plan))
-

@@ -163,7 +163,9 @@ class Scope:
         """Where the step's requests go."""
         target = self.stack.target
         if step.via is not None:
-            return Endpoint(self.stack.host, self.stack.link_port(step.via), target.links[step.via].to, step.via)
+            return Endpoint(
+                self.stack.host, self.stack.link_port(step.via), target.links[step.via].to, step.via
+            )
         process = self.variables.text(step.to) if step.to else target.default_process()
         return Endpoint(self.stack.host, self.stack.port(process), process, None)
 
@@ -212,7 +214,13 @@ class Scope:
 async def walk_steps(scope: Scope, steps: list[Step]) -> None:
     """Run a list of steps; StopScenario when one with `must` did not succeed, the rest recorded as skipped."""
     for index, step in enumerate(steps):
-        inner = Scope(scope.run, f"{scope.step_id}.{index}", scope.variables, scope.row_vars, scope.clock.now_ms())
+        inner = Scope(
+            scope.run,
+            f"{scope.step_id}.{index}",
+            scope.variables,
+            scope.row_vars,
+            scope.clock.now_ms(),
+        )
         if step.at is not None:
             await asyncio.sleep(max(0.0, scope.began_ms + step.at.ms - scope.clock.now_ms()) / 1000)
         inner.began_ms = scope.clock.now_ms()
@@ -220,7 +228,14 @@ async def walk_steps(scope: Scope, steps: list[Step]) -> None:
             await _run_step(scope.run.kinds[type(step)].run, step, inner)
         except StopScenario:
             for later in range(index + 1, len(steps)):
-                _record(scope, f"{scope.step_id}.{later}", steps[later], scope.clock.now_ms(), "skipped", None)
+                _record(
+                    scope,
+                    f"{scope.step_id}.{later}",
+                    steps[later],
+                    scope.clock.now_ms(),
+                    "skipped",
+                    None,
+                )
             raise
 
 

@@ -68,7 +68,9 @@ class Stack:
     def prober(self) -> Prober:
         """The process that probes links."""
         if self._prober is None:
-            raise HarnessError("the prober was not started: no step of this gate puts a fault on a link")
+            raise HarnessError(
+                "the prober was not started: no step of this gate puts a fault on a link"
+            )
         return self._prober
 
     def port(self, process: str) -> int:
@@ -98,7 +100,9 @@ class Stack:
         if not changes:
             return
         if self.target.config is None:
-            raise TargetError(f"target {self.target.target} names no `config` file that could be changed")
+            raise TargetError(
+                f"target {self.target.target} names no `config` file that could be changed"
+            )
         path = Path(self.variables.text(self.target.config))
         base = yaml.safe_load(path.read_text()) if path.exists() else {}
         path.write_text(yaml.safe_dump(merged(base, changes)))
@@ -109,12 +113,18 @@ class Stack:
             raise HarnessError(f"{name} is running already: kill it before it is started again")
         spec = self.target.processes[name]
         argv = shlex.split(self.variables.text(spec.run))
-        extra = {key: self.variables.text(value) for key, value in spec.env.items()} | dict(env or {})
+        extra = {key: self.variables.text(value) for key, value in spec.env.items()} | dict(
+            env or {}
+        )
         log = self.logs / f"{name}.{sum(1 for _ in self.logs.glob(f'{name}.*'))}.log"
         with log.open("wb") as output:
             started_ms = self.clock.now_ms()
             process = await self.guard.spawn(
-                argv, env=self._environment(name, extra), stdout=output, stderr=output, cwd=self.plan.source_root
+                argv,
+                env=self._environment(name, extra),
+                stdout=output,
+                stderr=output,
+                cwd=self.plan.source_root,
             )
         life = Life(name, process, started_ms, log, argv)
         self.lives[name] = life
@@ -126,9 +136,13 @@ class Stack:
         deadline_ms = self.clock.now_ms() + spec.ready_within.ms
         while not await self.is_ready(name):
             if not life.alive:
-                raise TargetError(f"{name} exited with {life.exit} before it was ready:\n{self._tail(life)}")
+                raise TargetError(
+                    f"{name} exited with {life.exit} before it was ready:\n{self._tail(life)}"
+                )
             if self.clock.now_ms() > deadline_ms:
-                raise TargetError(f"{name} was not ready within {spec.ready_within}:\n{self._tail(life)}")
+                raise TargetError(
+                    f"{name} was not ready within {spec.ready_within}:\n{self._tail(life)}"
+                )
             await asyncio.sleep(0.01)
         life.ready_ms = self.clock.now_ms()
 
@@ -151,9 +165,13 @@ class Stack:
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             life.ended_by = "kill"
             try:
-                await asyncio.wait_for(life.process.wait(), self.target.processes[name].stop_within.s)
+                await asyncio.wait_for(
+                    life.process.wait(), self.target.processes[name].stop_within.s
+                )
             except TimeoutError as error:
-                raise HarnessError(f"{name} did not end within its stop_within after signal {number}") from error
+                raise HarnessError(
+                    f"{name} did not end within its stop_within after signal {number}"
+                ) from error
             self.record_life(life)
 
     async def spawn(self, argv: list[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
@@ -212,12 +230,16 @@ class Stack:
     def _allot_ports(self) -> None:
         for name, process in self.target.processes.items():
             self._ports[name] = self._pool.take()
-            if self.plan.nominal_ports and not any(link.to == name for link in self.target.links.values()):
+            if self.plan.nominal_ports and not any(
+                link.to == name for link in self.target.links.values()
+            ):
                 self._ports[name] = self._pool.take_exactly(process.port)
         for link, spec in self.target.links.items():
             # With nominal ports it is the proxy that gets the nominal one: a by-pass then finds nothing there.
             nominal = self.target.processes[spec.to].port
-            self._link_ports[link] = self._pool.take_exactly(nominal) if self.plan.nominal_ports else self._pool.take()
+            self._link_ports[link] = (
+                self._pool.take_exactly(nominal) if self.plan.nominal_ports else self._pool.take()
+            )
 
     def _builtin_variables(self) -> Variables:
         values: dict[str, object] = {
@@ -254,7 +276,9 @@ class Stack:
                 if is_secret(name):
                     self.recorder.keep_secret(str(value))
         except (msgspec.DecodeError, KeyError, ValueError) as error:
-            raise TargetError(f"cannot capture from the output of `{prepare.run}`: {error}") from error
+            raise TargetError(
+                f"cannot capture from the output of `{prepare.run}`: {error}"
+            ) from error
 
     async def _start_proxies(self, probing: bool) -> None:
         if not self.target.links or self.plan.toxiproxy is None:
@@ -277,11 +301,17 @@ class Stack:
         for link, spec in self.target.links.items():
             if process is not None and spec.env is not None and link.partition("->")[0] == process:
                 host, port = HOST, str(self._link_ports[link])
-                environment[spec.env] = spec.env_value.replace("{host}", host).replace("{port}", port)
+                environment[spec.env] = spec.env_value.replace("{host}", host).replace(
+                    "{port}", port
+                )
         return environment | dict(extra)
 
     def _tail(self, life: Life, most_chars: int = 1500) -> str:
-        return self.recorder.redact(life.log.read_bytes()[-most_chars:]).decode(errors="replace").strip()
+        return (
+            self.recorder.redact(life.log.read_bytes()[-most_chars:])
+            .decode(errors="replace")
+            .strip()
+        )
 
 
 def is_secret(name: str) -> bool:

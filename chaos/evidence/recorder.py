@@ -48,13 +48,18 @@ class Recorder:
         seq = columns.pop("seq", None)
         number = self.reserve(table, 1).start if seq is None else seq
         assert isinstance(number, int)
-        self._write(table, _encode(struct(run_id=self.run_id, gate=self.gate, seq=number, **columns)))
+        self._write(
+            table, _encode(struct(run_id=self.run_id, gate=self.gate, seq=number, **columns))
+        )
         return number
 
     def add_collected(self, table: str, row: dict[str, object]) -> None:
         """Append one row of a table that the target declares."""
         (number,) = self.reserve(table, 1)
-        self._write(f"collected.{table}", _encode({"run_id": self.run_id, "gate": self.gate, "seq": number, **row}))
+        self._write(
+            f"collected.{table}",
+            _encode({"run_id": self.run_id, "gate": self.gate, "seq": number, **row}),
+        )
 
     def reserve(self, table: str, count: int) -> range:
         """Sequence numbers for rows of `table` that are written elsewhere."""
@@ -65,7 +70,9 @@ class Recorder:
 
     def keep_secret(self, *secrets: str) -> None:
         """From now on these texts are written as `[redacted]`."""
-        self.secrets.extend(secret for secret in secrets if len(secret) >= 8 and secret not in self.secrets)
+        self.secrets.extend(
+            secret for secret in secrets if len(secret) >= 8 and secret not in self.secrets
+        )
 
     def redact(self, data: bytes) -> bytes:
         """`data` without any known secret and without anything that matches a pattern."""
@@ -97,7 +104,9 @@ class Recorder:
         except OSError as error:
             raise RecordingError(f"cannot record to {file}.jsonl: {error.strerror}") from error
         if written != len(data):
-            raise RecordingError(f"cannot record to {file}.jsonl: only {written} of {len(data)} bytes were written")
+            raise RecordingError(
+                f"cannot record to {file}.jsonl: only {written} of {len(data)} bytes were written"
+            )
 
 
 def count_and_digest(path: Path, chunk_bytes: int = 1 << 20) -> tuple[int, str]:

@@ -71,7 +71,9 @@ class Document:
             node = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self._add(Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1), str(error.problem))
+            self._add(
+                Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1), str(error.problem)
+            )
             return None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             self._add(Place(1, 1), f"cannot be read as YAML: {error}")
@@ -96,7 +98,9 @@ class Document:
             for index, value in enumerate(node.value):
                 self._remember(value, (*path, index))
 
-    def problem(self, path: tuple[str | int, ...], message: str, hint: str | None = None, *, column: int = 0) -> None:
+    def problem(
+        self, path: tuple[str | int, ...], message: str, hint: str | None = None, *, column: int = 0
+    ) -> None:
         """Add a problem at the value of `path`, or at the nearest one above it that exists."""
         while path and path not in self.places:
             path = path[:-1]
@@ -169,7 +173,9 @@ class _Walker:
         options = [option for option in get_args(hint) if option is not type(None)]
         if isinstance(node, ScalarNode) and node.tag.endswith(":null"):
             return type(None)
-        sort = {MappingNode: _is_mapping, SequenceNode: _is_sequence, ScalarNode: _is_scalar}[type(node)]
+        sort = {MappingNode: _is_mapping, SequenceNode: _is_sequence, ScalarNode: _is_scalar}[
+            type(node)
+        ]
         fitting = [option for option in options if sort(option)]
         if len(fitting) == 1:
             return fitting[0]
@@ -192,7 +198,9 @@ class _Walker:
         values: dict[str, object] = {}
         for key, (key_node, value_node) in pairs.items():
             if key not in fields:
-                self.document.at(key_node, f"unknown key {key!r} in {_describe(struct)}", closest(key, fields))
+                self.document.at(
+                    key_node, f"unknown key {key!r} in {_describe(struct)}", closest(key, fields)
+                )
             else:
                 values[fields[key].name] = self.convert(value_node, hints[fields[key].name])
         for field in fields.values():
@@ -255,7 +263,11 @@ def _place(node: Node) -> Place:
 
 
 def _is_mapping(option: object) -> bool:
-    return get_origin(option) is dict or option is object or (isinstance(option, type) and issubclass(option, Struct))
+    return (
+        get_origin(option) is dict
+        or option is object
+        or (isinstance(option, type) and issubclass(option, Struct))
+    )
 
 
 def _is_sequence(option: object) -> bool:
@@ -263,7 +275,7 @@ def _is_sequence(option: object) -> bool:
 
 
 def _is_scalar(option: object) -> bool:
-    return not _is_mapping(option) and not _is_sequence(option) or option is object
+    return (not _is_mapping(option) and not _is_sequence(option)) or option is object
 
 
 def _sort_of(node: Node) -> str:
@@ -281,4 +293,3 @@ def _describe(struct: type[Struct]) -> str:
 def closest(name: str, known: Iterable[str]) -> str | None:
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
-

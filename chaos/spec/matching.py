@@ -43,7 +43,9 @@ def mismatches(expected: object, actual: object, place: str = "$") -> Iterator[s
         yield f"{place}: expected {_short(expected)}, got {_short(actual)}"
 
 
-def _mapping_mismatches(expected: Mapping[str, object], actual: object, place: str) -> Iterator[str]:
+def _mapping_mismatches(
+    expected: Mapping[str, object], actual: object, place: str
+) -> Iterator[str]:
     if not isinstance(actual, Mapping):
         yield f"{place}: expected an object, got {_short(actual)}"
         return

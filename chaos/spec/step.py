@@ -67,11 +67,15 @@ class Send(Spec, frozen=True, kw_only=True):
     def target(self) -> tuple[str, str]:
         """(method, path) as written; ValueError unless exactly one way of naming them is used."""
         verbs = ("get", "head", "post", "put", "patch", "delete", "options")
-        named = [(verb.upper(), path) for verb in verbs if (path := getattr(self, verb)) is not None]
+        named = [
+            (verb.upper(), path) for verb in verbs if (path := getattr(self, verb)) is not None
+        ]
         if self.method is not None and self.path is not None:
             named.append((self.method, self.path))
         if len(named) != 1 or (self.method is None) != (self.path is None):
-            raise ValueError("name exactly one method with its path, like `get: /readyz`, or `method` and `path`")
+            raise ValueError(
+                "name exactly one method with its path, like `get: /readyz`, or `method` and `path`"
+            )
         return named[0]
 
 

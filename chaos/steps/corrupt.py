@@ -46,5 +46,9 @@ def _damage(step: Corrupt, data: bytes) -> bytes:
     if not 0 <= offset < len(data):
         raise HarnessError(f"offset {offset} is outside of the {len(data)} bytes of the file")
     end = min(len(data), offset + (1 if step.flip is not None else step.length))
-    damaged = bytes(byte ^ 0xFF for byte in data[offset:end]) if step.flip is not None else b"\xff" * (end - offset)
+    damaged = (
+        bytes(byte ^ 0xFF for byte in data[offset:end])
+        if step.flip is not None
+        else b"\xff" * (end - offset)
+    )
     return data[:offset] + damaged + data[end:]

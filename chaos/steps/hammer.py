@@ -60,10 +60,14 @@ async def run(step: Hammer, scope: Scope) -> int:
     return 1
 
 
-async def _try_on(port: int, every_s: float, count: _Count, scope: Scope, first_try: asyncio.Event) -> None:
+async def _try_on(
+    port: int, every_s: float, count: _Count, scope: Scope, first_try: asyncio.Event
+) -> None:
     while True:
         try:
-            _, writer = await asyncio.open_connection(scope.stack.host, port, local_addr=(PROBE_SOURCE, 0))
+            _, writer = await asyncio.open_connection(
+                scope.stack.host, port, local_addr=(PROBE_SOURCE, 0)
+            )
         except OSError:
             pass
         else:

@@ -53,7 +53,9 @@ async def run(step: Request, scope: Scope) -> None:
         try:
             scope.check(expect, exchange.observed())
         except ExpectationFailed as failure:
-            raise ExpectationFailed(f"{failure} ({problem})" if problem else str(failure)) from failure
+            raise ExpectationFailed(
+                f"{failure} ({problem})" if problem else str(failure)
+            ) from failure
 
 
 async def exchange_once(step: Step, send: Send, scope: Scope, timeout_ms: float) -> Exchange:
@@ -99,11 +101,15 @@ async def exchange_once(step: Step, send: Send, scope: Scope, timeout_ms: float)
     return exchange
 
 
-def prepare(send: Send, scope: Scope, sender: Sender, endpoint: Endpoint) -> tuple[str, str, bytes, msgspec.Raw]:
+def prepare(
+    send: Send, scope: Scope, sender: Sender, endpoint: Endpoint
+) -> tuple[str, str, bytes, msgspec.Raw]:
     """(method, path, bytes on the wire, JSON for the record) with all variables filled in."""
     method, path = (str(scope.variables.fill(part)) for part in send.target())
     if send.path_params is not None:
-        path = fill_path(path, {key: scope.variables.text(value) for key, value in send.path_params.items()})
+        path = fill_path(
+            path, {key: scope.variables.text(value) for key, value in send.path_params.items()}
+        )
     headers = dict(sender.headers)
     body, record = b"", NULL
     if send.json is not None:

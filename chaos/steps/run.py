@@ -53,6 +53,9 @@ async def run(step: Run, scope: Scope) -> None:
         command_began_ms=began_ms,
         command_ended_ms=scope.clock.now_ms(),
     )
-    observed = {"exit": process.returncode, "output": document, "errors": errors.decode(errors="replace")}
+    observed = {
+        "exit": process.returncode,
+        "output": document,
+        "errors": errors.decode(errors="replace"),
+    }
     scope.check(step.expect or Expect(exit=0), observed)
-

@@ -53,7 +53,9 @@ async def run(step: Start, scope: Scope) -> None:
     scope.check(step.expect, {"ready": life.ready_ms is not None})
 
 
-async def _await_exit(step: Start, scope: Scope, name: str, within: Duration, began_ms: float) -> None:
+async def _await_exit(
+    step: Start, scope: Scope, name: str, within: Duration, began_ms: float
+) -> None:
     stack = scope.stack
     life = stack.lives[name]
     try:
@@ -74,7 +76,9 @@ async def _await_exit(step: Start, scope: Scope, name: str, within: Duration, be
     )
     if life.alive:
         await _end(stack, name)
-        raise ExpectationFailed(f"{name} was expected to exit within {within} and was still running")
+        raise ExpectationFailed(
+            f"{name} was expected to exit within {within} and was still running"
+        )
     stack.record_life(life)
     scope.check(step.expect, {"exit": life.exit, "errors": output, "ready": False})
 

@@ -61,7 +61,8 @@ async def run(step: Stream, scope: Scope) -> int | None:
     try:
         socket = await connect(
             url,
-            subprotocols=[Subprotocol(scope.variables.text(name)) for name in step.subprotocols] or None,
+            subprotocols=[Subprotocol(scope.variables.text(name)) for name in step.subprotocols]
+            or None,
             additional_headers={**recording.sender.headers, **_filled(step.headers, scope)},
             local_addr=(HARNESS_SOURCE, 0),
             open_timeout=within_s,
@@ -79,11 +80,20 @@ async def run(step: Stream, scope: Scope) -> int | None:
         recording.seen.status = 101
         recording.frame("out", "open")
         await _converse(step, scope, socket, recording)
-    scope.check(step.expect, {"status": recording.seen.status, "close": recording.seen.close, "json": recording.seen.json})
+    scope.check(
+        step.expect,
+        {
+            "status": recording.seen.status,
+            "close": recording.seen.close,
+            "json": recording.seen.json,
+        },
+    )
     return 1 if step.meanwhile and recording.seen.status == 101 else None
 
 
-async def _converse(step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording") -> None:
+async def _converse(
+    step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording"
+) -> None:
     reader = asyncio.create_task(_read(socket, recording)) if step.read else None
     try:
         await _send(step, scope, socket, recording)
@@ -105,7 +115,12 @@ async def _read(socket: ClientConnection, recording: "_Recording") -> None:
             data = message.encode() if isinstance(message, str) else message
             document = decode(data) if isinstance(message, str) else None
             recording.seen.json = document
-            recording.frame("in", "text" if isinstance(message, str) else "binary", size=len(data), json=document)
+            recording.frame(
+                "in",
+                "text" if isinstance(message, str) else "binary",
+                size=len(data),
+                json=document,
+            )
     except ConnectionClosed as closed:
         if closed.rcvd is not None and closed.rcvd_then_sent:
             recording.seen.close = closed.rcvd.code
@@ -114,7 +129,9 @@ async def _read(socket: ClientConnection, recording: "_Recording") -> None:
             recording.frame("in", "lost")
 
 
-async def _send(step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording") -> None:
+async def _send(
+    step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording"
+) -> None:
     pause_s = 1 / step.rate.per_s if step.rate is not None else 0.0
     for message in step.send:
         payload = _payload(message, scope)
@@ -125,7 +142,9 @@ async def _send(step: Stream, scope: Scope, socket: ClientConnection, recording:
                 return
             data = payload.encode() if isinstance(payload, str) else payload
             kind: schema.FrameKind = "text" if isinstance(payload, str) else "binary"
-            recording.frame("out", kind, size=len(data), json=decode(data) if kind == "text" else None)
+            recording.frame(
+                "out", kind, size=len(data), json=decode(data) if kind == "text" else None
+            )
             await asyncio.sleep(pause_s)
 
 

@@ -74,7 +74,9 @@ def _look(step: Watch, scope: Scope) -> tuple[Look, Callable[[], None]]:
     raise HarnessError("`watch` needs `database` with `sql`, or `processes`, or `sockets: true`")
 
 
-def _database_look(step: Watch, scope: Scope, database: str, sql: str) -> tuple[Look, Callable[[], None]]:
+def _database_look(
+    step: Watch, scope: Scope, database: str, sql: str
+) -> tuple[Look, Callable[[], None]]:
     path = Path(scope.variables.text(database))
     query, name = scope.variables.text(sql), scope.variables.text(step.watch)
     # Read-only: a connection that may write would checkpoint the log of a writer that was killed.
@@ -134,4 +136,3 @@ def _socket_look(step: Watch, scope: Scope) -> Look:
                 )
 
     return look
-

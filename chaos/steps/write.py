@@ -32,7 +32,9 @@ async def run(step: Write, scope: Scope) -> None:
     path = Path(scope.variables.text(step.write))
     ways = [step.text is not None, step.json is not None, step.copy_of is not None]
     if sum([*ways, step.absent, step.directory, step.sql is not None]) != 1 and step.mode is None:
-        raise HarnessError("`write` needs exactly one of text, json, copy_of, absent, directory and sql")
+        raise HarnessError(
+            "`write` needs exactly one of text, json, copy_of, absent, directory and sql"
+        )
     if step.sql is not None:
         _run_sql(path, scope.variables.text(step.sql), scope)
     elif any(ways):
@@ -65,7 +67,9 @@ def _run_sql(path: Path, sql: str, scope: Scope) -> None:
     if not path.exists():
         raise HarnessError(f"{path.name} does not exist, so no SQL can be run on it")
     if holders := open_elsewhere(path, scope.stack.marker):
-        raise HarnessError(f"{path.name} is open in process {holders[0]}: stop it before its file is changed")
+        raise HarnessError(
+            f"{path.name} is open in process {holders[0]}: stop it before its file is changed"
+        )
     connection = apsw.Connection(str(path))
     try:
         connection.pragma("ignore_check_constraints", True)
