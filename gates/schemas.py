@@ -44,16 +44,22 @@ def schema_of(name: str) -> dict[str, object]:
 
 
 def write_schemas(directory: Path) -> list[Path]:
-    """Write every schema below `directory`; returns the files whose content changed."""
+    """Write every schema that is out of date; returns the files that were written."""
     directory.mkdir(parents=True, exist_ok=True)
-    changed = []
-    for name in SPECS:
-        path = directory / f"{name}.schema.json"
-        text = json.dumps(schema_of(name), indent=2, ensure_ascii=False) + "\n"
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
-            changed.append(path)
+    changed = stale(directory)
+    for path in changed:
+        path.write_text(_text(path.name.partition(".")[0]))
     return changed
+
+
+def stale(directory: Path) -> list[Path]:
+    """Files that are missing or do not say what the Structs say."""
+    paths = {name: directory / f"{name}.schema.json" for name in SPECS}
+    return [path for name, path in paths.items() if not path.exists() or path.read_text() != _text(name)]
+
+
+def _text(name: str) -> str:
+    return json.dumps(schema_of(name), indent=2, ensure_ascii=False) + "\n"
 
 
 def _unit_schema(hint: type) -> dict[str, object]:

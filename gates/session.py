@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -41,7 +42,8 @@ class Options(Struct, frozen=True, kw_only=True):
 
     specs: str
     only: tuple[str, ...] = ()
-    part: str = "all"
+    part: Literal["all", "floor", "delta"] = "all"
+    expression: str | None = None
     repeat: int = 1
     seed: int = 46
     keep: bool = False
@@ -51,7 +53,7 @@ class Options(Struct, frozen=True, kw_only=True):
     @property
     def full(self) -> bool:
         """Whether this is a run that may decide a release."""
-        return not self.only and self.part == "all" and self.repeat == 1
+        return not self.only and self.part == "all" and self.expression is None and self.repeat == 1
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -75,6 +77,11 @@ class Session(Struct, frozen=True, kw_only=True):
     def path(self) -> Path:
         """Where its evidence is."""
         return Path(self.directory)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What makes two sessions comparable: all digests, and the platform's versions."""
+        return {**self.digests, "versions": sha256_of(self.versions)}
 
     def gate_directory(self, gate: str, repeat: int) -> Path:
         """Where one run of one gate records."""

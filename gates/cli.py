@@ -1,0 +1,126 @@
+"""The command line: `python -m gates …`."""
+
+import argparse
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from chaos.errors import ChaosError, SpecError
+from gates import commands
+from gates.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
+from gates.session import default_workers
+
+EXAMPLES = """\
+examples:
+  python -m gates run                        all gates; writes releases/<version>/ and says PROMOTE or HOLD
+  python -m gates run C4 key-rotation        some, by id or name; writes below runs/ and decides no release
+  python -m gates run A3 --repeat 20         is it stable? twenty runs and the record of each
+  python -m gates lint                       every problem of every spec, with file, line and column
+  python -m gates explain A3                 what a gate does, in prose and with its SQL
+  python -m gates judge releases/v4.6.0      the same verdicts again, from the evidence alone
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code and explains every error in a few lines."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    console = Console(highlight=False, soft_wrap=True)
+    command: Callable[[argparse.Namespace, Console], int] = COMMANDS[options.command]
+    try:
+        return command(options, console)
+    except SpecError as error:
+        console.print(str(error), markup=False)
+        console.print(f"{len(error.problems)} problems in the specs; nothing was run", markup=False)
+        return EXIT_SPEC
+    except ChaosError as error:
+        console.print(f"error: {error}", markup=False)
+        return EXIT_BROKEN
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("interrupted: what was not finished is UNKNOWN")
+        return EXIT_BROKEN
+    except BrokenPipeError:
+        return EXIT_BROKEN
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
+    "run": commands.run,
+    "lint": commands.lint,
+    "schema": commands.schema,
+    "explain": commands.explain,
+    "list": commands.list_gates,
+    "new": commands.new,
+    "judge": commands.judge,
+    "report": commands.report,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    codes = "exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_MEANING.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m gates",
+        description="Decides whether a release may ship: runs its gates against the real system and judges the evidence.",
+        epilog=EXAMPLES + "\n" + codes,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--specs", type=Path, default=Path("specs"), help="directory of the specs (default: specs)")
+    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(verbs.add_parser("run", help="run gates, write the report, say the verdict", **_plain()))
+    lint = verbs.add_parser("lint", help="check every spec without running anything", **_plain())
+    lint.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="only problems in these files")
+    schema = verbs.add_parser("schema", help="write the JSON Schemas of all specs", **_plain())
+    schema.add_argument("--check", action="store_true", help="write nothing; exit 1 if one is out of date")
+    explain = verbs.add_parser("explain", help="what a gate does, in prose and with its SQL", **_plain())
+    explain.add_argument("gate", help="id or name")
+    listed = verbs.add_parser("list", help="all gates of the release, and which of them exist", **_plain())
+    listed.add_argument("--missing", action="store_true", help="only those that do not exist yet")
+    new = verbs.add_parser("new", help="write a commented skeleton", **_plain())
+    new.add_argument("what", choices=["gate"])
+    new.add_argument("name", help="its name; the file is named like it")
+    judge = verbs.add_parser("judge", help="verdicts again, from the evidence alone", **_plain())
+    judge.add_argument("release", type=Path, metavar="RELEASE_DIR")
+    report = verbs.add_parser("report", help="print the report of a release", **_plain())
+    report.add_argument("release", type=Path, metavar="RELEASE_DIR")
+    return parser
+
+
+def _plain() -> dict[str, type[argparse.HelpFormatter]]:
+    return {"formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("only", nargs="*", metavar="GATE", help="ids or names; all gates when there is none")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--floor-only", action="store_true", help="only the floor; never PROMOTE")
+    part.add_argument("--delta-only", action="store_true", help="only the delta; never PROMOTE")
+    parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="run each gate N times")
+    parser.add_argument("--seed", type=int, default=46, help="seed of everything drawn (default: 46)")
+    parser.add_argument("--keep", action="store_true", help="leave the state directories and say where they are")
+    parser.add_argument(
+        "--workers", type=_positive, default=default_workers(), metavar="N", help="gates at the same time"
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="exit 0 when all that was run passed, though gates are missing; the report still says HOLD",
+    )
+    parser.add_argument("-k", dest="expression", default=None, metavar="EXPR", help="pytest's -k, on ids and names")
+    parser.add_argument("-x", dest="first", action="store_true", help="stop at the first gate that does not pass")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where sessions record (default: runs)")
+    parser.add_argument(
+        "--releases", type=Path, default=Path("releases"), help="where a full run's release goes (default: releases)"
+    )
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
+    return value
+

@@ -1,0 +1,229 @@
+"""What each command of `python -m gates` does."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from chaos.errors import HarnessError, Problem, SpecError
+from gates import ledger, schemas
+from gates.conclude import conclude, rejudge
+from gates.explain import explain as explained
+from gates.lint import lint as all_problems
+from gates.progress import Progress
+from gates.project import Project, read_project
+from gates.render import print_report
+from gates.report import (
+    EXIT_FAILED,
+    EXIT_PROMOTE,
+    EXIT_UNKNOWN,
+    Report,
+)
+from gates.session import Options, Session, exercise, open_session, project_of, prune
+from gates.template import TEMPLATE
+
+KEEP_SESSIONS = 20
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Run gates, judge them, write the report, print the verdict."""
+    options = options_of(arguments)
+    project = _sound_project(Path(options.specs))
+    prune(arguments.runs, KEEP_SESSIONS)
+    session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
+    if not session.gates:
+        raise HarnessError("no gate was chosen, so nothing would be measured")
+    if options.full and project.release is not None:
+        ledger.append(arguments.releases, ledger.Attempt(
+            session=session.id, at_ms=session.started_at_ms, inputs=session.inputs
+        ))
+    console.print(f"{len(session.gates)} gates, {options.workers} workers, recording below {_near(session.path)}")
+    exercise(session)
+    interrupted = _run_items(session, console, first=arguments.first)
+    report, directory = conclude(session, arguments.releases, interrupted=interrupted)
+    print_report(report, directory, console)
+    return exit_code(report, allow_missing=options.allow_missing)
+
+
+def exit_code(report: Report, *, allow_missing: bool) -> int:
+    """The report's own code; with `allow_missing` 0 when all that was run passed."""
+    if report.exit_code == EXIT_UNKNOWN and allow_missing:
+        ran = [gate for gate in report.gates if gate.status not in ("MISSING", "SKIP")]
+        if ran and all(gate.status == "PASS" for gate in ran):
+            return EXIT_PROMOTE
+    return report.exit_code
+
+
+def lint(arguments: argparse.Namespace, console: Console) -> int:
+    """Print every problem of the specs, or only those of some files."""
+    project = read_project(arguments.specs)
+    problems = all_problems(project)
+    if arguments.paths:
+        wanted = {path.resolve() for path in arguments.paths}
+        for path in wanted:
+            if not path.exists():
+                problems.append(Problem(str(path), 1, 1, "there is no such file"))
+        problems = [problem for problem in problems if Path(problem.file).resolve() in wanted]
+    if problems:
+        raise SpecError(problems)
+    console.print(f"{len(project.gates)} gates, {len(project.targets)} targets: no problems")
+    return EXIT_PROMOTE
+
+
+def schema(arguments: argparse.Namespace, console: Console) -> int:
+    """Write the JSON Schemas, or say which are out of date."""
+    directory = arguments.specs / "schema"
+    if arguments.check:
+        stale = schemas.stale(directory)
+        for path in stale:
+            console.print(f"{path} is out of date: run `python -m gates schema`", markup=False)
+        return EXIT_FAILED if stale else EXIT_PROMOTE
+    for path in schemas.write_schemas(directory):
+        console.print(f"wrote {path}", markup=False)
+    return EXIT_PROMOTE
+
+
+def explain(arguments: argparse.Namespace, console: Console) -> int:
+    """Print a gate in prose."""
+    project = read_project(arguments.specs)
+    name = project.gate_by(arguments.gate)
+    if name is None:
+        project.raise_problems()
+        raise HarnessError(f"{arguments.gate!r} is not a gate; `python -m gates list` shows all")
+    gate = project.gates[name]
+    text = "\n".join(explained(gate, project.targets[gate.target]))
+    console.print(Markdown(text) if console.is_terminal else text, markup=False)
+    return EXIT_PROMOTE
+
+
+def list_gates(arguments: argparse.Namespace, console: Console) -> int:
+    """Print the gates of the release with their state."""
+    project = read_project(arguments.specs)
+    table = Table("id", "gate", "class", "title", box=None, pad_edge=False)
+    listed = [(entry.id, entry.gate, entry.class_) for entry in project.release.gates] if project.release else []
+    listed += [(g.id, g.gate, g.class_) for g in project.gates.values() if g.gate not in {name for _, name, _ in listed}]
+    for gate_id, name, class_ in listed:
+        gate = project.gates.get(name)
+        if gate is None or not arguments.missing:
+            table.add_row(gate_id, name, class_, gate.title if gate is not None else "(no file yet)")
+    console.print(table)
+    return EXIT_PROMOTE
+
+
+def new(arguments: argparse.Namespace, console: Console) -> int:
+    """Write the skeleton of a gate where its class and epic belong."""
+    project = read_project(arguments.specs)
+    name = arguments.name
+    listed = {entry.gate: entry for entry in project.release.gates} if project.release is not None else {}
+    entry = listed.get(name)
+    if project.release is not None and entry is None:
+        raise HarnessError(f"release.yaml lists no gate {name!r}: add it there first")
+    floor = entry is not None and entry.class_ == "floor"
+    epic = "" if floor or entry is None else entry.id[0]
+    folder = "gates" if entry is None else f"gates/floor/{entry.since}" if floor else f"gates/delta/{epic.lower()}"
+    path = arguments.specs / folder / f"{name}.yaml"
+    if path.exists():
+        raise HarnessError(f"{path} exists already")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = project.release.target if project.release is not None else next(iter(project.targets), "TARGET")
+    known = project.targets.get(target)
+    path.write_text(
+        TEMPLATE.format(
+            schema=os.path.relpath(arguments.specs / "schema" / "gate.schema.json", path.parent),
+            name=name,
+            id=entry.id if entry is not None else "X1",
+            class_=entry.class_ if entry is not None else "delta",
+            epic=epic or '""',
+            target=target,
+            needs=known.default_process() if known is not None else "",
+        )
+    )
+    console.print(f"wrote {path}", markup=False)
+    return EXIT_PROMOTE
+
+
+def judge(arguments: argparse.Namespace, console: Console) -> int:
+    """Recompute all verdicts of a release from its evidence; differences from its report are failures."""
+    recomputed, differences = rejudge(arguments.release)
+    print_report(recomputed, arguments.release, console)
+    for difference in differences:
+        console.print(f"differs from gate-report.json: {difference}", style="bold red", markup=False)
+    return EXIT_FAILED if differences else recomputed.exit_code
+
+
+def report(arguments: argparse.Namespace, console: Console) -> int:
+    """Print the report of a release as it stands."""
+    stored = stored_report(arguments.release)
+    print_report(stored, arguments.release, console)
+    return stored.exit_code
+
+
+def stored_report(directory: Path) -> Report:
+    """`gate-report.json` of a release; HarnessError when there is none that can be read."""
+    path = directory / "gate-report.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Report)
+    except OSError as error:
+        raise HarnessError(f"cannot read {path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise HarnessError(f"{path} is no gate report: {error}") from error
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """The options of a run as its session records them."""
+    part: Literal["all", "floor", "delta"] = "all"
+    if arguments.floor_only or arguments.delta_only:
+        part = "floor" if arguments.floor_only else "delta"
+    return Options(
+        specs=str(arguments.specs.resolve()),
+        only=tuple(arguments.only),
+        part=part,
+        expression=arguments.expression,
+        repeat=arguments.repeat,
+        seed=arguments.seed,
+        keep=arguments.keep,
+        workers=arguments.workers,
+        allow_missing=arguments.allow_missing,
+    )
+
+
+def _sound_project(specs: Path) -> Project:
+    project = project_of(str(specs))
+    problems = all_problems(project)
+    if problems:
+        raise SpecError(problems)
+    return project
+
+
+def _run_items(session: Session, console: Console, *, first: bool) -> bool:
+    """Run the session's gates as pytest items; returns whether the run was interrupted."""
+    project = project_of(session.options.specs)
+    files = [str(project.files[name]) for name in session.gates]
+    runs = len(files) * session.options.repeat
+    workers = min(session.options.workers, runs)
+    arguments = ["-q", "--gates-session", session.directory, "-p", "gates.pytest_plugin", "-p", "no:terminal"]
+    arguments += ["-p", "no:cacheprovider", "-p", "no:logging", "-p", "no:warnings", f"--rootdir={session.root}"]
+    arguments += ["-c", os.devnull, "--import-mode=importlib"]
+    if workers > 1:
+        arguments += ["-p", "xdist", "-n", str(workers), "--dist", "worksteal", "--max-worker-restart", "0"]
+    if session.options.expression is not None:
+        arguments += ["-k", session.options.expression]
+    if first:
+        arguments.append("-x")
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    outcome = pytest.main([*arguments, *files], plugins=[Progress(console, runs)])
+    return outcome == pytest.ExitCode.INTERRUPTED
+
+
+def _near(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+

@@ -1,0 +1,104 @@
+"""A report for eyes: on the console, and as JUnit XML. Both say only what is in the report."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gates.report import AssertionReport, GateReport, Report
+
+STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
+SHOWN_ROWS = 3
+
+
+def print_report(report: Report, directory: Path, console: Console) -> None:
+    """Every gate that was run, the reason of each that is not PASS, invariants, and the verdict last."""
+    ran = [gate for gate in report.gates if gate.status not in ("MISSING", "SKIP")]
+    for gate in ran:
+        if gate.status != "PASS":
+            _print_reasons(gate, console)
+    table = Table("", "id", "gate", "measured", "s", box=None, pad_edge=False)
+    for gate in ran:
+        status = Text(gate.status, style=STYLE[gate.status])
+        table.add_row(status, gate.id, gate.name, _measured(gate), f"{gate.duration_s:.1f}")
+    console.print(table)
+    _print_totals(report, console)
+    console.print(f"report: {directory / 'gate-report.json'}", markup=False)
+    style = "bold green" if report.verdict == "PROMOTE" else "bold red"
+    console.print(Text(f"{report.version}: {report.verdict} ({report.reason})", style=style))
+    console.print(f"exit code {report.exit_code}", markup=False)
+
+
+def _print_totals(report: Report, console: Console) -> None:
+    summary = report.summary
+    console.print(
+        f"floor {summary.floor_pass}/{summary.floor_total}, delta {summary.delta_pass}/{summary.delta_total}: "
+        f"{summary.pass_} pass, {summary.fail} fail, {summary.unknown} unknown, {summary.skip} not run, "
+        f"{summary.missing} missing of {summary.total}",
+        markup=False,
+    )
+    for invariant in report.invariants:
+        state = {True: "holds", False: "BROKEN", None: "not measured"}[invariant.holds]
+        console.print(f"  {state:12} {invariant.id}: {invariant.statement} ({invariant.detail})", markup=False)
+
+
+def _print_reasons(gate: GateReport, console: Console) -> None:
+    console.print(Text(f"{gate.status} {gate.id} {gate.name}: {gate.title}", style=STYLE[gate.status]))
+    console.print(f"  {gate.detail}", markup=False)
+    for assertion in gate.assertions:
+        if assertion.status != "PASS":
+            _print_assertion(assertion, console)
+    for fault in gate.faults:
+        if not fault.proven:
+            console.print(f"  fault {fault.fault} ({fault.kind} {fault.link}): {fault.why}", markup=False)
+    console.print(f"  again: {gate.rerun}\n", markup=False)
+
+
+def _print_assertion(assertion: AssertionReport, console: Console) -> None:
+    console.print(Text(f"  {assertion.status}: {assertion.that}", style=STYLE[assertion.status]))
+    console.print(f"    expected {assertion.expectation}; measured {assertion.measured}", markup=False)
+    population = "nothing" if assertion.population is None else assertion.population
+    console.print(f"    over {population} rows (at least {assertion.at_least})", markup=False)
+    if assertion.why:
+        console.print(f"    {assertion.why}", markup=False)
+    for row in assertion.rows[:SHOWN_ROWS]:
+        console.print(f"    violating: {json.dumps(row, ensure_ascii=False)}", markup=False)
+
+
+def _measured(gate: GateReport) -> str:
+    if gate.status == "PASS":
+        rows = sum(assertion.population or 0 for assertion in gate.assertions)
+        return f"{len(gate.assertions)} assertions over {rows} rows"
+    return gate.detail.splitlines()[0][:90] if gate.detail else ""
+
+
+def junit(report: Report) -> bytes:
+    """One test case per gate: FAIL is a failure, UNKNOWN and MISSING are errors, SKIP is skipped."""
+    summary = report.summary
+    suite = ElementTree.Element(
+        "testsuite",
+        name=f"gates {report.version}",
+        tests=str(summary.total),
+        failures=str(summary.fail),
+        errors=str(summary.unknown + summary.missing),
+        skipped=str(summary.skip),
+        time=f"{report.elapsed_s:.3f}",
+        timestamp=report.timestamp,
+    )
+    for gate in report.gates:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=f"gates.{gate.class_}", name=f"{gate.id} {gate.name}", time=f"{gate.duration_s:.3f}"
+        )
+        tag = {"FAIL": "failure", "UNKNOWN": "error", "MISSING": "error", "SKIP": "skipped"}.get(gate.status)
+        if tag is not None:
+            problem = ElementTree.SubElement(case, tag, message=_xml_text(gate.detail))
+            problem.text = _xml_text("\n".join(f"{a.status}: {a.that}" for a in gate.assertions))
+    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+
+
+def _xml_text(text: str) -> str:
+    """XML 1.0 has no place for most control characters."""
+    return "".join(character for character in text if character in "\t\n\r" or ord(character) >= 0x20)
