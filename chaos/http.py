@@ -12,7 +12,7 @@ import re
 import socket
 import ssl as tls
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 import httptools
@@ -28,7 +28,8 @@ _PATH = re.compile(r"[\x21-\x7e]+")
 _UNSAFE_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
-Headers = Sequence[tuple[str, str]]
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+"""Names and values, as a mapping or, where a name may be repeated, as pairs."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -63,11 +64,12 @@ def build_request(
         raise ValueError(f"not an HTTP method: {method!r}")
     if not _PATH.fullmatch(path):
         raise ValueError(f"a path must be visible ASCII without spaces, not {path!r}")
-    names = {name.lower() for name, _ in headers}
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    names = {name.lower() for name, _ in pairs}
     lines = [f"{method} {path} HTTP/1.1"]
     if "host" not in names:
         lines.append(_header_line("Host", host))
-    lines.extend(_header_line(name, value) for name, value in headers)
+    lines.extend(_header_line(name, value) for name, value in pairs)
     framed = "content-length" in names or "transfer-encoding" in names
     if not framed and (body or method in _WITH_BODY):
         lines.append(f"Content-Length: {len(body or b'')}")
@@ -107,13 +109,13 @@ def one_line(document: bytes) -> bytes:
 
 
 def json_body(body: bytes) -> bytes:
-    """A body as one line of JSON: itself when it is JSON, otherwise a JSON string of its text."""
+    """A body as one line of JSON: itself when it is JSON, otherwise a JSON string; null when empty."""
     if not is_json(body):
-        return _encode(body.decode(errors="replace"))
+        return _encode(body.decode(errors="replace")) if body else b"null"
     return one_line(body) if b"\n" in body or b"\r" in body else body
 
 
-def json_headers(headers: Headers) -> bytes:
+def json_headers(headers: Sequence[tuple[str, str]]) -> bytes:
     """Headers as a JSON object of lower-case names; repeated ones are joined by a comma."""
     merged: dict[str, str] = {}
     for name, value in headers:

@@ -86,18 +86,20 @@ class Client:
             connection.close()
         self._start(request)
 
-    async def open_ahead(self, count: int, at_once: int = 100) -> None:
-        """Have `count` fresh idle connections, or as many as the other side accepts."""
+    async def open_ahead(self, count: int, within_s: float, at_once: int = 100) -> None:
+        """Have `count` fresh idle connections, or as many as can be had in time."""
         now_s = time.monotonic()
+        until_s = now_s + within_s
         fresh = [c for c in self._idle if c.alive and now_s - c.idle_since_s < IDLE_S / 2]
         for connection in set(self._idle) - set(fresh):
             connection.close()
         self._idle[:] = fresh
-        missing = count - len(fresh)
-        while missing > 0:
+        missing = min(count - len(fresh), self.room() - len(fresh))
+        while missing > 0 and now_s < until_s:
             tasks = [self._start(None) for _ in range(min(missing, at_once))]
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=until_s - now_s)
             missing -= len(tasks)
+            now_s = time.monotonic()
 
     def sweep(self, now_s: float) -> None:
         """Give up on requests whose time is over."""

@@ -149,7 +149,7 @@ def _line_parts(
         b'},"path":',
         *_parts(path),
         b',"request":',
-        *_parts(b"null" if body is None else _json_template(redact(body))),
+        *_parts(_json_template(redact(body)) if body else b"null"),
         b',"intended_ms":',
         INTENDED,
         b',"sent_ms":',
@@ -166,9 +166,14 @@ def _vars_prefix(variables: bytes) -> bytes:
 
 def _json_template(body: bytes) -> bytes:
     """The body as JSON. Whether it is JSON is known only when its variables have values."""
-    if is_json(_VARIABLE.sub(b"1", body)):
+    if _is_json_with(body, b"0") and _is_json_with(body, b"10"):
         return one_line(body)
     return _encode(body.decode(errors="replace"))
+
+
+def _is_json_with(body: bytes, index: bytes) -> bool:
+    values = {b"i": index, b"uuid": seeded_uuid(b"", 0)}
+    return is_json(_VARIABLE.sub(lambda match: values[match[1]], body))
 
 
 class Choice:

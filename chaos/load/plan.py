@@ -1,8 +1,9 @@
 """What a load is asked to do, and what it says it did: the messages between harness and load process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count, islice
 from math import floor
+from typing import Literal
 
 from msgspec import Raw, Struct
 
@@ -88,13 +89,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     patterns: list[str] = []
 
 
-class Began(Struct, frozen=True):
+class Began(Struct, frozen=True, tag="began"):
     """First line of a load's output: it is about to send."""
 
     began_ms: float
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class Summary(Struct, frozen=True, kw_only=True, tag="summary"):
     """Last line of a load's output. `cpu_s` is the processor time of the whole process."""
 
     planned: int
@@ -105,6 +106,14 @@ class Summary(Struct, frozen=True, kw_only=True):
     ended_ms: float
     cpu_s: float
     problem: str | None
+
+
+SHAPES: Mapping[type[Struct], Literal["rate", "clients", "burst"]] = {
+    Rates: "rate",
+    Clients: "clients",
+    Bursts: "burst",
+}
+"""What evidence calls them."""
 
 
 def planned(shape: Rates | Clients | Bursts, at_most: int) -> int | None:

@@ -1,6 +1,7 @@
 """Runs one load: when each request is to start, and what is recorded of it."""
 
 import asyncio
+import contextlib
 import resource
 import time
 from array import array
@@ -25,6 +26,9 @@ TICK_S: Final = 0.001
 SWEEP_S: Final = 0.05
 PAUSE_AFTER_ERROR_S: Final = 0.01
 """A client of a closed loop that was refused starts its next request after this long."""
+
+MOST_AT_ONCE: Final = 1000
+"""After a batch of so many the answers get their turn, however late the next requests are."""
 
 OPEN_AHEAD_S: Final = 0.5
 SPARE_FILES: Final = 32
@@ -55,6 +59,7 @@ class Run:
         self._finished = 0
         self._done = 0
         self._settled = asyncio.Event()
+        self._used_up = asyncio.Event()
         self._problem: str | None = None
         self._task: asyncio.Task[None] | None = None
         ids = _encode({"run_id": plan.run_id, "gate": plan.gate}).removesuffix(b"}")
@@ -63,10 +68,10 @@ class Run:
     async def execute(self, began: Callable[[float], None]) -> Summary:
         """Send everything and wait for the answers; `began` is called with the time in ms when it starts."""
         self._began_s = time.monotonic()
-        self._problem = _refusal(self._plan, self._connections)
+        self._problem = self._problem or _refusal(self._plan, self._connections)
         if self._problem is None:
             await self._guarded(began)
-        self._client.stop(self._problem or "the load ended")
+        self._client.stop(self._problem or f"no answer within {self._plan.timeout_s:g} s")
         self._recorded(self._evidence.flush)
         return self._summary()
 
@@ -91,11 +96,12 @@ class Run:
     async def _send_all(self, began: Callable[[float], None]) -> None:
         shape = self._plan.shape
         if isinstance(shape, Bursts):
-            await self._client.open_ahead(min(shape.size, self._plan.at_most))
+            await self._client.open_ahead(shape.size, self._plan.timeout_s)
         self._began_s = time.monotonic()
         began((self._began_s - self._plan.origin_s) * 1000)
         last_s = await self._drive(shape)
-        await self._settle(last_s + self._plan.timeout_s)
+        # The sweep has the last word on what is late.
+        await self._settle(last_s + self._plan.timeout_s + 2 * SWEEP_S)
 
     async def _drive(self, shape: Rates | Clients | Bursts) -> float:
         """Start all requests; when the last one was due."""
@@ -106,13 +112,12 @@ class Run:
         return await self._in_bursts(shape)
 
     async def _on_schedule(self, shape: Rates) -> float:
-        due_s = self._began_s
+        now_s = due_s = self._began_s
         for offset_s in offsets_s(shape.stages, self._plan.at_most):
             due_s = self._began_s + offset_s
-            now_s = time.monotonic()
-            if due_s > now_s:
+            if due_s > now_s or len(self._waiting) >= MOST_AT_ONCE:
                 self._send_waiting()
-                await asyncio.sleep(max(TICK_S, due_s - now_s))
+                now_s = await _until(due_s)
             self._waiting.append(due_s)
         self._send_waiting()
         return due_s
@@ -121,23 +126,22 @@ class Run:
         self._clients_until_s = self._began_s + shape.for_s
         self._waiting.extend([self._began_s] * shape.count)
         self._send_waiting()
-        while time.monotonic() < self._clients_until_s and self._sent < self._plan.at_most:
-            left_s = self._clients_until_s - time.monotonic()
-            await asyncio.sleep(min(SWEEP_S, max(TICK_S, left_s)))
-        # Whoever was about to start has not: the time is over.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._used_up.wait(), shape.for_s)
+        # Whoever was about to start does not: the time, or the number, is used up.
+        self._clients_until_s = time.monotonic()
         self._waiting.clear()
-        return time.monotonic()
+        return self._clients_until_s
 
     async def _in_bursts(self, shape: Bursts) -> float:
         due_s = self._began_s
         for number in range(shape.times):
             due_s = self._began_s + number * shape.every_s
             if number:
-                await asyncio.sleep(max(TICK_S, due_s - OPEN_AHEAD_S - time.monotonic()))
-                await self._client.open_ahead(shape.size)
-                await asyncio.sleep(max(TICK_S, due_s - time.monotonic()))
-            left = self._plan.at_most - self._sent - len(self._waiting)
-            self._waiting.extend([due_s] * min(shape.size, left))
+                await _until(due_s - OPEN_AHEAD_S)
+                await self._client.open_ahead(shape.size, OPEN_AHEAD_S)
+                await _until(due_s)
+            self._waiting.extend([due_s] * min(shape.size, self._plan.at_most - self._sent))
             self._send_waiting()
         return due_s
 
@@ -186,6 +190,8 @@ class Run:
         if not self._recorded(self._evidence.intend, lines):
             return
         self._sent += count
+        if self._sent == self._plan.at_most:
+            self._used_up.set()
         for request in batch:
             self._client.send(request, now_s)
 
@@ -202,17 +208,16 @@ class Run:
     ) -> None:
         """See `chaos.load.client.Listener`."""
         now_s = time.monotonic()
-        body = headers = b"null"
+        headers = b"{}"
         if reader is not None and reader.begun:
             reason = f"{reader.remark()}; {reason}"
-            body = json_body(self._redact(bytes(reader.body)))
             headers = self._redact(json_headers(reader.headers))
         columns = b'"status":null,"outcome":"%b","error":%b,"headers":%b' % (
             outcome.encode(),
             _encode(reason),
             headers,
         )
-        line = self._line % (seq, (now_s - self._plan.origin_s) * 1000, body, columns)
+        line = self._line % (seq, (now_s - self._plan.origin_s) * 1000, b"null", columns)
         self._recorded(self._evidence.complete, line)
         if outcome == "error" and self._clients_until_s is not None:
             # A refused client would otherwise spin, and fill the disk with refusals.
@@ -268,6 +273,16 @@ class Run:
             cpu_s=usage.ru_utime + usage.ru_stime,
             problem=problem,
         )
+
+
+async def _until(due_s: float) -> float:
+    """Sleep until `due_s`, at least for a tick; returns the time."""
+    now_s = time.monotonic()
+    while True:
+        await asyncio.sleep(max(TICK_S, due_s - now_s))
+        now_s = time.monotonic()
+        if now_s >= due_s:
+            return now_s
 
 
 def p99(values: Sequence[float]) -> float:
