@@ -114,9 +114,9 @@ class Dependency:
         return answer
 
     def _failed(self, permit: Permit, why: str) -> None:
-        before = self._breaker.generation
+        was_closed = self._breaker.state is BreakerState.CLOSED
         self._breaker.failed(permit)
-        if self._breaker.generation != before:
+        if was_closed and self._breaker.state is BreakerState.OPEN:
             # What broke one connection has broken its neighbours; the next call starts afresh.
             self._client.drop_idle()
             self._tripped.set()

@@ -116,6 +116,10 @@ class _Collector:
     def on_message_complete(self) -> None:
         self.done = True
 
+    def closing(self) -> bool:
+        """Whether the server will end the connection after this answer."""
+        return "close" in self.headers.get("connection", "").lower()
+
     def ended_by_close(self) -> bool:
         """Whether the end of the connection is the end of the body (RFC 9112 section 6.3, rule 8)."""
         return (
@@ -159,7 +163,10 @@ class _Connection:
             self.answered_any = True
             _feed(parser, data)
         answer = HttpAnswer(parser.get_status_code(), collector.headers, bytes(collector.body))
-        return answer, collector.done and parser.should_keep_alive()
+        return (
+            answer,
+            collector.done and parser.get_http_version() == "1.1" and not collector.closing(),
+        )
 
 
 def _feed(parser: httptools.HttpResponseParser, data: bytes) -> None:

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
-import msgspec
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request, route
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from service.auth.roles import PUBLIC, SERVICE
+from service.gateway.health import Health, healthz
 from service.gateway.problems import EXCEPTION_HANDLERS
+from service.gateway.routing import READ, RouteList, list_routes, refuse_undeclared
 from service.ids import NewId
 from service.internal.access import PUBLIC_PATHS, ServiceTokenGate
 
@@ -19,57 +21,22 @@ Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 InternalRequest = Request[object, object, State]
 
 
-class Health(msgspec.Struct, frozen=True):
-    """The process is alive (`ok`), or able to work (`ready`)."""
-
-    status: str
-
-
-class RouteItem(msgspec.Struct, frozen=True):
-    """One route of the live application; `role` is who may call it."""
-
-    method: str
-    path: str
-    role: str
-
-
-class RouteList(msgspec.Struct, frozen=True):
-    """All routes of the live application."""
-
-    items: list[RouteItem]
-
-
-@get("/healthz", opt=PUBLIC)
-async def healthz() -> Health:
-    """Say that the process answers."""
-    return Health("ok")
-
-
-@get("/readyz", opt=PUBLIC)
-async def readyz() -> Health:
+@route("/readyz", http_method=READ, opt=PUBLIC, sync_to_thread=False)
+def readyz() -> Health:
     """Say that the process is able to work: the listener opens only once it is."""
     return Health("ready")
 
 
-@get("/internal/ready", opt=SERVICE)
-async def internal_ready() -> Health:
+@route("/internal/ready", http_method=READ, opt=SERVICE, sync_to_thread=False)
+def internal_ready() -> Health:
     """As /readyz, for callers who want to know that their service token is accepted as well."""
     return Health("ready")
 
 
-@get("/internal/routes", opt=SERVICE)
-async def internal_routes(request: InternalRequest) -> RouteList:
+@route("/internal/routes", http_method=READ, opt=SERVICE, sync_to_thread=False)
+def internal_routes(request: InternalRequest) -> RouteList:
     """List what this process answers, walked from the live application."""
-    return RouteList(
-        sorted(
-            (
-                RouteItem(method, route.path, "public" if route.path in PUBLIC_PATHS else "service")
-                for route in request.app.routes
-                for method in getattr(route, "methods", ["*"])
-            ),
-            key=lambda item: (item.path, item.method),
-        )
-    )
+    return list_routes(request.app)
 
 
 def internal_app(
@@ -91,7 +58,18 @@ def internal_app(
         openapi_config=None,
         logging_config=None,
     )
+    _declare_automatic_options(app)
+    refuse_undeclared(app)
     return ServiceTokenGate(app, service_token, new_id)
+
+
+def _declare_automatic_options(app: Litestar) -> None:
+    """Declare the OPTIONS handlers that Litestar adds by itself as what the gate makes of their paths."""
+    for each in app.routes:
+        if isinstance(each, HTTPRoute):
+            for handler in each.route_handlers:
+                if handler.http_methods == {"OPTIONS"}:
+                    handler.opt.update(PUBLIC if each.path in PUBLIC_PATHS else SERVICE)
 
 
 def _provide(value: object) -> Provide:

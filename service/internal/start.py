@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 
-from service.clock import wall_ms
 from service.keys import load_keys
 from service.settings import Listen, Settings, listen_address, load_settings
 from service.state import StateDir
@@ -26,6 +25,6 @@ def check_start(process: str, state: Path, environ: Mapping[str, str]) -> Checke
     return Checked(
         state=directory,
         settings=load_settings(directory.settings),
-        service_token=load_keys(directory.keys, wall_ms()).service_token,
+        service_token=load_keys(directory.keys).service_token,
         listen=listen_address(process, environ),
     )

@@ -139,5 +139,5 @@ def match_expression(query: str) -> str:
     return " OR ".join(f'"{word}"' for word in list(words)[:MAX_QUERY_WORDS])
 
 
-def _memory(row: tuple[apsw.SQLiteValue, ...]) -> Memory:
+def _memory(row: "tuple[apsw.SQLiteValue, ...]") -> Memory:
     return msgspec.convert(dict(zip(Memory.__struct_fields__, row, strict=True)), Memory)

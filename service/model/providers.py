@@ -1,7 +1,7 @@
 """Where answers come from: one class per provider, listed in one table."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -25,8 +25,9 @@ class ProviderMisconfigured(Exception):
     """The configuration names no usable provider; the process must not start."""
 
 
+@runtime_checkable
 class Provider(Protocol):
-    """Something that completes chats."""
+    """Something that completes chats. Checkable, since the application verifies what it injects."""
 
     name: str
 
@@ -64,7 +65,7 @@ class OpenAIProvider:
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = HttpClient(base_url, headers, HttpLimits(), clock)
-        self._path = "/chat/completions" if self._client.prefix else "/v1/chat/completions"
+        self.path = "/chat/completions" if self._client.prefix else "/v1/chat/completions"
         self._model = model
         self._within_s = within_s
 
@@ -73,7 +74,7 @@ class OpenAIProvider:
         chosen = msgspec.structs.replace(request, model=request.model or self._model)
         body = msgspec.json.encode(chosen)
         try:
-            answer = await self._client.send(HttpRequest("POST", self._path, self._within_s, body))
+            answer = await self._client.send(HttpRequest("POST", self.path, self._within_s, body))
         except HttpError as error:
             raise ProviderError("provider_unavailable", str(error)) from None
         if answer.status in (401, 403):

@@ -1,0 +1,213 @@
+"""Tools as seen by operators: what there is, and the gate that every call passes before anything runs."""
+
+from typing import ClassVar
+
+import apsw
+import msgspec
+from litestar import Response, post, route
+
+from service.auth.roles import OBSERVER, OPERATOR
+from service.effects import Effect
+from service.errors import Forbidden, NotFound, ProblemError, Unavailable, Unprocessable
+from service.gateway.call import Call
+from service.gateway.confirmations import Confirmation, NewConfirmation, create_confirmation
+from service.gateway.policies import decision
+from service.gateway.routing import READ
+from service.gateway.sessions import live_session
+from service.gateway.toolruns import ToolRun, begin_run, run_tool
+from service.tools.table import (
+    TOOLS,
+    BadArguments,
+    Tool,
+    UnknownTool,
+    arguments_sha256,
+    canonical_arguments,
+)
+
+
+class OutcomeUnknown(ProblemError):
+    """The tool may have run; its answer was lost. It is not tried again."""
+
+    status: ClassVar[int] = 504
+    title: ClassVar[str] = "Outcome unknown"
+    default_code: ClassVar[str] = "tool_outcome_unknown"
+
+
+class ToolItem(msgspec.Struct, frozen=True):
+    """One tool. `policy` is what happens to a call now: allow, confirm or deny; `arguments` is a JSON Schema."""
+
+    name: str
+    safety: str
+    policy: str
+    description: str
+    verification: str
+    arguments: dict[str, object]
+
+
+class ToolPage(msgspec.Struct, frozen=True):
+    """All tools."""
+
+    items: list[ToolItem]
+    next_cursor: str | None = None
+
+
+class ExecuteRequest(msgspec.Struct, frozen=True):
+    """Arguments for a tool, and the session on whose behalf, if on one's."""
+
+    arguments: dict[str, object]
+    session_id: str | None = None
+
+
+class ToolAnswer(msgspec.Struct, frozen=True):
+    """What a call came to: its result, or the confirmation it waits for.
+
+    `status`: succeeded, failed, verification_failed, or confirmation_required with `confirmation_id` and
+    `expires_at_ms` set. `args_sha256` is over the canonical arguments.
+    """
+
+    tool: str
+    status: str
+    args_sha256: str
+    run_id: str | None = None
+    result: dict[str, object] = {}
+    error_code: str | None = None
+    error: str | None = None
+    confirmation_id: str | None = None
+    expires_at_ms: int | None = None
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A call that names a tool there is, with arguments that fit it."""
+
+    tool: Tool
+    arguments_json: str
+    session_id: str | None
+
+
+class _DeniedByPolicy(Exception):
+    """The policy forbids the call; nothing was written."""
+
+
+@route("/v1/tools", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+def list_tools(call: Call) -> ToolPage:
+    """Every tool there is, how dangerous it is, and what happens to a call of it at present."""
+    return call.storage.read(
+        lambda connection: ToolPage([_item(connection, tool) for tool in TOOLS.values()])
+    )
+
+
+@post("/v1/tools/{name:str}/execute", opt=OPERATOR, status_code=200)
+async def execute_tool(name: str, data: ExecuteRequest, call: Call) -> Response[ToolAnswer]:
+    """Run a tool, or ask for a confirmation first, as the policy of its safety class says.
+
+    200 with what came of it; 202 with the confirmation to decide; 403 when the policy denies it or the tool was led
+    out of its workspace; 404 unknown tool or session; 422 bad arguments; 503 nothing ran; 504 it may have run.
+    """
+    try:
+        arguments_json = canonical_arguments(name, data.arguments)
+    except UnknownTool as error:
+        raise NotFound(f"there is no tool {name!r}", "unknown_tool") from error
+    except BadArguments as error:
+        raise Unprocessable(str(error), "bad_arguments") from error
+    asked = _Asked(TOOLS[name], arguments_json, data.session_id)
+    cause = call.cause("tool.execute", name)
+    try:
+        admitted = await call.storage.change(
+            cause, lambda connection: _admit(connection, call, asked)
+        )
+    except _DeniedByPolicy:
+        call.services.denied.record(msgspec.structs.replace(cause, outcome="denied"), "policy")
+        raise Forbidden(f"the policy denies {name}", "policy_denied") from None
+    if isinstance(admitted, Confirmation):
+        return _waiting_answer(asked, admitted)
+    return _answer(call, await run_tool(call, admitted))
+
+
+def _item(connection: apsw.Connection, tool: Tool) -> ToolItem:
+    return ToolItem(
+        name=tool.name,
+        safety=tool.safety.value,
+        policy=decision(connection, tool.safety.value),
+        description=tool.description,
+        verification=tool.verification,
+        arguments=msgspec.json.schema(tool.arguments),
+    )
+
+
+def _admit(
+    connection: apsw.Connection, call: Call, asked: _Asked
+) -> Effect[ToolRun | Confirmation]:
+    """Begin the run, or store the question, as the policy of this very transaction says."""
+    if asked.session_id is not None:
+        live_session(connection, asked.session_id, call.now_ms())
+    match decision(connection, asked.tool.safety.value):
+        case "allow":
+            return Effect(*msgspec.structs.astuple(_begin(connection, call, asked)))
+        case "confirm":
+            return Effect(*msgspec.structs.astuple(_ask(connection, call, asked)))
+        case "deny":
+            raise _DeniedByPolicy
+
+
+def _begin(connection: apsw.Connection, call: Call, asked: _Asked) -> Effect[ToolRun]:
+    approval = f"policy:{asked.tool.safety.value}"
+    run_id = call.services.new_id("run")
+    return begin_run(
+        connection, call, ToolRun(run_id, asked.tool.name, asked.arguments_json, approval)
+    )
+
+
+def _ask(connection: apsw.Connection, call: Call, asked: _Asked) -> Effect[Confirmation]:
+    new = NewConfirmation(
+        id=call.services.new_id("conf"),
+        tool=asked.tool.name,
+        args=asked.arguments_json.encode(),
+        session_id=asked.session_id,
+        ttl_ms=round(call.services.settings.confirmations.ttl_s * 1000),
+    )
+    return create_confirmation(connection, new, call)
+
+
+def _waiting_answer(asked: _Asked, confirmation: Confirmation) -> Response[ToolAnswer]:
+    answer = ToolAnswer(
+        tool=asked.tool.name,
+        status="confirmation_required",
+        args_sha256=arguments_sha256(asked.arguments_json),
+        confirmation_id=confirmation.id,
+        expires_at_ms=confirmation.expires_at_ms,
+    )
+    location = f"/v1/confirmations/{confirmation.id}"
+    return Response(answer, status_code=202, headers={"Location": location})
+
+
+def _answer(call: Call, run: ToolRun) -> Response[ToolAnswer]:
+    reason = run.error or "no reason was given"
+    match run.error_code:
+        case "tools_unavailable":
+            retry_after_ms = call.services.dependencies.tools.retry_in_ms()
+            raise Unavailable(
+                "the tools process is unavailable; nothing was run", run.error_code, retry_after_ms
+            )
+        case "tool_outcome_unknown":
+            raise OutcomeUnknown(f"run {run.run_id}: {reason}")
+        case "path_outside_workspace":
+            raise Forbidden(reason, run.error_code)
+        case _:
+            return Response(tool_answer(run))
+
+
+def tool_answer(run: ToolRun) -> ToolAnswer:
+    """A finished run as an answer. Pure."""
+    return ToolAnswer(
+        tool=run.tool,
+        status=run.status,
+        args_sha256=arguments_sha256(run.arguments_json),
+        run_id=run.run_id,
+        result=run.result,
+        error_code=run.error_code,
+        error=run.error,
+        confirmation_id=run.confirmation_id,
+    )
+
+
+HANDLERS = (list_tools, execute_tool)

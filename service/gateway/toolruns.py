@@ -1,0 +1,122 @@
+"""One run of a tool: recorded as begun with what allowed it, run at most once, recorded as ended.
+
+Between the two records lies the effect, in another process. A run that is found begun and not ended, or whose answer
+was lost, may have happened: it becomes `needs_operator` and is never repeated by itself.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import apsw
+import msgspec
+
+from service.dependencies import ToolOutcomeUnknown, ToolsUnavailable
+from service.effects import Effect, system_cause
+from service.gateway.call import Call
+from service.tools.messages import Outcome, ToolOutcome
+from service.tools.table import arguments_sha256
+
+MAX_KEPT_BYTES: Final = 16_384
+
+_STATUS: Final[Mapping[Outcome, str]] = {
+    Outcome.SUCCEEDED: "succeeded",
+    Outcome.FAILED: "failed",
+    Outcome.TIMED_OUT: "failed",
+    Outcome.REFUSED: "failed",
+    Outcome.VERIFICATION_FAILED: "verification_failed",
+}
+
+
+class ToolRun(msgspec.Struct, frozen=True):
+    """A run, before, during or after. `status`: started, succeeded, failed, verification_failed or needs_operator.
+
+    `arguments_json` are the canonical arguments, character for character what is run.
+    """
+
+    run_id: str
+    tool: str
+    arguments_json: str
+    approval: str | None
+    confirmation_id: str | None = None
+    status: str = "started"
+    result: dict[str, object] = {}
+    error_code: str | None = None
+    error: str | None = None
+
+
+def begin_run(connection: apsw.Connection, call: Call, run: ToolRun) -> Effect[ToolRun]:
+    """Record that `run` begins, in the transaction of the decision that allows it."""
+    now_ms = call.now_ms()
+    connection.execute(
+        "INSERT INTO tool_runs (id, tool, args, args_sha256, confirmation_id, status, created_at_ms, updated_at_ms,"
+        " created_by, request_id) VALUES (?, ?, ?, ?, ?, 'started', ?, ?, ?, ?)",
+        (
+            run.run_id,
+            run.tool,
+            run.arguments_json.encode(),
+            arguments_sha256(run.arguments_json),
+            run.confirmation_id,
+            now_ms,
+            now_ms,
+            call.actor.id,
+            call.request_id,
+        ),
+    )
+    return Effect(
+        run, "tool_runs", run.run_id, {"args_sha256": arguments_sha256(run.arguments_json)}
+    )
+
+
+async def run_tool(call: Call, run: ToolRun) -> ToolRun:
+    """Run what `begin_run` has durably recorded, record how it ended, and return that.
+
+    Never raises for what the tool or its process does: unavailable is `failed` with code `tools_unavailable`, a lost
+    answer is `needs_operator`.
+    """
+    try:
+        outcome = await call.services.dependencies.tools.execute(
+            run.tool, run.arguments_json, run.approval, request_id=call.request_id
+        )
+    except ToolsUnavailable as error:
+        ended = msgspec.structs.replace(
+            run, status="failed", error_code="tools_unavailable", error=error.reason
+        )
+    except ToolOutcomeUnknown as error:
+        ended = msgspec.structs.replace(
+            run, status="needs_operator", error_code="tool_outcome_unknown", error=error.reason
+        )
+    else:
+        ended = ended_with(run, outcome)
+    cause = system_cause("tools", "tool.end", call.request_id, run.tool)
+    return await call.storage.change(cause, lambda connection: _record_end(connection, call, ended))
+
+
+def ended_with(run: ToolRun, outcome: ToolOutcome) -> ToolRun:
+    """`run`, ended by what the tools process says. Pure."""
+    return msgspec.structs.replace(
+        run,
+        status=_STATUS[outcome.outcome],
+        result=outcome.result,
+        error_code=outcome.error_code,
+        error=outcome.error,
+    )
+
+
+def _record_end(connection: apsw.Connection, call: Call, run: ToolRun) -> Effect[ToolRun]:
+    kept = msgspec.json.encode(
+        {"result": run.result, "error_code": run.error_code, "error": run.error}
+    )
+    if len(kept) > MAX_KEPT_BYTES:
+        kept = msgspec.json.encode(
+            {"omitted_bytes": len(kept), "error_code": run.error_code, "error": run.error}
+        )
+    connection.execute(
+        "UPDATE tool_runs SET status = ?, result = ?, updated_at_ms = ? WHERE id = ? AND status = 'started'",
+        (run.status, kept.decode(), call.now_ms(), run.run_id),
+    )
+    return Effect(
+        run,
+        "tool_runs",
+        run.run_id,
+        {"status": run.status, "error_code": run.error_code, "on_behalf_of": call.actor.id},
+    )

@@ -1,0 +1,160 @@
+"""A dependency over real sockets: what failing, hanging and coming back do to its callers."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from service.dependencies.breaker import Breaker, BreakerLimits, BreakerState
+from service.dependencies.dependency import CallNotSent, Dependency
+from service.dependencies.errors import DependencyUnavailable
+from service.dependencies.http import HttpClient, HttpLimits, HttpRequest
+
+WITHIN_S = 0.15
+PATIENCE_S = 20.0
+
+
+def dependency_of(url: str, open_for_s: float = 0.05) -> Dependency:
+    limits = BreakerLimits(failures=3, open_for_s=open_for_s, max_open_for_s=max(open_for_s, 0.1))
+    return Dependency(
+        "memory",
+        HttpClient(url, {}, HttpLimits(connect_s=WITHIN_S), time.monotonic),
+        Breaker(limits, time.monotonic, lambda: 0.5),
+        probe_within_s=WITHIN_S,
+        probe_every_s=0.05,
+        jitter=lambda: 0.5,
+    )
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - a breaker offers no event to wait for
+            await asyncio.sleep(0.005)
+
+
+def ask() -> HttpRequest:
+    return HttpRequest("POST", "/internal/memories/search", WITHIN_S, b"{}")
+
+
+async def outcomes(dependency: Dependency, calls: int) -> list[str]:
+    """The kinds of outcome of calls that overlap."""
+    found = await asyncio.gather(
+        *(dependency.call(ask()) for _ in range(calls)), return_exceptions=True
+    )
+    return [type(each).__name__ for each in found]
+
+
+def test_it_is_down_until_it_answered_for_the_first_time(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.answering()
+            dependency = dependency_of(server.url)
+            assert not dependency.up
+            dependency.start_probing()
+            await until(lambda: dependency.up)
+            await dependency.close()
+
+    asyncio.run(main())
+
+
+def test_a_cut_link_trips_it_and_its_return_needs_no_traffic(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.answering()
+            dependency = dependency_of(server.url)
+            dependency.start_probing()
+            await until(lambda: dependency.up)
+            port = server.port
+            await server.stop()
+            assert set(await outcomes(dependency, 10)) == {"CallNotSent"}
+            assert not dependency.up
+            await server.start(port)
+            await until(lambda: dependency.up)
+            assert await outcomes(dependency, 10) == ["HttpAnswer"] * 10
+            await dependency.close()
+
+    asyncio.run(main())
+
+
+def test_a_black_hole_costs_each_caller_its_time_out_and_later_callers_nothing(
+    scripted_server: Any,
+) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.answering()
+            dependency = dependency_of(server.url, open_for_s=60.0)
+            await dependency.call(ask())
+            server.hang_up()
+            server.script = scripts.silent()
+            assert set(await outcomes(dependency, 10)) == {"DependencyUnavailable"}
+            assert dependency.breaker_state is BreakerState.OPEN
+            reached = server.connections
+            assert set(await outcomes(dependency, 50)) == {"CallNotSent"}
+            assert server.connections == reached
+
+    asyncio.run(main())
+
+
+def test_a_black_hole_that_ends_is_noticed_by_the_probe(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.answering()
+            dependency = dependency_of(server.url)
+            dependency.start_probing()
+            await until(lambda: dependency.up)
+            server.hang_up()
+            server.script = scripts.silent()
+            await until(lambda: not dependency.up)
+            server.script = scripts.answering()
+            server.hang_up()
+            await until(lambda: dependency.up)
+            assert await outcomes(dependency, 20) == ["HttpAnswer"] * 20
+            await dependency.close()
+
+    asyncio.run(main())
+
+
+def test_server_errors_trip_it_and_client_errors_do_not(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            dependency = dependency_of(server.url, open_for_s=60.0)
+            server.script = scripts.answering(status=404)
+            assert await outcomes(dependency, 10) == ["HttpAnswer"] * 10
+            server.hang_up()
+            server.script = scripts.answering(status=500)
+            for _ in range(3):
+                with pytest.raises(DependencyUnavailable):
+                    await dependency.call(ask())
+            assert dependency.breaker_state is BreakerState.OPEN
+            with pytest.raises(CallNotSent):
+                await dependency.call(ask())
+
+    asyncio.run(main())
+
+
+def test_a_probe_that_is_not_let_in_does_not_count_as_up(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.answering(status=401)
+            dependency = dependency_of(server.url)
+            assert not await dependency.probe()
+            assert not dependency.up
+
+    asyncio.run(main())
+
+
+def test_half_open_lets_one_probe_out(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.silent()
+            dependency = dependency_of(server.url, open_for_s=0.001)
+            await outcomes(dependency, 5)
+            assert dependency.breaker_state is BreakerState.OPEN
+            await asyncio.sleep(dependency.retry_in_s())
+            before = server.connections
+            probes = await asyncio.gather(*(dependency.probe() for _ in range(20)))
+            assert not any(probes)
+            assert server.connections - before == 1
+
+    asyncio.run(main())

@@ -1,0 +1,248 @@
+"""The client against real sockets that behave badly."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from service.dependencies.http import (
+    AnswerTimeout,
+    BadAnswer,
+    ConnectFailed,
+    ConnectionLost,
+    HttpAnswer,
+    HttpClient,
+    HttpLimits,
+    HttpRequest,
+    PoolExhausted,
+)
+
+SHORT_S = 0.1
+LONG_S = 30.0
+
+
+def client_of(url: str, **limits: Any) -> HttpClient:
+    return HttpClient(url, {"Authorization": "Bearer t"}, HttpLimits(**limits), time.monotonic)
+
+
+def get(path: str = "/x", within_s: float = LONG_S, repeatable: bool = True) -> HttpRequest:
+    return HttpRequest("GET", path, within_s, repeatable=repeatable)
+
+
+def test_an_answer_comes_whole_and_the_connection_is_used_again(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.answering(b'{"a": 1}')
+            client = client_of(server.url + "/base")
+            first = await client.send(
+                HttpRequest("POST", "/p", LONG_S, b"12345", {"X-Request-Id": "r1"})
+            )
+            await client.send(get())
+            assert first == HttpAnswer(200, {"content-length": "8"}, b'{"a": 1}')
+            assert server.connections == 1
+            sent = server.requests[0]
+            assert sent.startswith(b"POST /base/p HTTP/1.1\r\n")
+            assert b"Authorization: Bearer t\r\n" in sent
+            assert b"X-Request-Id: r1\r\n" in sent
+            assert sent.endswith(b"\r\n\r\n12345")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabcde",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nabcde",
+    ],
+    ids=["chunked", "until close", "http/1.0"],
+)
+def test_bodies_of_every_framing(scripted_server: Any, content: bytes) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.raw(content)
+            assert (await client_of(server.url).send(get())).body == b"abcde"
+
+    asyncio.run(main())
+
+
+def test_refused_is_told_as_not_sent() -> None:
+    async def main() -> None:
+        server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        server.close()
+        await server.wait_closed()
+        with pytest.raises(ConnectFailed) as caught:
+            await client_of(f"http://127.0.0.1:{port}").send(get())
+        assert not caught.value.sent
+
+    asyncio.run(main())
+
+
+def test_silence_ends_after_the_time_given_and_counts_as_sent(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.silent()
+            with pytest.raises(AnswerTimeout) as caught:
+                await client_of(server.url).send(get(within_s=SHORT_S))
+            assert caught.value.sent
+
+    asyncio.run(main())
+
+
+def test_after_a_time_out_the_connection_is_not_used_again(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            client = client_of(server.url)
+            server.script = scripts.silent()
+            with pytest.raises(AnswerTimeout):
+                await client.send(get(within_s=SHORT_S))
+            server.script = scripts.answering(b"second")
+            assert (await client.send(get())).body == b"second"
+            assert server.connections == 2
+
+    asyncio.run(main())
+
+
+def test_a_pooled_connection_that_died_is_replaced(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            client = client_of(server.url)
+            server.script = scripts.answering()
+            await client.send(get())
+            server.hang_up()
+            # Sent in the same turn of the loop: the client cannot have noticed yet.
+            assert (await client.send(get())).status == 200
+            assert server.connections == 2
+
+    asyncio.run(main())
+
+
+def test_what_may_not_be_repeated_goes_out_once_on_a_fresh_connection(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            client = client_of(server.url)
+            server.script = scripts.answering()
+            await client.send(get())
+
+            async def read_and_hang_up(
+                reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+            ) -> None:
+                await server.read_request(reader)
+
+            server.script = read_and_hang_up
+            with pytest.raises(ConnectionLost) as caught:
+                await client.send(get("/once", repeatable=False))
+            assert caught.value.sent
+            assert len([each for each in server.requests if b"/once" in each]) == 1
+            assert server.connections == 2
+
+    asyncio.run(main())
+
+
+def test_an_answer_cut_short_is_lost_and_not_asked_for_again(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+            with pytest.raises(ConnectionLost):
+                await client_of(server.url).send(get())
+            assert server.connections == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n" + b"x" * 100],
+    ids=["not http", "too large"],
+)
+def test_unusable_answers(scripted_server: Any, content: bytes) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.raw(content)
+            with pytest.raises(BadAnswer):
+                await client_of(server.url, max_answer_bytes=50).send(get())
+
+    asyncio.run(main())
+
+
+def test_waiting_for_a_slot_is_told_apart_from_a_slow_server(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.silent()
+            client = client_of(server.url, connections=1)
+            hanging = asyncio.create_task(client.send(get()))
+            await server.connected.wait()
+            with pytest.raises(PoolExhausted):
+                await client.send(get(within_s=SHORT_S))
+            hanging.cancel()
+            await asyncio.gather(hanging, return_exceptions=True)
+            server.script = scripts.answering()
+            assert (await client.send(get())).status == 200
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_request_leaves_nothing_for_the_next(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            client = client_of(server.url)
+            server.script = scripts.answering(b"warm")
+            await client.send(get())
+            reached = asyncio.Event()
+
+            async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await server.read_request(reader)
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab")
+                reached.set()
+                await reader.read()
+
+            server.hang_up()
+            server.script = half
+            going = asyncio.create_task(client.send(get("/half")))
+            await reached.wait()
+            going.cancel()
+            await asyncio.gather(going, return_exceptions=True)
+            server.script = scripts.answering(b"whole")
+            assert (await client.send(get())).body == b"whole"
+
+    asyncio.run(main())
+
+
+def test_drop_idle_also_retires_connections_in_use(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, _):
+            client = client_of(server.url)
+            release = asyncio.Event()
+
+            async def held(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                while True:
+                    await server.read_request(reader)
+                    await release.wait()
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+            server.script = held
+            going = asyncio.create_task(client.send(get()))
+            await server.asked.wait()
+            client.drop_idle()
+            release.set()
+            await going
+            await client.send(get())
+            assert server.connections == 2
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:7020", "ftp://127.0.0.1", "http://", "http://h/?q=1", ""]
+)
+def test_urls_that_cannot_be_used(url: str) -> None:
+    with pytest.raises(ValueError, match="base URL"):
+        client_of(url)
+
+
+def test_a_header_cannot_smuggle_another() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        HttpClient("http://127.0.0.1", {"A": "b\r\nC: d"}, HttpLimits(), time.monotonic)

@@ -1,0 +1,93 @@
+"""The memory store and the token budget."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.memory.messages import Memory
+from service.memory.store import MemoryConflict, MemoryStore, MemoryStoreUnusable, match_expression
+from service.memory.tokens import token_count, within_budget
+
+
+def remember(store: MemoryStore, *texts: str) -> None:
+    for number, text in enumerate(texts):
+        store.store(text, memory_id=f"m{number}", session_id=None, now_ms=number)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MemoryStore:
+    return MemoryStore(tmp_path / "memory.db")
+
+
+def test_what_shares_a_word_is_found_best_first(store: MemoryStore) -> None:
+    remember(store, "a cat that sat on a mat in a house", "cat and cat", *["other"] * 10)
+    assert [each.memory_id for each in store.search("CAT!", 10)] == ["m1", "m0"]
+    assert store.search("zebra", 10) == []
+
+
+def test_equal_scores_come_oldest_first_every_time(store: MemoryStore) -> None:
+    remember(store, *["same words here"] * 20)
+    found = [each.memory_id for each in store.search("words", 50)]
+    assert found == [f"m{number}" for number in range(20)]
+    assert all([each.memory_id for each in store.search("words", 50)] == found for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    "query", ['"', "a AND", "NEAR(x", "col:val", "*", "-a", "'; DROP TABLE memories", "", "   "]
+)
+def test_no_text_is_query_syntax(store: MemoryStore, query: str) -> None:
+    remember(store, "plain text")
+    store.search(query, 10)
+    assert store.count() == 1
+
+
+def test_the_same_memory_twice_is_one_and_another_text_is_refused(store: MemoryStore) -> None:
+    first, new = store.store("text", memory_id="m", session_id=None, now_ms=1)
+    again, again_new = store.store("text", memory_id="m", session_id=None, now_ms=2)
+    assert (new, again_new, again) == (True, False, first)
+    with pytest.raises(MemoryConflict):
+        store.store("other", memory_id="m", session_id=None, now_ms=3)
+    assert store.count() == 1
+
+
+def test_it_is_all_there_after_reopening(store: MemoryStore, tmp_path: Path) -> None:
+    remember(store, "durable words")
+    store.close()
+    assert [each.text for each in MemoryStore(tmp_path / "memory.db").search("durable", 5)] == [
+        "durable words"
+    ]
+
+
+def test_what_is_no_database_or_newer_is_refused(tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.db"
+    garbage.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(MemoryStoreUnusable):
+        MemoryStore(garbage)
+    with pytest.raises(MemoryStoreUnusable):
+        MemoryStore(tmp_path)
+
+
+def test_a_long_query_is_cut_to_its_first_words() -> None:
+    assert match_expression(" ".join(f"w{n}" for n in range(1000))).count("OR") == 63
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 1), ("word", 1), ("words", 2), ("a, b", 3), ("ü" * 4, 2)]
+)
+def test_token_counts(text: str, tokens: int) -> None:
+    assert token_count(text) == tokens
+
+
+@given(
+    st.lists(st.integers(min_value=1, max_value=50), max_size=30),
+    st.integers(min_value=0, max_value=200),
+)
+def test_a_budget_is_never_exceeded_and_order_is_kept(costs: list[int], max_tokens: int) -> None:
+    ranked = [Memory(str(number), "", cost, None, 0) for number, cost in enumerate(costs)]
+    found = within_budget(ranked, max_tokens)
+    assert found.tokens == sum(each.tokens for each in found.items) <= max_tokens
+    assert found.items == [each for each in ranked if each in found.items]
+    left_out = [each for each in ranked if each not in found.items]
+    assert all(each.tokens > max_tokens - found.tokens for each in left_out)

@@ -1,0 +1,117 @@
+"""The safety gate of the tools process, and the pinned table."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from service.tools.execution import NotApproved, execute, outcome_of_error
+from service.tools.messages import ExecuteTool, Outcome, ToolOutcome
+from service.tools.table import (
+    TOOLS,
+    BadArguments,
+    UnknownTool,
+    arguments_sha256,
+    canonical_arguments,
+)
+from service.tools.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "work")
+
+
+def run(
+    workspace: Workspace,
+    name: str,
+    arguments: dict[str, object],
+    approval: str | None = "policy:test",
+) -> ToolOutcome:
+    text = canonical_arguments(name, arguments)
+    return asyncio.run(
+        execute(name, ExecuteTool(text, arguments_sha256(text), approval), workspace, 10.0)
+    )
+
+
+def test_the_table_is_this_one() -> None:
+    assert {name: tool.safety.value for name, tool in TOOLS.items()} == {
+        "file.read": "safe_read",
+        "file.write": "guarded_low",
+        "shell.run": "guarded_high",
+    }
+
+
+def test_canonical_arguments_do_not_depend_on_order_and_name_every_default() -> None:
+    first = canonical_arguments("file.write", {"path": "a", "content": "é"})
+    second = canonical_arguments("file.write", {"content": "é", "path": "a", "append": False})
+    assert first == second == '{"append":false,"content":"é","path":"a"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("file.read", {}),
+        ("file.read", {"path": ""}),
+        ("file.read", {"path": "a", "mode": "rw"}),
+        ("file.write", {"path": "a", "content": 7}),
+        ("shell.run", {"command": "true", "timeout_s": 0}),
+        ("shell.run", {"command": "true", "timeout_s": 10_000}),
+    ],
+)
+def test_arguments_that_do_not_fit(name: str, arguments: dict[str, object]) -> None:
+    with pytest.raises(BadArguments):
+        canonical_arguments(name, arguments)
+
+
+def test_unknown_tools(workspace: Workspace) -> None:
+    with pytest.raises(UnknownTool):
+        canonical_arguments("file.delete", {})
+    with pytest.raises(UnknownTool):
+        asyncio.run(
+            execute("file.delete", ExecuteTool("{}", arguments_sha256("{}")), workspace, 10.0)
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("file.write", {"path": "a", "content": "x"}), ("shell.run", {"command": "touch a"})],
+)
+def test_guarded_tools_need_an_approval(
+    workspace: Workspace, name: str, arguments: dict[str, object]
+) -> None:
+    with pytest.raises(NotApproved):
+        run(workspace, name, arguments, approval=None)
+    assert list(workspace.root.iterdir()) == []
+
+
+def test_other_arguments_than_the_hashed_ones_never_run(workspace: Workspace) -> None:
+    approved = canonical_arguments("shell.run", {"command": "true"})
+    other = canonical_arguments("shell.run", {"command": "touch a"})
+    call = ExecuteTool(other, arguments_sha256(approved), "confirmation:c1")
+    with pytest.raises(NotApproved):
+        asyncio.run(execute("shell.run", call, workspace, 10.0))
+    assert list(workspace.root.iterdir()) == []
+
+
+def test_outcomes(workspace: Workspace) -> None:
+    assert run(workspace, "file.write", {"path": "a", "content": "x"}).outcome is Outcome.SUCCEEDED
+    assert run(workspace, "file.read", {"path": "a"}, approval=None).result["content"] == "x"
+    assert run(workspace, "file.read", {"path": "b"}).error_code == "not_found"
+    assert run(workspace, "file.read", {"path": "../b"}).outcome is Outcome.REFUSED
+    assert run(workspace, "shell.run", {"command": "exit 2"}).error_code == "exit_status"
+    assert (
+        run(workspace, "shell.run", {"command": "sleep 60", "timeout_s": 0.1}).outcome
+        is Outcome.TIMED_OUT
+    )
+
+
+def test_no_tool_runs_longer_than_the_process_allows(workspace: Workspace) -> None:
+    text = canonical_arguments("shell.run", {"command": "sleep 60", "timeout_s": 20.0})
+    call = ExecuteTool(text, arguments_sha256(text), "policy:test")
+    assert asyncio.run(execute("shell.run", call, workspace, 0.1)).outcome is Outcome.TIMED_OUT
+
+
+def test_a_full_disk_is_a_failure_of_the_tool() -> None:
+    outcome = outcome_of_error("file.write", OSError(28, "No space left on device"))
+    assert (outcome.outcome, outcome.error_code) == (Outcome.FAILED, "os_error")

@@ -1,0 +1,82 @@
+"""Real commands in a real workspace."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from service.tools.confine import landlock_version
+from service.tools.shell import MAX_OUTPUT_BYTES, ShellResult, run_shell
+
+LONG_S = 30.0
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    directory = tmp_path / "work"
+    directory.mkdir()
+    return directory.resolve()
+
+
+def shell(command: str, root: Path, timeout_s: float = LONG_S) -> ShellResult:
+    return asyncio.run(run_shell(command, root, timeout_s))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_it_runs_in_the_workspace_and_reports(root: Path) -> None:
+    ran = shell("pwd; echo oops >&2; echo made > here.txt; exit 3", root)
+    assert (ran.exit_status, ran.stdout, ran.stderr) == (3, f"{root}\n", "oops\n")
+    assert (root / "here.txt").read_text() == "made\n"
+
+
+def test_no_secret_reaches_its_environment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SONIA_PROVIDER_KEY", "very-secret")
+    ran = shell("env", root)
+    assert "very-secret" not in ran.stdout
+    assert "SONIA" not in ran.stdout
+
+
+def test_output_is_cut_and_says_so(root: Path) -> None:
+    ran = shell("head -c 1000000 /dev/zero | tr '\\0' x", root)
+    assert len(ran.stdout) == MAX_OUTPUT_BYTES
+    assert ran.truncated
+
+
+def test_too_long_is_ended_with_everything_it_started(root: Path) -> None:
+    ran = shell("sleep 300 & echo $!; sleep 300", root, timeout_s=0.3)
+    assert ran.exit_status is None
+    pid = int(ran.stdout)
+    deadline = time.monotonic() + 20
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(pid)
+
+
+def test_a_child_that_keeps_the_pipes_is_not_waited_for(root: Path) -> None:
+    ran = shell("sleep 300 & echo started", root)
+    assert (ran.exit_status, ran.stdout) == (0, "started\n")
+
+
+@pytest.mark.skipif(
+    landlock_version(__import__("ctypes").CDLL(None, use_errno=True)) == 0,
+    reason="this kernel has no Landlock",
+)
+def test_it_can_neither_read_nor_write_outside(root: Path) -> None:
+    secret = root.parent / "secret.txt"
+    secret.write_text("secret")
+    ran = shell(
+        f"cat {secret}; echo owned > {secret}; ln -s {secret} l; echo owned > l; cat /proc/1/environ",
+        root,
+    )
+    assert ran.confinement == "landlock"
+    assert "secret\n" not in ran.stdout
+    assert secret.read_text() == "secret"
