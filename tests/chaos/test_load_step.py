@@ -17,7 +17,7 @@ from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard
-from chaos.spec.step import Bearer, Send, Step
+from chaos.spec.step import Bearer, Send, Spec, Step
 from chaos.spec.target import Actor, LinkSpec, ProcessSpec, Target
 from chaos.spec.units import Duration, Rate
 from chaos.spec.variables import Variables
