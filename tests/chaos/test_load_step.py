@@ -17,6 +17,9 @@ from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard
+from chaos.load.plan import Bursts, Clients, Rates
+from chaos.load.plan import Stage as PlanStage
+from chaos.spec.loader import load
 from chaos.spec.step import Bearer, Send, Spec, Step
 from chaos.spec.target import Actor, LinkSpec, ProcessSpec, Target
 from chaos.spec.units import Duration, Rate
