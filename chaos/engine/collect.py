@@ -10,7 +10,7 @@ from chaos.evidence.recorder import Recorder
 from chaos.spec.target import Collect
 
 
-def collect(stack: Stack, recorder: Recorder) -> None:
+async def collect(stack: Stack, recorder: Recorder) -> None:
     """Record every declared table whose source exists. A shared stack's writers run on: it has none."""
     for declared in stack.target.collect:
         for row in _rows(declared, stack):

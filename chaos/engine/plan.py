@@ -14,7 +14,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Everything that the engine needs, and nothing of what will be asserted.
 
     `directory` gets the evidence; `source_root` is the directory that processes start in, the project
-    itself or a copy with a defect; `digests` and `versions` go into the run's first record.
+    itself or a copy with a defect; `digests` and `versions` go into the run's first record; `exercise` records what
+    every link carried.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     source_root: Path
     toxiproxy: Path | None
     keep: bool
+    exercise: bool = False
 
     def steps(self) -> tuple[tuple[str, tuple[Step, ...]], ...]:
         """The two lists of steps with the prefixes of their ids."""

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import shutil
 import traceback
+from collections.abc import Awaitable, Iterator
 
 from chaos.clock import RunClock, boot_id
-from chaos.connections import record_connections
 from chaos.engine.collect import collect
 from chaos.engine.plan import Plan, all_steps
 from chaos.engine.scope import Run, Scope, StopScenario, walk_steps
@@ -83,10 +83,13 @@ class Worker:
         await self._drop_shared()
         stack = Stack(plan, self.guard, recorder, clock)
         try:
-            await stack.start(probing=_has_faults(plan))
+            await stack.start(probing=plan.exercise or _has_faults(plan))
             await _walk(plan, stack, recorder, clock)
         finally:
-            await asyncio.shield(_tear_down(stack, plan, recorder))
+            # Whatever goes wrong from here on must not hide what went wrong before.
+            problem = await asyncio.shield(_tear_down(stack, plan, recorder))
+        if problem is not None:
+            raise problem
 
     async def _shared_stack(self, plan: Plan, recorder: Recorder, clock: RunClock) -> Stack:
         key = (plan.target.target, plan.needs, repr(plan.config), plan.source_root)
@@ -129,21 +132,29 @@ async def _walk(plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock) -
         await run.close_windows()
 
 
-async def _tear_down(stack: Stack, plan: Plan, recorder: Recorder) -> None:
-    """Stop the processes, take what the target declares as evidence, stop the rest."""
+async def _tear_down(stack: Stack, plan: Plan, recorder: Recorder) -> ChaosError | None:
+    """Stop the processes, take what the target declares as evidence, stop the rest; returns the first problem."""
     problem: ChaosError | None = None
     await stack.stop_processes()
-    for take in (collect, record_connections):
+    for take in _takings(stack, plan, recorder):
         try:
-            take(stack, recorder)
+            await take
         except ChaosError as error:
             problem = problem or error
     await stack.stop()
     _keep_output(stack, plan, recorder)
     if not plan.keep:
         shutil.rmtree(stack.directory, ignore_errors=True)
-    if problem is not None:
-        raise problem
+    return problem
+
+
+def _takings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable[None]]:
+    """What becomes evidence after the processes have ended; one that fails does not stop the others."""
+    yield collect(stack, recorder)
+    if plan.target.links and plan.toxiproxy is not None:
+        yield stack.record_connections()
+    if plan.exercise:
+        yield stack.record_traffic()
 
 
 def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:

@@ -13,11 +13,13 @@ import msgspec
 import yaml
 
 from chaos.clock import RunClock
+from chaos.connections import ConnectionMonitor, Watched, connections_from
 from chaos.engine.files import marked_processes, merged
 from chaos.engine.life import Life
 from chaos.engine.plan import Plan
 from chaos.errors import HarnessError, TargetError
 from chaos.evidence.recorder import Recorder
+from chaos.evidence.schema import Link, LinkConnection
 from chaos.guard import Guard, end_process
 from chaos.http import build_request, send_once
 from chaos.ports import PortPool
@@ -56,6 +58,7 @@ class Stack:
         self._link_ports: dict[str, int] = {}
         self._proxies: ToxiproxyServer | None = None
         self._prober: Prober | None = None
+        self._monitor: ConnectionMonitor | None = None
 
     @property
     def proxies(self) -> ToxiproxyServer:
@@ -72,6 +75,13 @@ class Stack:
                 "the prober was not started: no step of this gate puts a fault on a link"
             )
         return self._prober
+
+    @property
+    def connections(self) -> ConnectionMonitor:
+        """Who watches for connections, over links and past them."""
+        if self._monitor is None:
+            raise HarnessError("nothing watches the links: no step of this gate puts a fault on one")
+        return self._monitor
 
     def port(self, process: str) -> int:
         """The port that `process` itself listens on."""
@@ -207,9 +217,34 @@ class Stack:
         for life in self.lives.values():
             self.record_life(life)
 
+    async def record_connections(self) -> None:
+        """Write who connected over the links, and who went past them; best after all processes have ended."""
+        if self._monitor is not None:
+            await self._monitor.finish()
+            self._monitor.record(self.recorder)
+        elif self._proxies is not None:
+            log = self.proxy_log.read_bytes()
+            for connection in connections_from(log, self._watched(), self.clock):
+                self.recorder.add(LinkConnection, **msgspec.structs.asdict(connection))
+
+    async def record_traffic(self) -> None:
+        """Write what every link has carried until now; Toxiproxy counts a connection when it closes."""
+        traffic = await self.proxies.traffic()
+        for link, watched in self._watched().items():
+            carried = traffic.get(link)
+            own = await self.connections.own_before_now(link)
+            self.recorder.add(
+                Link,
+                link=link,
+                own_connections=own,
+                of_harness=watched.of_harness,
+                sent_bytes=carried.sent_bytes if carried is not None else 0,
+                received_bytes=carried.received_bytes if carried is not None else 0,
+            )
+
     async def stop(self) -> None:
         """End Toxiproxy and the prober, and whatever else carries this stack's marker. Never raises."""
-        for part in (self._prober, self._proxies):
+        for part in (self._prober, self._monitor, self._proxies):
             if part is not None:
                 try:
                     await asyncio.wait_for(part.stop(), 10)
@@ -290,6 +325,21 @@ class Stack:
             await self._proxies.add(link, (HOST, self.port(spec.to)), self._link_ports[link])
         if probing:
             self._prober = await Prober.start(self._spawn_tool, self.clock)
+            self._monitor = await ConnectionMonitor.start(
+                self._spawn_tool,
+                self.clock,
+                log=self.proxy_log,
+                proxy_pid=self._proxies.pid,
+                marker=self.marker,
+                links=self._watched(),
+                processes=lambda: {life.process.pid: life.name for life in self.lives.values()},
+            )
+
+    def _watched(self) -> dict[str, Watched]:
+        return {
+            link: Watched(port=self.port(spec.to), of_harness=link.partition("->")[0] not in self.target.processes)
+            for link, spec in self.target.links.items()
+        }
 
     async def _spawn_tool(self, argv: list[str], **streams: object) -> asyncio.subprocess.Process:
         """Start a process of the harness's own beside the target."""

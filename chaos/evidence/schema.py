@@ -277,6 +277,7 @@ class Link(Row, frozen=True, kw_only=True):
 
     link: str
     own_connections: int
+    of_harness: bool
     sent_bytes: int
     received_bytes: int
 

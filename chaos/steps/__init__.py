@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from chaos.engine.scope import Kind
-from chaos.faults import FAULTS, run_fault
+from chaos.faults import FAULTS
+from chaos.faults.run import run_fault
+from chaos.spec.loader import Refusal, closest
 from chaos.spec.step import Step
 from chaos.steps import (
     await_,
@@ -55,13 +59,20 @@ _TABLE = (
 
 KINDS: Mapping[type[Step], Kind] = {kind.spec: kind for kind in _TABLE}
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in _TABLE}
+_OPTIONS = frozenset(field.encode_name for field in msgspec.structs.fields(Step))
 
 
-def choose_step(keys: Iterable[str]) -> type[Step] | str:
+def choose_step(keys: Iterable[str]) -> type[Step] | Refusal:
     """The Struct of a step by its one kind key, or what is wrong with its keys."""
-    found = [key for key in keys if key in BY_NAME]
+    names = list(keys)
+    found = [key for key in names if key in BY_NAME]
     if len(found) == 1:
         return BY_NAME[found[0]].spec
-    if not found:
-        return f"a step needs exactly one kind; kinds are {', '.join(BY_NAME)}"
-    return f"a step has exactly one kind, this one has {' and '.join(found)}"
+    if found:
+        message = f"a step has exactly one kind, this one has {' and '.join(found)}"
+        return Refusal(message, found[1])
+    # The key that is no option of any step is most likely the misspelt kind.
+    stranger = next((key for key in names if key not in _OPTIONS), None)
+    if stranger is not None and (hint := closest(stranger, BY_NAME)) is not None:
+        return Refusal(f"unknown kind of step {stranger!r}", stranger, hint)
+    return Refusal(f"a step needs exactly one kind: one of {', '.join(BY_NAME)}")
