@@ -10,12 +10,12 @@
 A gate that fails is not an error: it is data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 
-class Problem(Struct, frozen=True, order=True):
+class Problem(Struct, frozen=True):
     """One thing wrong with a spec. Line and column count from 1; `source` is the line itself."""
 
     file: str
@@ -29,10 +29,17 @@ class Problem(Struct, frozen=True, order=True):
         """`file:line:column: message`, then the line with a caret under the place, then the hint."""
         text = f"{self.file}:{self.line}:{self.column}: {self.message}"
         if self.source:
-            text += f"\n    {self.source}\n    {' ' * (self.column - 1)}^"
+            # Tabs are kept, so that the caret stands under its place however wide they are shown.
+            before = "".join("\t" if c == "\t" else " " for c in self.source[: self.column - 1])
+            text += f"\n    {self.source}\n    {before:<{self.column - 1}}^"
         if self.hint:
             text += f"\n    did you mean {self.hint!r}?"
         return text
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, by file, line and column."""
+    return sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message))
 
 
 class ChaosError(Exception):
@@ -42,8 +49,8 @@ class ChaosError(Exception):
 class SpecError(ChaosError):
     """A spec is wrong. Carries every problem found in one pass."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = sorted(problems)
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = in_order(problems)
         super().__init__("\n".join(problem.render() for problem in self.problems))
 
 

@@ -7,11 +7,12 @@ from typing import TypeAlias
 import msgspec
 
 from chaos.engine.plan import children
-from chaos.errors import Problem
+from chaos.errors import Problem, in_order
 from chaos.evidence import schema
 from chaos.faults import impossible
 from chaos.faults.base import FaultStep
-from chaos.spec.loader import Document, closest
+from chaos.spec.document import Document
+from chaos.spec.loader import closest
 from chaos.spec.matching import pattern_problem
 from chaos.spec.step import Bearer, Send, Step
 from chaos.spec.target import Target
@@ -46,7 +47,7 @@ def lint(project: Project) -> list[Problem]:
         problems += _TargetLint(target, project.target_documents[name]).problems()
     for name, gate in project.gates.items():
         problems += lint_gate(gate, project)
-    return sorted(set(problems))
+    return in_order(problems)
 
 
 def lint_gate(gate: Gate, project: Project) -> list[Problem]:

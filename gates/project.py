@@ -1,6 +1,6 @@
 """All specs of a project, read together so that every error is reported in one pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from chaos.errors import Problem, SpecError
-from chaos.spec.loader import Document, closest, load
+from chaos.spec.document import Document
+from chaos.spec.loader import Choose, closest, load
 from chaos.spec.step import Spec, Step
 from chaos.spec.target import Target
 from chaos.steps import choose_step
@@ -17,7 +18,7 @@ from gates.spec.gate import Gate
 from gates.spec.release import Release
 
 S = TypeVar("S", bound=Struct)
-CHOOSERS = {Step: choose_step}
+CHOOSERS: Mapping[type[Struct], Choose] = {Step: choose_step}
 
 
 class ScenarioFile(Spec, frozen=True, kw_only=True):

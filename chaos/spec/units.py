@@ -1,17 +1,21 @@
 """Units that specs are written in: `2s`, `60/s`, `20KB`. Each keeps the text it was written as."""
 
 import re
-from typing import Self
+from typing import Final, Self
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|h)")
-_DURATION_MS = {"ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0}
-_RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|min)")
-_SIZE = re.compile(r"(\d+)(B|KB|MB)")
-_SIZE_BYTES = {"B": 1, "KB": 1000, "MB": 1_000_000}
+_NUMBER: Final = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_DURATION: Final = re.compile(rf"({_NUMBER})(ms|s|min|h)")
+_DURATION_MS: Final = {"ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0}
+_RATE: Final = re.compile(rf"({_NUMBER})/(s|min)")
+_SIZE: Final = re.compile(r"([0-9]{1,9})(B|KB|MB)")
+_SIZE_BYTES: Final = {"B": 1, "KB": 1000, "MB": 1_000_000}
 
 
 class Unit:
-    """A quantity with its unit, equal to another one of the same kind and text."""
+    """A quantity with its unit, equal to another one of the same kind and text.
+
+    `PATTERN` is what the JSON Schema says of the text, `EXAMPLE` what a reader is told.
+    """
 
     __slots__ = ("text",)
     PATTERN = ""
@@ -25,7 +29,7 @@ class Unit:
     def of(cls, text: object) -> Self:
         """The quantity written as `text`; ValueError with an example when it cannot be read."""
         if not isinstance(text, str):
-            raise ValueError(f"expected a text like {cls.EXAMPLE}, not {text!r}")
+            raise ValueError(f"expected something like {cls.EXAMPLE}, not {text!r}")
         return cls(text)
 
     def _parse(self, text: str) -> None:
@@ -48,17 +52,17 @@ class Unit:
 
 
 class Duration(Unit):
-    """A length of time, `250ms`, `2s`, `1min` or `1h`; may be signed where a clock is shifted."""
+    """A length of time: `250ms`, `2s`, `1min` or `1h`."""
 
     __slots__ = ("ms",)
-    PATTERN = r"^-?\d+(\.\d+)?(ms|s|min|h)$"
+    PATTERN = rf"^{_DURATION.pattern}$"
     EXAMPLE = "250ms, 2s, 1min or 1h"
 
     def _parse(self, text: str) -> None:
-        match = _DURATION.fullmatch(text.removeprefix("-"))
+        match = _DURATION.fullmatch(text)
         if match is None:
             raise self._refuse()
-        self.ms = float(match[1]) * _DURATION_MS[match[2]] * (-1 if text.startswith("-") else 1)
+        self.ms = float(match[1]) * _DURATION_MS[match[2]]
 
     @property
     def s(self) -> float:
@@ -66,11 +70,25 @@ class Duration(Unit):
         return self.ms / 1000
 
 
+class Offset(Unit):
+    """How far a clock is off, ahead or, with a minus, behind: `1h`, `-90s`."""
+
+    __slots__ = ("ms",)
+    PATTERN = rf"^-?{_DURATION.pattern}$"
+    EXAMPLE = "1h, or -90s for a clock that is behind"
+
+    def _parse(self, text: str) -> None:
+        match = _DURATION.fullmatch(text.removeprefix("-"))
+        if match is None:
+            raise self._refuse()
+        self.ms = float(match[1]) * _DURATION_MS[match[2]] * (-1 if text.startswith("-") else 1)
+
+
 class Rate(Unit):
-    """Requests per unit of time, `60/s` or `90/min`."""
+    """Requests per unit of time, `60/s` or `90/min`; never zero."""
 
     __slots__ = ("per_s",)
-    PATTERN = r"^\d+(\.\d+)?/(s|min)$"
+    PATTERN = rf"^{_RATE.pattern}$"
     EXAMPLE = "60/s or 90/min"
 
     def _parse(self, text: str) -> None:
@@ -84,7 +102,7 @@ class Size(Unit):
     """A number of bytes, `512B`, `20KB` (1000 bytes each) or `1MB`."""
 
     __slots__ = ("bytes",)
-    PATTERN = r"^\d+(B|KB|MB)$"
+    PATTERN = rf"^{_SIZE.pattern}$"
     EXAMPLE = "512B, 20KB or 1MB"
 
     def _parse(self, text: str) -> None:
@@ -92,6 +110,3 @@ class Size(Unit):
         if match is None:
             raise self._refuse()
         self.bytes = int(match[1]) * _SIZE_BYTES[match[2]]
-
-
-UNITS: tuple[type[Unit], ...] = (Duration, Rate, Size)

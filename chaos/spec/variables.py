@@ -1,15 +1,18 @@
 """Variables in specs, `{token.operator}`, and places in answers, `$.items[0].id`.
 
-A text that is one placeholder and nothing else keeps the variable's type. Braces that do not hold
-a variable's name (JSON in a text, `{id}` of a route that comes from the system) stay as they are only when
-they come from a variable's value: an unknown name in a spec is an error.
+A text that is one placeholder and nothing else keeps the variable's type; inside a longer text, what is
+not a text is written as JSON. Braces that hold no name (JSON in a text) stay as they are, and so do those
+of a variable's own value (the `{id}` of a route that comes from the system); a name that nothing has
+set is an error.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 _PLACEHOLDER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*(?:[.-][a-zA-Z0-9_-]+)*)\}")
-_PATH_PART = re.compile(r"\.([A-Za-z0-9_-]+)|\[(\d+)\]")
+_PATH_PART = re.compile(r"\.([A-Za-z0-9_-]+)|\[([0-9]{1,9})\]")
 
 
 class UnknownVariable(KeyError):
@@ -61,11 +64,15 @@ class Variables(Mapping[str, object]):
 
     def text(self, value: str) -> str:
         """Like `fill`, always a text."""
-        return _PLACEHOLDER.sub(lambda match: str(self[match[1]]), value)
+        return _PLACEHOLDER.sub(lambda match: _as_text(self[match[1]]), value)
 
     def _fill_text(self, value: str) -> object:
         whole = _PLACEHOLDER.fullmatch(value)
         return self[whole[1]] if whole else self.text(value)
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def placeholders(value: object) -> Iterator[str]:
@@ -82,18 +89,26 @@ def placeholders(value: object) -> Iterator[str]:
 
 
 def pick(document: object, path: str) -> object:
-    """The value at `path` (`$.a.b[0]`) of a JSON document; KeyError when it is not there."""
+    """The value at `path` (`$.a.b[0]`) of a JSON document.
+
+    KeyError when it is not there, ValueError when the path cannot be read.
+    """
+    for part in path_parts(path):
+        document = _child(document, part, path)
+    return document
+
+
+def path_parts(path: str) -> list[str | int]:
+    """Keys and indices of a place in an answer; ValueError when it cannot be read."""
     if not path.startswith("$"):
         raise ValueError(f"a place in an answer starts with $, not {path!r}")
-    position = 1
-    for part in _PATH_PART.finditer(path, 1):
-        if part.start() != position:
-            break
-        position = part.end()
-        document = _child(document, part[1] if part[1] is not None else int(part[2]), path)
+    position, parts = 1, list[str | int]()
+    while match := _PATH_PART.match(path, position):
+        position = match.end()
+        parts.append(match[1] if match[1] is not None else int(match[2]))
     if position != len(path):
         raise ValueError(f"cannot read the place {path!r} from {path[position:]!r} on")
-    return document
+    return parts
 
 
 def _child(document: object, key: str | int, path: str) -> object:

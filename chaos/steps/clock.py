@@ -4,14 +4,14 @@ from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.shims.faketime import is_shifted, set_clock
 from chaos.spec.step import Step
-from chaos.spec.units import Duration
+from chaos.spec.units import Offset
 
 
 class Clock(Step, frozen=True, kw_only=True):
     """`clock: gateway` with `offset: -1h` from true time; the process was started with `clock_offset`."""
 
     clock: str
-    offset: Duration
+    offset: Offset
 
 
 async def run(step: Clock, scope: Scope) -> None:

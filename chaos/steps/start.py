@@ -10,7 +10,7 @@ from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
 from chaos.shims.faketime import clock_environment
 from chaos.spec.step import Step
-from chaos.spec.units import Duration
+from chaos.spec.units import Duration, Offset
 
 OUTPUT_MOST_BYTES = 20_000
 
@@ -25,7 +25,7 @@ class Start(Step, frozen=True, kw_only=True):
     start: str
     env: dict[str, str] = {}
     config: dict[str, object] = {}
-    clock_offset: Duration | None = None
+    clock_offset: Offset | None = None
 
 
 async def run(step: Start, scope: Scope) -> None:

@@ -1,0 +1,118 @@
+"""One YAML file with the places of all of its values, and what is wrong with them."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import yaml
+from msgspec import Struct
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from chaos.errors import Problem, SpecError
+from chaos.spec.yaml12 import CoreLoader
+
+DEEPEST: Final = 60
+MOST_VALUES: Final = 50_000
+
+Path = tuple[str | int, ...]
+
+
+class Place(Struct, frozen=True):
+    """Where a value stands in its file; lines and columns count from 1."""
+
+    line: int
+    column: int
+
+
+class Document:
+    """One YAML file: its text, its node tree and the places of all of its values."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.lines = text.splitlines()
+        self.problems: list[Problem] = []
+        self.places: dict[Path, Place] = {}
+        self._values = 0
+        self.root = self._compose(text)
+        if self.root is not None:
+            self._remember(self.root, (), ())
+
+    def problem(
+        self, path: Path, message: str, hint: str | None = None, *, column: int = 0
+    ) -> None:
+        """Add a problem at the value of `path`, or at the nearest one above it that exists."""
+        while path and path not in self.places:
+            path = path[:-1]
+        place = self.places.get(path, Place(1, 1))
+        self._add(Place(place.line, place.column + column), message, hint)
+
+    def at(self, node: Node, message: str, hint: str | None = None) -> None:
+        """Add a problem at a node."""
+        self._add(_place(node), message, hint)
+
+    def raise_problems(self) -> None:
+        """SpecError when there is any problem."""
+        if self.problems:
+            raise SpecError(self.problems)
+
+    def _compose(self, text: str) -> Node | None:
+        try:
+            loader = CoreLoader(text)
+            try:
+                node = loader.get_single_node()
+            finally:
+                loader.dispose()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+            self._add(place, ": ".join(filter(None, (error.context, error.problem))))
+            return None
+        except yaml.reader.ReaderError as error:
+            self._add(
+                _place_of_offset(text, error.position), "this character is not allowed in YAML"
+            )
+            return None
+        except RecursionError:
+            self._add(Place(1, 1), f"nested more than {DEEPEST} deep")
+            return None
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
+            self._add(Place(1, 1), f"cannot be read as YAML: {error}")
+            return None
+        if node is None:
+            self._add(Place(1, 1), "the file is empty")
+        return node
+
+    def _remember(self, node: Node, path: Path, above: tuple[Node, ...]) -> None:
+        """Note all places. Stops at the first problem: behind an alias there may be no end of them."""
+        if self.problems:
+            return
+        self._values += 1
+        if any(node is other for other in above):
+            self.at(node, "an alias contains itself")
+        elif len(path) > DEEPEST:
+            self.at(node, f"nested more than {DEEPEST} deep")
+        elif self._values > MOST_VALUES:
+            self.at(node, f"more than {MOST_VALUES} values, aliases included")
+        self.places[path] = _place(node)
+        for name, child in _children(node):
+            self._remember(child, (*path, name), (*above, node))
+
+    def _add(self, place: Place, message: str, hint: str | None = None) -> None:
+        source = self.lines[place.line - 1] if 0 < place.line <= len(self.lines) else ""
+        self.problems.append(Problem(self.file, place.line, place.column, message, source, hint))
+
+
+def _children(node: Node) -> Iterator[tuple[str | int, Node]]:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            yield key.value if isinstance(key, ScalarNode) else "", value
+    elif isinstance(node, SequenceNode):
+        yield from enumerate(node.value)
+
+
+def _place(node: Node) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _place_of_offset(text: str, offset: int) -> Place:
+    lines = text[:offset].split("\n")
+    return Place(len(lines), len(lines[-1]) + 1)
