@@ -5,6 +5,7 @@ from typing import ClassVar
 import apsw
 import msgspec
 from litestar import Response, post, route
+from litestar.openapi.datastructures import ResponseSpec
 
 from service.auth.roles import OBSERVER, OPERATOR
 from service.effects import Effect
@@ -96,7 +97,12 @@ def list_tools(call: Call) -> ToolPage:
     )
 
 
-@post("/v1/tools/{name:str}/execute", opt=OPERATOR, status_code=200)
+@post(
+    "/v1/tools/{name:str}/execute",
+    opt=OPERATOR,
+    status_code=200,
+    responses={202: ResponseSpec(ToolAnswer, description="A confirmation waits for a decision.")},
+)
 async def execute_tool(name: str, data: ExecuteRequest, call: Call) -> Response[ToolAnswer]:
     """Run a tool, or ask for a confirmation first, as the policy of its safety class says.
 
