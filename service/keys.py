@@ -109,22 +109,29 @@ def load_keys(path: Path) -> KeyMaterial:
 
 def _read_private(path: Path) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Without O_NONBLOCK, a pipe in the file's place would hold the start for ever.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags)
     except FileNotFoundError as missing:
         raise StartRefused(f"{path.name} is missing; `sonia init` makes it") from missing
     except OSError as unreadable:
         raise StartRefused(f"{path.name} cannot be read: {unreadable.strerror}") from unreadable
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise StartRefused(f"{path.name} is not a regular file")
-        if status.st_mode & 0o077:
-            raise StartRefused(
-                f"{path.name} is open to others (mode {stat.S_IMODE(status.st_mode):04o}); use 0600"
-            )
-        if status.st_uid != os.geteuid():
-            raise StartRefused(f"{path.name} belongs to another user")
-        return file.read()
+    try:
+        _check_private(path.name, os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(name: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise StartRefused(f"{name} is not a regular file")
+    if status.st_mode & 0o077:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        raise StartRefused(f"{name} is open to others (mode {mode}); use 0600")
+    if status.st_uid != os.geteuid():
+        raise StartRefused(f"{name} belongs to another user")
 
 
 def _decode(name: str, content: bytes) -> KeyMaterial:

@@ -64,7 +64,7 @@ def adopt_bootstrap_tokens(
 ) -> None:
     """Bring the database in line with the key file, each change with its audit row."""
     differences = storage.read(lambda connection: compare(keys.tokens, connection, clock.now_ms()))
-    change = tokens.Change(clock.now_ms(), new_id("boot"), registry.put)
+    change = tokens.Change(clock.now_ms(), new_id("boot"), registry.invalidate)
     for token in differences.adopt:
         _apply(
             storage,

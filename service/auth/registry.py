@@ -1,12 +1,13 @@
 """Tokens in memory: the copy of the tables `tokens` and `token_secrets` that every request asks.
 
-A record is replaced in the same commit that changed the database, after COMMIT and before the
-answer. Changes made by another process (the `sonia token` commands) move a counter in a file,
-which is looked at on every request, so that revoking takes effect at once whoever does it.
+The copy is read anew before the first decision after any change: the writer says so after COMMIT
+and before the answer, and another process (the `sonia token` commands) moves a counter in a file
+that is looked at on every request. So revoking takes effect at once, whoever does it.
 """
 
 import hashlib
 import hmac
+import mmap
 import os
 from collections.abc import Callable
 from enum import StrEnum
@@ -19,7 +20,7 @@ import msgspec
 from service.storage.query import select, select_one
 
 _NOBODY: Final = hashlib.sha256(b"no secret has this hash").digest()
-_EPOCH_BYTES: Final = 20
+_EPOCH_BYTES: Final = 8
 
 
 class Refusal(StrEnum):
@@ -58,18 +59,18 @@ class TokenRecord(msgspec.Struct, frozen=True):
 
 
 class Presented(msgspec.Struct, frozen=True):
-    """A token as it was presented: its id and the hash of its secret. Safe to keep."""
+    """A token as it was presented: its id, and the hash of its secret. Safe to keep."""
 
     token_id: str
     sha256: bytes
 
 
-def parse_token(text: str) -> Presented | None:
+def parse_token(token: bytes) -> Presented | None:
     """Split `id.secret` and hash the secret; None when it is not of that form."""
-    token_id, dot, secret = text.partition(".")
+    token_id, dot, secret = token.partition(b".")
     if not token_id or not dot or not secret:
         return None
-    return Presented(token_id, hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest())
+    return Presented(token_id.decode("latin-1"), hashlib.sha256(secret).digest())
 
 
 def is_expired(expires_at_ms: int | None, now_ms: int) -> bool:
@@ -95,50 +96,111 @@ def judge(record: TokenRecord | None, sha256: bytes, now_ms: int) -> Actor | Ref
     return record.actor
 
 
+def never_ends(record: TokenRecord, sha256: bytes) -> bool:
+    """Whether neither the token nor its secret with hash `sha256` has an end."""
+    ends = [secret.expires_at_ms for secret in record.secrets if secret.sha256 == sha256]
+    return record.expires_at_ms is None and ends == [None]
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """A token without an end that was found right once: it still is, until any token changes."""
+
+    actor: Actor
+    presented: Presented
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All tokens at one moment, and those that were presented and found right since.
+
+    A change makes a new snapshot, in which nothing was found yet: what was remembered of a token
+    cannot outlive a change of it. `verified` is by the SHA-256 of the whole token.
+    """
+
+    records: dict[str, TokenRecord]
+    verified: dict[bytes, Verified]
+
+
 class Registry:
-    """All tokens by id. `verify` is called for every request that needs a role."""
+    """All tokens by id. Everything but `invalidate` belongs to the event loop's thread."""
 
     def __init__(self, epoch: "EpochFile", reload: Callable[[], dict[str, TokenRecord]]) -> None:
         self._epoch = epoch
         self._reload = reload
-        self._seen = epoch.read()
-        self._records = reload()
+        self._changes = self._seen_changes = 0
+        self._seen_epoch = epoch.read()
+        self._snapshot = Snapshot(reload(), {})
+
+    def invalidate(self) -> None:
+        """Have the tokens read anew before the next decision; called once a change is committed."""
+        self._changes += 1
+
+    def recall(self, token: bytes) -> Verified | None:
+        """Return what was found out about `token`, or None when it has to be verified.
+
+        Hashing what is presented before it is looked up leaves its sender no way to steer, by
+        timing, towards a token that is remembered.
+        """
+        return self._current().verified.get(hashlib.sha256(token).digest())
+
+    def admit(self, token: bytes, presented: Presented, now_ms: int) -> Actor | Refusal:
+        """Verify a presented token, and remember it if it is right and has no end."""
+        snapshot = self._current()
+        record = snapshot.records.get(presented.token_id)
+        verdict = judge(record, presented.sha256, now_ms)
+        if (
+            isinstance(verdict, Actor)
+            and record is not None
+            and never_ends(record, presented.sha256)
+        ):
+            snapshot.verified[hashlib.sha256(token).digest()] = Verified(verdict, presented)
+        return verdict
 
     def verify(self, presented: Presented, now_ms: int) -> Actor | Refusal:
         """Return the actor behind a presented token, or why there is none."""
-        if (current := self._epoch.read()) != self._seen:
-            self._records = self._reload()
-            self._seen = current
-        return judge(self._records.get(presented.token_id), presented.sha256, now_ms)
-
-    def put(self, record: TokenRecord) -> None:
-        """Take over a record that has just been committed; called from the writer's thread."""
-        self._records = {**self._records, record.actor.id: record}
+        record = self._current().records.get(presented.token_id)
+        return judge(record, presented.sha256, now_ms)
 
     def live_roles(self, now_ms: int) -> set[str]:
         """The roles for which at least one token works at `now_ms`."""
         return {
             record.actor.role
-            for record in self._records.values()
+            for record in self._current().records.values()
             if any(
                 isinstance(judge(record, secret.sha256, now_ms), Actor) for secret in record.secrets
             )
         }
 
+    def _current(self) -> Snapshot:
+        epoch, changes = self._epoch.read(), self._changes
+        if epoch != self._seen_epoch or changes != self._seen_changes:
+            self._snapshot = Snapshot(self._reload(), {})
+            self._seen_epoch, self._seen_changes = epoch, changes
+        return self._snapshot
+
 
 class EpochFile:
-    """A counter in a file: moved by whoever changes tokens from outside the gateway."""
+    """A counter in a file: moved by whoever changes tokens from outside the gateway.
+
+    It is mapped into memory, because it is looked at on every request.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size != _EPOCH_BYTES:
+                os.ftruncate(descriptor, _EPOCH_BYTES)
+            self._map = mmap.mmap(descriptor, _EPOCH_BYTES)
+        finally:
+            os.close(descriptor)
 
     def read(self) -> bytes:
         """The counter's bytes; equal bytes mean that nothing changed."""
-        return os.pread(self._descriptor, _EPOCH_BYTES, 0)
+        return self._map[:]
 
     def bump(self) -> None:
         """Move the counter. The change must be committed before."""
-        os.pwrite(self._descriptor, f"{int(self.read() or b'0') + 1:0{_EPOCH_BYTES}d}".encode(), 0)
+        count = int.from_bytes(self.read(), "little")
+        self._map[:] = (count + 1).to_bytes(_EPOCH_BYTES, "little")
 
 
 class _TokenRow(msgspec.Struct, frozen=True):
@@ -149,25 +211,33 @@ class _TokenRow(msgspec.Struct, frozen=True):
     revoked_at_ms: int | None
 
 
+class _SecretRow(msgspec.Struct, frozen=True):
+    token_id: str
+    sha256: bytes
+    expires_at_ms: int | None
+
+
 def load_records(connection: apsw.Connection) -> dict[str, TokenRecord]:
-    """Read every token."""
-    return {
-        row.id: _with_secrets(connection, row)
-        for row in select(connection, _TokenRow, "FROM tokens")
-    }
+    """Read every token with its secrets, the newest secret first."""
+    newest_first = "FROM token_secrets ORDER BY created_at_ms DESC, expires_at_ms IS NULL DESC"
+    secrets: dict[str, list[Secret]] = {}
+    for each in select(connection, _SecretRow, newest_first):
+        secrets.setdefault(each.token_id, []).append(Secret(each.sha256, each.expires_at_ms))
+    rows = select(connection, _TokenRow, "FROM tokens")
+    return {row.id: _record(row, secrets.get(row.id, [])) for row in rows}
 
 
 def load_record(connection: apsw.Connection, token_id: str) -> TokenRecord | None:
-    """Read one token with its secrets, the newest first."""
+    """Read one token with its secrets, the newest secret first."""
     row = select_one(connection, _TokenRow, "FROM tokens WHERE id = ?", (token_id,))
-    return _with_secrets(connection, row) if row else None
-
-
-def _with_secrets(connection: apsw.Connection, row: _TokenRow) -> TokenRecord:
     newest_first = "FROM token_secrets WHERE token_id = ? ORDER BY created_at_ms DESC, expires_at_ms IS NULL DESC"
+    return _record(row, select(connection, Secret, newest_first, (token_id,))) if row else None
+
+
+def _record(row: _TokenRow, secrets: list[Secret]) -> TokenRecord:
     return TokenRecord(
         actor=Actor(row.id, row.role, row.name),
         expires_at_ms=row.expires_at_ms,
         revoked_at_ms=row.revoked_at_ms,
-        secrets=tuple(select(connection, Secret, newest_first, (row.id,))),
+        secrets=tuple(secrets),
     )

@@ -20,8 +20,8 @@ from service.keys import BootstrapToken, hash_secret
 from service.storage.query import select
 
 T = TypeVar("T")
-Publish = Callable[[TokenRecord], None]
-"""Receives a token as it is after COMMIT."""
+Publish = Callable[[], None]
+"""Told after COMMIT that tokens have changed."""
 
 
 class Issued(msgspec.Struct, frozen=True):
@@ -84,9 +84,7 @@ def issue(
     )
     _insert_secret(connection, token_id, hash_secret(secret), change)
     issued = Issued(token_id, new.role, new.name, f"{token_id}.{secret}", expires_at_ms)
-    return _effect(
-        connection, token_id, issued, change, {"role": new.role, "expires_at_ms": expires_at_ms}
-    )
+    return _effect(token_id, issued, change, {"role": new.role, "expires_at_ms": expires_at_ms})
 
 
 def rotate(
@@ -115,7 +113,7 @@ def rotate(
     issued = Issued(
         token_id, actor.role, actor.name, f"{token_id}.{secret}", record.expires_at_ms, ends_at_ms
     )
-    return _effect(connection, token_id, issued, change, {"previous_expires_at_ms": ends_at_ms})
+    return _effect(token_id, issued, change, {"previous_expires_at_ms": ends_at_ms})
 
 
 def revoke(connection: apsw.Connection, token_id: str, change: Change) -> Effect[None]:
@@ -125,7 +123,7 @@ def revoke(connection: apsw.Connection, token_id: str, change: Change) -> Effect
         "UPDATE tokens SET revoked_at_ms = ?, request_id = ? WHERE id = ?",
         (change.now_ms, change.request_id, token_id),
     )
-    return _effect(connection, token_id, None, change, {})
+    return _effect(token_id, None, change, {})
 
 
 def adopt(connection: apsw.Connection, token: BootstrapToken, change: Change) -> Effect[None]:
@@ -142,7 +140,7 @@ def adopt(connection: apsw.Connection, token: BootstrapToken, change: Change) ->
         ),
     )
     _insert_secret(connection, token.id, bytes.fromhex(token.sha256), change)
-    return _effect(connection, token.id, None, change, {"role": token.role})
+    return _effect(token.id, None, change, {"role": token.role})
 
 
 def shorten(connection: apsw.Connection, token: BootstrapToken, change: Change) -> Effect[None]:
@@ -151,7 +149,7 @@ def shorten(connection: apsw.Connection, token: BootstrapToken, change: Change) 
         "UPDATE tokens SET expires_at_ms = ?, request_id = ? WHERE id = ?",
         (token.expires_at_ms, change.request_id, token.id),
     )
-    return _effect(connection, token.id, None, change, {"expires_at_ms": token.expires_at_ms})
+    return _effect(token.id, None, change, {"expires_at_ms": token.expires_at_ms})
 
 
 def list_all(connection: apsw.Connection, now_ms: int) -> list[Token]:
@@ -194,9 +192,5 @@ def _insert_secret(
     )
 
 
-def _effect(
-    connection: apsw.Connection, token_id: str, result: T, change: Change, detail: dict[str, Json]
-) -> Effect[T]:
-    record = load_record(connection, token_id)
-    assert record is not None
-    return Effect(result, "tokens", token_id, detail, lambda: change.publish(record))
+def _effect(token_id: str, result: T, change: Change, detail: dict[str, Json]) -> Effect[T]:
+    return Effect(result, "tokens", token_id, detail, change.publish)

@@ -64,7 +64,7 @@ def _change(control: "Control", action: str, target: str) -> "tuple[Cause, Chang
     from service.ids import random_id
 
     request_id = random_id("cli")
-    change = Change(control.clock.now_ms(), request_id, lambda _: control.epoch.bump())
+    change = Change(control.clock.now_ms(), request_id, control.epoch.bump)
     return system_cause("cli", action, request_id, target), change
 
 

@@ -37,13 +37,11 @@ class Denial(msgspec.Struct, frozen=True):
     actor: Actor | None = None
 
 
-def bearer_of_request(scope: Scope) -> str | None:
-    """Return the token of the Authorization header, None without one, "" for another scheme."""
+def bearer_of_request(scope: Scope) -> bytes | None:
+    """Return the token of the Authorization header, None without one, b"" for another scheme."""
     for name, value in scope["headers"]:
         if name == b"authorization":
-            if value[:7].lower() != _BEARER:
-                return ""
-            return value[7:].strip().decode("latin-1")
+            return value[7:].strip() if value[:7].lower() == _BEARER else b""
     return None
 
 
@@ -108,16 +106,24 @@ class Gate:
         return actor
 
     def _authenticate(self, scope: Scope) -> Actor | Refusal:
-        text = (
-            bearer_of_request(scope) if scope["type"] == ScopeType.HTTP else bearer_of_socket(scope)
-        )
-        if text is None:
+        if scope["type"] == ScopeType.HTTP:
+            token = bearer_of_request(scope)
+        else:
+            token = bearer_of_socket(scope)
+        if token is None:
             return Refusal.ABSENT
-        presented = parse_token(text)
+        known = self._registry.recall(token)
+        if known is None:
+            return self._verify(scope, token)
+        scope["state"]["presented"] = known.presented
+        return known.actor
+
+    def _verify(self, scope: Scope, token: bytes) -> Actor | Refusal:
+        presented = parse_token(token)
         if presented is None:
             return Refusal.MALFORMED
         now_ms = self._clock.now_ms()
-        verdict = self._registry.verify(presented, now_ms)
+        verdict = self._registry.admit(token, presented, now_ms)
         if verdict is Refusal.EXPIRED:
             # The refusal must outlive this process, or a clock turned back would undo it.
             self._clock.persist(now_ms)

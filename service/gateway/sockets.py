@@ -18,11 +18,11 @@ def method_of(scope: Scope) -> str:
     return str(scope["method"]) if scope["type"] == ScopeType.HTTP else "WEBSOCKET"
 
 
-def bearer_of_socket(scope: WebSocketScope) -> str | None:
+def bearer_of_socket(scope: WebSocketScope) -> bytes | None:
     """Return the token offered as a subprotocol, or None."""
     for offered in scope["subprotocols"]:
         if offered.startswith(_BEARER_PROTOCOL):
-            return offered.removeprefix(_BEARER_PROTOCOL)
+            return offered.removeprefix(_BEARER_PROTOCOL).encode()
     return None
 
 

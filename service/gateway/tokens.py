@@ -34,7 +34,7 @@ class RotateRequest(msgspec.Struct, frozen=True):
 
 def change_of(call: Call) -> tokens.Change:
     """What this call contributes to an operation on a token."""
-    return tokens.Change(call.now_ms(), call.request_id, call.services.registry.put)
+    return tokens.Change(call.now_ms(), call.request_id, call.services.registry.invalidate)
 
 
 @post("/v1/tokens", opt=OPERATOR)

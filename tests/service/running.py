@@ -1,0 +1,168 @@
+"""A state directory and a gateway process as its users meet them."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from service.cli.init import create_state
+from service.state import StateDir
+
+START_WITHIN_S = 30.0
+
+
+class State(msgspec.Struct, frozen=True):
+    """A fresh state directory and its bootstrap tokens."""
+
+    directory: StateDir
+    operator: str
+    observer: str
+    service: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer; `json` is its decoded body or None."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body) if self.body else None
+
+
+class Gateway:
+    """A running gateway process."""
+
+    def __init__(self, state: State, port: int, process: subprocess.Popen[bytes]) -> None:
+        self.state = state
+        self.port = port
+        self.process = process
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        payload = None if body is None else json.dumps(body).encode()
+        if payload is not None:
+            sent["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, payload, sent)
+            answer = connection.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, found, answer.read())
+        finally:
+            connection.close()
+
+    def operator(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.call(method, path, self.state.operator, body, named)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
+
+def new_state(directory: Path, configuration: str = "") -> State:
+    state = StateDir(directory)
+    keys = create_state(state, force=False)
+    state.settings.write_text(configuration, encoding="utf-8")
+    return State(state, keys.operator, keys.observer, keys.material.service_token)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(port: int, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    # Nothing listens on port 9 of this machine: the gateway's dependencies are down.
+    nowhere = {f"SONIA_{name}_URL": "http://127.0.0.1:9" for name in ("MEMORY", "MODEL", "TOOLS")}
+    return {**os.environ, **nowhere, "SONIA_GATEWAY_PORT": str(port), **(extra or {})}
+
+
+def sonia(state: State | None, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run one `sonia` command to its end."""
+    command = [sys.executable, "-m", "service", *arguments]
+    if state is not None:
+        command += ["--state", str(state.directory.root)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **extra},
+    )
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(state: State, extra: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+    """Start a gateway on `state`, wait until it answers, and end it afterwards."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "run", "gateway", "--state", str(state.directory.root)],
+        env=environment(port, extra),
+    )
+    gateway = Gateway(state, port, process)
+    try:
+        until(lambda: accepts(port), process)
+        yield gateway
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(20)
+
+
+def until(condition: Any, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait for `condition`, and fail when it does not come or `process` ends before."""
+    deadline = time.monotonic() + START_WITHIN_S
+    while not condition():
+        assert process is None or process.poll() is None, "the process ended"
+        assert time.monotonic() < deadline, "the condition did not come"
+        time.sleep(0.02)
+
+
+def rows(state: State, statement: str, *bindings: Any) -> list[tuple[Any, ...]]:
+    """Query the stopped or running database, reading only."""
+    connection = apsw.Connection(str(state.directory.database), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        return list(connection.execute(statement, bindings))
+    finally:
+        connection.close()
+
+
+def alter(state: State, statement: str, *bindings: Any) -> None:
+    """Change the stopped database behind SONIA's back."""
+    rows(state, statement, *bindings)

@@ -1,0 +1,145 @@
+"""Key material that is not sound keeps every process from starting; the port is never opened."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import StartRefused
+from service.keys import generate_keys, load_keys, write_keys
+from tests.service.running import State, accepts, environment, free_port
+
+Spoil = Callable[[Path], None]
+
+
+def edit(change: Callable[[dict[str, Any]], None]) -> Spoil:
+    def spoil(path: Path) -> None:
+        document = json.loads(path.read_text())
+        change(document)
+        path.write_text(json.dumps(document))
+
+    return spoil
+
+
+def set_all_tokens(**values: Any) -> Spoil:
+    return edit(lambda document: [token.update(values) for token in document["tokens"]])
+
+
+def replace_with_link(path: Path) -> None:
+    elsewhere = path.with_name("elsewhere.json")
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def replace_with_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def replace_with_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def duplicate_name(path: Path) -> None:
+    path.write_text(path.read_text().replace('"format": 1', '"format": 1, "format": 1'))
+
+
+SPOILED: dict[str, Spoil] = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_text(""),
+    "blank": lambda path: path.write_text(" \n"),
+    "unparsable": lambda path: path.write_text("{"),
+    "not an object": lambda path: path.write_text("[]"),
+    "not text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
+    "a name twice": duplicate_name,
+    "unknown field": edit(lambda document: document.update(extra=1)),
+    "another format": edit(lambda document: document.update(format=2)),
+    "readable by all": lambda path: path.chmod(0o644),
+    "readable by group": lambda path: path.chmod(0o640),
+    "a link": replace_with_link,
+    "a directory": replace_with_directory,
+    "a pipe": replace_with_pipe,
+    "short audit key": edit(lambda document: document.update(audit_key="ab" * 31)),
+    "audit key not hex": edit(lambda document: document.update(audit_key="zz" * 32)),
+    "constant audit key": edit(lambda document: document.update(audit_key="00" * 32)),
+    "short service token": edit(lambda document: document.update(service_token="svc.short")),
+    "service token without prefix": edit(
+        lambda document: document.update(service_token=document["service_token"][4:])
+    ),
+    "no token": edit(lambda document: document.update(tokens=[])),
+    "observer only": set_all_tokens(role="observer"),
+    "unknown roles only": set_all_tokens(role="root"),
+    "short hash": set_all_tokens(sha256="ab"),
+    "hash of nothing": edit(
+        lambda document: document["tokens"][0].update(sha256=hashlib.sha256(b"").hexdigest())
+    ),
+    "two equal ids": set_all_tokens(id="tok_same"),
+    "two equal secrets": set_all_tokens(sha256="0123456789abcdef" * 4),
+    "service token as caller": edit(
+        lambda document: document["tokens"][0].update(
+            sha256=hashlib.sha256(document["service_token"][4:].encode()).hexdigest()
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_unsound_key_material_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    write_keys(path, generate_keys(0).material)
+    load_keys(path)
+    SPOILED[name](path)
+    with pytest.raises(StartRefused, match=r"keys\.json"):
+        load_keys(path)
+
+
+def test_written_keys_are_private_and_hold_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    keys = generate_keys(0)
+    write_keys(path, keys.material)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert keys.operator.split(".")[1] not in path.read_text()
+    assert load_keys(path) == keys.material
+
+
+@pytest.mark.parametrize(
+    "name", ["missing", "readable by all", "observer only", "all expired", "short audit key"]
+)
+def test_gateway_exits_78_and_never_accepts(name: str, state: State) -> None:
+    spoil = SPOILED.get(name, set_all_tokens(expires_at_ms=1))
+    spoil(state.directory.keys)
+    port = free_port()
+    accepted: list[bool] = []
+    over = threading.Event()
+
+    def hammer() -> None:
+        while not over.is_set():
+            accepted.append(accepts(port))
+
+    trying = threading.Thread(target=hammer)
+    trying.start()
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "service", "run", "gateway", "--state", state.directory.root],
+            env=environment(port),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        over.set()
+        trying.join()
+    assert ended.returncode == 78, ended.stderr
+    assert ended.stderr.startswith("refused to start: ")
+    assert ended.stderr.count("\n") == 1
+    assert accepted
+    assert not any(accepted)

@@ -1,0 +1,63 @@
+"""The configuration: strict, and safe when it says nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import StartRefused
+from service.settings import Settings, dependency_url, listen_address, load_settings
+
+
+def loaded(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "sonia.yaml"
+    path.write_text(text)
+    return load_settings(path)
+
+
+def test_absent_sections_mean_their_defaults(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "") == Settings()
+    assert load_settings(tmp_path / "nothing.yaml").auth.enabled
+    assert loaded(tmp_path, "turn: {memory_timeout_s: 1}").auth.enabled
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "auht: {}",
+        "auth: {enable: false}",
+        "auth: {enabled: 'no'}",
+        "auth: {enabled: off}",
+        "auth: {rotation_window_s: -1}",
+        "auth: {stream_recheck_s: 0}",
+        "auth: {enabled: true, enabled: false}",
+        "storage: {busy_timeout_s: 1}",
+        "storage: {batch_max: 65}",
+        "[]",
+        "auth: [",
+    ],
+)
+def test_what_is_not_understood_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(StartRefused, match=r"sonia\.yaml: "):
+        loaded(tmp_path, text)
+
+
+def test_yaml_is_read_as_1_2(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "tools: {workspace: 'on'}").tools.workspace == "on"
+    assert loaded(tmp_path, "tools: {workspace: off}").tools.workspace == "off"
+    assert loaded(tmp_path, "audit: {checkpoint_every: 017}").audit.checkpoint_every == 17
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "", "7e3"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(StartRefused, match="SONIA_GATEWAY_PORT"):
+        listen_address("gateway", {"SONIA_GATEWAY_PORT": port})
+
+
+def test_addresses_default_to_loopback_and_nominal_ports() -> None:
+    assert listen_address("tools", {}).host == "127.0.0.1"
+    assert listen_address("tools", {}).port == 7040
+    assert dependency_url("memory", {}) == "http://127.0.0.1:7020"
+    assert (
+        dependency_url("memory", {"SONIA_MEMORY_URL": "http://127.0.0.1:1/"})
+        == "http://127.0.0.1:1"
+    )
