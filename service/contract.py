@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from service.errors import SoniaError
+
 ANY = "any"
 _CONTENT = "application/json"
 
@@ -40,7 +42,7 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     websockets: list[str] = []
 
 
-class ContractUnreadable(Exception):
+class ContractUnreadable(SoniaError):
     """The contract file is not a contract."""
 
 
