@@ -2,14 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
 from chaos.clock import RunClock
+from chaos.engine.plan import children
 from chaos.engine.stack import Stack, is_secret
-from chaos.errors import ChaosError, HarnessError
+from chaos.errors import ChaosError, HarnessError, RecordingError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.evidence.schema import Mode
@@ -67,6 +68,7 @@ class Run:
         self.rng = random.Random(seed)
         self.windows: dict[str, Window] = {}
         self.background: set[asyncio.Task[None]] = set()
+        self.failures = 0
 
     async def close_windows(self) -> None:
         """End every fault that is still on, and what was to end it later."""
@@ -160,38 +162,46 @@ class Scope:
         return Sender(name, actor.role or name, headers)
 
     def endpoint(self, step: Step) -> Endpoint:
-        """Where the step's requests go."""
+        """Where the step's requests go. HarnessError when the target has no such link or process."""
         target = self.stack.target
         if step.via is not None:
-            return Endpoint(
-                self.stack.host, self.stack.link_port(step.via), target.links[step.via].to, step.via
-            )
+            link = self.variables.text(step.via)
+            port = self.stack.link_port(link)
+            return Endpoint(self.stack.host, port, target.links[link].to, link)
         process = self.variables.text(step.to) if step.to else target.default_process()
         return Endpoint(self.stack.host, self.stack.port(process), process, None)
 
     def check(self, expect: Expect | None, observed: Mapping[str, object]) -> None:
-        """ExpectationFailed with all mismatches of what is expected; HarnessError for what cannot be seen here."""
-        problems: list[str] = []
+        """ExpectationFailed with all mismatches; HarnessError for what this kind of step cannot see."""
+        problems = list(self.unexpected(expect, observed))
+        if problems:
+            raise ExpectationFailed("; ".join(problems))
+
+    def unexpected(self, expect: Expect | None, observed: Mapping[str, object]) -> Iterator[str]:
+        """Everything in which `observed` is not what is expected, a sentence each."""
         for field in Expect.__struct_fields__ if expect is not None else ():
             wanted = getattr(expect, field)
             if wanted is None:
                 continue
             if field not in observed:
                 raise HarnessError(f"this kind of step does not observe {field!r}")
-            problems += mismatches(self.variables.fill(wanted), observed[field], field)
-        if problems:
-            raise ExpectationFailed("; ".join(problems))
+            if field == "headers":
+                wanted = {name.lower(): value for name, value in wanted.items()}
+            yield from mismatches(self.variables.fill(wanted), observed[field], field)
 
-    def capture(self, step: Step, document: object) -> None:
-        """Set the variables that the step takes from an answer."""
+    def capture(self, step: Step, document: object) -> str | None:
+        """Set the variables that the step takes from an answer; says what was not there, if anything."""
+        missing = []
         for name, place in step.capture.items():
             try:
                 value = pick(document, place)
-            except KeyError as error:
-                raise ExpectationFailed(f"nothing to capture at {place}") from error
+            except KeyError:
+                missing.append(place)
+                continue
             self.variables.set(name, value)
             if is_secret(name):
                 self.recorder.keep_secret(str(value))
+        return f"nothing to capture at {', '.join(missing)}" if missing else None
 
     async def run_steps(
         self,
@@ -210,33 +220,33 @@ class Scope:
         )
         await walk_steps(scope, steps)
 
+    def skip_steps(self, steps: list[Step], place: str) -> None:
+        """Record that inner steps were not carried out."""
+        skip(self.run, f"{self.step_id}.{place}", steps)
+
 
 async def walk_steps(scope: Scope, steps: list[Step]) -> None:
     """Run a list of steps; StopScenario when one with `must` did not succeed, the rest recorded as skipped."""
     for index, step in enumerate(steps):
-        inner = Scope(
-            scope.run,
-            f"{scope.step_id}.{index}",
-            scope.variables,
-            scope.row_vars,
-            scope.clock.now_ms(),
-        )
         if step.at is not None:
             await asyncio.sleep(max(0.0, scope.began_ms + step.at.ms - scope.clock.now_ms()) / 1000)
-        inner.began_ms = scope.clock.now_ms()
+        now_ms = scope.clock.now_ms()
+        step_id = f"{scope.step_id}.{index}"
+        inner = Scope(scope.run, step_id, scope.variables, scope.row_vars, now_ms)
         try:
             await _run_step(scope.run.kinds[type(step)].run, step, inner)
         except StopScenario:
-            for later in range(index + 1, len(steps)):
-                _record(
-                    scope,
-                    f"{scope.step_id}.{later}",
-                    steps[later],
-                    scope.clock.now_ms(),
-                    "skipped",
-                    None,
-                )
+            skip(scope.run, scope.step_id, steps, index + 1)
             raise
+
+
+def skip(run: Run, prefix: str, steps: list[Step], first: int = 0) -> None:
+    """Record that the steps from number `first` on, and all inside them, were not carried out."""
+    for index, step in enumerate(steps[first:], first):
+        step_id = f"{prefix}.{index}"
+        _record(run, step_id, step, run.clock.now_ms(), "skipped", None)
+        for place, inner in children(step):
+            skip(run, f"{step_id}.{place}", list(inner))
 
 
 async def _run_step(run: Callable[..., Awaitable[int | None]], step: Step, scope: Scope) -> None:
@@ -250,22 +260,27 @@ async def _run_step(run: Callable[..., Awaitable[int | None]], step: Step, scope
         outcome, detail = "failed", str(failure)
     except StopScenario as reason:
         outcome, detail, stop = "failed", str(reason) or "a step inside it had to succeed", True
-    except UnknownVariable as error:
-        outcome, detail = "error", f"nothing has set the variable {error.args[0]!r}"
-    except ChaosError as error:
-        outcome, detail = "error", str(error)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        outcome, detail = "error", f"{type(error).__name__}: {error}"
-    except asyncio.CancelledError:
-        _record(scope, scope.step_id, step, scope.began_ms, "error", "interrupted")
+    except RecordingError:
+        # Whatever is observed from here on would be lost: the run is over.
         raise
-    _record(scope, scope.step_id, step, scope.began_ms, outcome, detail, iterations)
+    except (ChaosError, LookupError, OSError, TypeError, ValueError) as error:
+        outcome, detail = "error", _reason(error)
+    except asyncio.CancelledError:
+        _record(scope.run, scope.step_id, step, scope.began_ms, "error", "interrupted")
+        raise
+    _record(scope.run, scope.step_id, step, scope.began_ms, outcome, detail, iterations)
     if stop or (step.must and outcome != "ok"):
         raise StopScenario(detail or "")
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnknownVariable):
+        return f"nothing has set the variable {error.args[0]!r}"
+    return str(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"
+
+
 def _record(
-    scope: Scope,
+    run: Run,
     step_id: str,
     step: Step,
     began_ms: float,
@@ -273,13 +288,14 @@ def _record(
     detail: str | None,
     iterations: int | None = None,
 ) -> None:
-    scope.recorder.add(
+    run.failures += outcome != "ok"
+    run.recorder.add(
         schema.Step,
         step=step_id,
-        kind=scope.run.kinds[type(step)].name,
+        kind=run.kinds[type(step)].name,
         name=step.name,
         began_ms=began_ms,
-        ended_ms=scope.clock.now_ms(),
+        ended_ms=run.clock.now_ms(),
         outcome=outcome,
         detail=detail,
         iterations=iterations,

@@ -34,7 +34,7 @@ from chaos.load.plan import (
 from chaos.load.plan import Stage as PlanStage
 from chaos.spec.step import Send, Spec, Step
 from chaos.spec.units import Duration, Rate
-from chaos.steps.request import fill_path
+from chaos.engine.wire import fill_path
 
 DEFAULT_WITHIN_S: Final = 10.0
 START_S: Final = 15.0

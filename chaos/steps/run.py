@@ -4,13 +4,13 @@ import asyncio
 import shlex
 
 from chaos.engine.scope import Scope
+from chaos.engine.wire import decode
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
 from chaos.guard import end_process
 from chaos.spec.step import Expect, Step
 from chaos.spec.units import Duration
-from chaos.steps.request import decode
 
 MOST_BYTES = 1_000_000
 

@@ -9,11 +9,11 @@ from websockets.typing import Subprotocol
 
 from chaos.engine.scope import Scope, Sender
 from chaos.engine.stack import HARNESS_SOURCE
+from chaos.engine.wire import decode
 from chaos.evidence import schema
 from chaos.evidence.recorder import NULL, as_json
 from chaos.spec.step import Spec, Step
 from chaos.spec.units import Duration, Rate
-from chaos.steps.request import decode
 
 
 class Message(Spec, frozen=True, kw_only=True):

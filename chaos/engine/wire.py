@@ -1,0 +1,78 @@
+"""From a request as it is written in a spec to bytes on the wire, and from an answer's bytes to a document."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from chaos.engine.scope import Endpoint, Scope, Sender
+from chaos.errors import HarnessError
+from chaos.evidence.recorder import NULL, as_json
+from chaos.http import build_request
+from chaos.spec.step import Send
+
+_IN_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+def prepare(
+    send: Send, scope: Scope, sender: Sender, endpoint: Endpoint
+) -> tuple[str, str, bytes, msgspec.Raw]:
+    """(method, path, bytes on the wire, JSON for the record) with all variables filled in."""
+    verb, written = send.target()
+    method, path = scope.variables.text(verb).upper(), scope.variables.text(written)
+    if send.path_params is not None:
+        path = fill_path(
+            path, {key: scope.variables.text(value) for key, value in send.path_params.items()}
+        )
+    body, record = b"", NULL
+    defaults = {"Connection": "close"}
+    if send.json is not None:
+        record = as_json(scope.variables.fill(send.json))
+        body = bytes(record)
+        defaults["Content-Type"] = "application/json"
+    elif send.body is not None:
+        text = scope.variables.text(send.body)
+        body, record = text.encode(), as_json(text)
+    own = {key: scope.variables.text(value) for key, value in (send.headers or {}).items()}
+    headers = merge_headers(defaults, sender.headers, own)
+    host = f"{endpoint.host}:{endpoint.port}"
+    return method, path, build_request(method, path, host, headers, body), record
+
+
+def merge_headers(*layers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Headers of all layers; a later one replaces an earlier one of the same name, however spelt."""
+    merged: dict[str, tuple[str, str]] = {}
+    for layer in layers:
+        merged |= {name.lower(): (name, value) for name, value in layer.items()}
+    return list(merged.values())
+
+
+def headers_by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers of an answer by lower-case name; repeated ones are joined by a comma."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
+
+
+def fill_path(path: str, params: Mapping[str, str]) -> str:
+    """`path` with `{name}` (or `{name:type}`) replaced; `*` stands for every name that is not listed."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1].partition(":")[0]
+        if name not in params and "*" not in params:
+            raise HarnessError(f"no path parameter {name!r} for {path}")
+        return params.get(name, params.get("*", ""))
+
+    return _IN_BRACES.sub(value, path)
+
+
+def decode(body: bytes) -> object:
+    """The body as JSON where it is JSON, as text otherwise; None when there is none."""
+    if not body:
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body.decode(errors="replace")
