@@ -1,0 +1,309 @@
+"""What all faults have in common: their options, what their proof looks at, and when it holds.
+
+A fault is one file: a Struct with its attributes in the units of YAML, and a `Signature` that says what
+the fault looks like from outside. Everything here is pure, so that a judge who holds nothing but the
+recorded probes comes to the same answer as the run that recorded them.
+"""
+
+import math
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from chaos.evidence.schema import LinkProbe
+from chaos.spec.step import Send, Step
+from chaos.spec.target import LinkSpec
+from chaos.spec.units import Duration, Unit
+
+Attributes = Mapping[str, float]
+"""Attributes as recorded: Toxiproxy's names and units, and `request_bytes` where the stream is upstream."""
+
+SHARE_THAT_HOLDS: Final = 0.8
+SHARE_THAT_IS_CLEAN: Final = 0.2
+SHORTEST_DELAY_MS: Final = 25.0
+LONGEST_DELAY_MS: Final = 60_000.0
+LONGEST_TRANSFER_MS: Final = 5000.0
+
+Phase = Literal["before", "start", "end", "after"]
+
+
+class ByteRate(Unit):
+    """Bytes per second, `10KB/s` (1000 bytes each) or `2MB/s`; whole kilobytes, as Toxiproxy counts."""
+
+    __slots__ = ("kb_per_s",)
+    PATTERN = r"^[1-9]\d*(KB|MB)/s$"
+    EXAMPLE = "10KB/s or 2MB/s"
+
+    def _parse(self, text: str) -> None:
+        match = re.fullmatch(r"([1-9]\d*)(KB|MB)/s", text)
+        if match is None:
+            raise self._refuse()
+        self.kb_per_s = int(match[1]) * (1000 if match[2] == "MB" else 1)
+
+
+class FaultStep(Step, frozen=True, kw_only=True):
+    """A fault on a link: on until `clear`, or `for` a time that counts from when it was proven.
+
+    `stream` is the direction that is troubled. With `downstream`, the default, a request reaches the server
+    and is executed, and it is its answer that is late or lost; with `upstream` the request itself is.
+    """
+
+    kind: ClassVar[str]
+
+    for_: Duration | None = None
+    stream: Literal["downstream", "upstream"] = "downstream"
+
+    @property
+    def link(self) -> str:
+        """The name of the link; it stands under the key that names the kind."""
+        name = getattr(self, self.kind)
+        assert isinstance(name, str)
+        return name
+
+    def toxic(self) -> tuple[str, dict[str, int]] | None:
+        """(type, attributes) in Toxiproxy's names and units; None for a fault that is no toxic."""
+        raise NotImplementedError
+
+    def problem(self) -> str | None:
+        """Why these attributes make no sense or cannot be proven, if so."""
+        return None
+
+
+class Manner(Struct, frozen=True, kw_only=True):
+    """How a fault's probes ask: with which `Connection` header, until when they read, how long they wait."""
+
+    keep_alive: bool = False
+    until_close: bool = True
+    give_up_ms: float = 5000.0
+
+
+class Pair(Struct, frozen=True):
+    """Two probes of the same moment: through the link, and its control past it."""
+
+    link: LinkProbe
+    direct: LinkProbe
+
+
+Check = Callable[[Attributes, Sequence[Pair]], str | None]
+
+
+def _no_check(_attributes: Attributes, _probes: Sequence[LinkProbe]) -> str | None:
+    return None
+
+
+class Signature(Struct, frozen=True, kw_only=True):
+    """What a fault looks like from outside.
+
+    `clean` says why a path does not look as if the fault were away, `holds` why it does not look as if the
+    fault were on; both get the last `pairs` pairs of one phase. `established` checks what became of
+    connections that were open before.
+    """
+
+    clean: Check
+    holds: Check
+    manner: Callable[[Attributes], Manner]
+    pairs: Callable[[Attributes], int] = lambda _: 1
+    established: Callable[[Attributes, Sequence[LinkProbe]], str | None] = _no_check
+    holds_connections: bool = False
+
+    def proof(
+        self,
+        attributes: Attributes,
+        probes: Sequence[LinkProbe],
+        phases: Sequence[Phase] = ("before", "start", "end"),
+    ) -> str | None:
+        """None when the fault was away before, took hold, and held to its end; otherwise the reason why not."""
+        for phase in phases:
+            reason = self.looks(attributes, probes, phase)
+            if reason is None and phase == "start":
+                reason = self.established(attributes, probes)
+            if reason is not None:
+                return f"{_PHASES[phase]}: {reason}"
+        return None
+
+    def looks(
+        self, attributes: Attributes, probes: Sequence[LinkProbe], phase: Phase
+    ) -> str | None:
+        """None when the last pairs of `phase` look as they should in it; otherwise the reason why not."""
+        wanted = self.pairs(attributes)
+        pairs = pairs_of(probes, phase)[-wanted:]
+        if len(pairs) < wanted:
+            return f"{len(pairs)} pairs of probes, not {wanted}"
+        check = self.holds if phase in ("start", "end") else self.clean
+        return check(attributes, pairs)
+
+    def clean_again(self, attributes: Attributes, probes: Sequence[LinkProbe]) -> str | None:
+        """None when the path was seen clean after the fault; otherwise the reason why not."""
+        return self.looks(attributes, probes, "after")
+
+
+_PHASES: Mapping[str, str] = {
+    "before": "before the fault",
+    "start": "when the fault was on",
+    "end": "at the fault's end",
+    "after": "after the fault",
+}
+
+
+def pairs_of(probes: Sequence[LinkProbe], phase: Phase) -> list[Pair]:
+    """The pairs of new connections of a phase, in the order in which they were begun.
+
+    Every probe through the link is paired with the control that follows it; what has no partner is left out.
+    """
+    pairs = []
+    link: LinkProbe | None = None
+    for probe in sorted(probes, key=lambda probe: probe.seq):
+        if probe.phase != phase or probe.connection != "new":
+            continue
+        if probe.path == "link":
+            link = probe
+        elif link is not None:
+            pairs.append(Pair(link, probe))
+            link = None
+    return pairs
+
+
+def windows_of(probes: Sequence[LinkProbe]) -> list[list[LinkProbe]]:
+    """Probes of one fault's name, split into its windows: each begins again with `before`."""
+    windows: list[list[LinkProbe]] = []
+    last = "after"
+    for probe in sorted(probes, key=lambda probe: probe.seq):
+        if not windows or (probe.phase == "before" and last != "before"):
+            windows.append([])
+        windows[-1].append(probe)
+        last = probe.phase
+    return windows
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None: NULL and NaN are no measurement."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def between(begin: float | None, end: float | None) -> float | None:
+    """`end` less `begin` where both were measured."""
+    begin, end = number(begin), number(end)
+    return None if begin is None or end is None else end - begin
+
+
+def answer_after(probe: LinkProbe) -> float | None:
+    """Milliseconds from connected to the first byte."""
+    return between(probe.connected_after_ms, probe.first_byte_after_ms)
+
+
+def whole_after(probe: LinkProbe) -> float | None:
+    """Milliseconds from connected to the last byte."""
+    return between(probe.connected_after_ms, probe.last_byte_after_ms)
+
+
+def lasted(probe: LinkProbe) -> float | None:
+    """Milliseconds from the first byte to the last."""
+    return between(probe.first_byte_after_ms, probe.last_byte_after_ms)
+
+
+def closed_after_last(probe: LinkProbe) -> float | None:
+    """Milliseconds from the last byte to the close."""
+    return between(probe.last_byte_after_ms, probe.closed_after_ms)
+
+
+def ended_after(probe: LinkProbe) -> float | None:
+    """Milliseconds from connected to the end."""
+    return between(probe.connected_after_ms, probe.closed_after_ms)
+
+
+def answered(probe: LinkProbe, whose: str) -> str | None:
+    """None when a whole answer was read; otherwise what happened instead."""
+    if probe.failure is not None:
+        return f"{whose} failed: {probe.failure}"
+    if number(probe.connected_after_ms) is None or not number(probe.received_bytes):
+        return f"{whose} got no answer"
+    return None
+
+
+def all_answered(pairs: Sequence[Pair], *, link: bool) -> str | None:
+    """None when every control, and every probe through the link if `link`, read a whole answer."""
+    for pair in pairs:
+        reason = answered(pair.direct, "the direct control")
+        if reason is None and link:
+            reason = answered(pair.link, "the probe through the link")
+        if reason is not None:
+            return reason
+    return None
+
+
+def median(values: Sequence[float | None]) -> float | None:
+    """The median of measurements; None when there is none, or one of them is missing."""
+    known = [value for value in map(number, values) if value is not None]
+    return statistics.median(known) if known and len(known) == len(values) else None
+
+
+def at_least(measured: float | None, asked: float, what: str) -> str | None:
+    """None when `measured` reaches the share of `asked` that shows a fault."""
+    if measured is None:
+        return f"{what} was not measured"
+    if measured < SHARE_THAT_HOLDS * asked:
+        return f"{what} is {measured:.1f} ms, less than {SHARE_THAT_HOLDS:.0%} of {asked:.1f} ms"
+    return None
+
+
+def far_below(measured: float | None, asked: float, what: str) -> str | None:
+    """None when `measured` is so little of `asked` that the fault is not there."""
+    if measured is None:
+        return f"{what} was not measured"
+    if measured >= SHARE_THAT_IS_CLEAN * asked:
+        return f"{what} is {measured:.1f} ms, not below {SHARE_THAT_IS_CLEAN:.0%} of {asked:.1f} ms"
+    return None
+
+
+def not_too_long(asked_ms: float) -> str | None:
+    """None when a probe can wait for all of a slowed transfer.
+
+    One that gave up would leave Toxiproxy with data for nobody, and that hangs the removal of the toxic.
+    """
+    if asked_ms <= LONGEST_TRANSFER_MS:
+        return None
+    return f"what the probe moves would take {asked_ms:.0f} ms: it may take at most {LONGEST_TRANSFER_MS:.0f}"
+
+
+def delay_problem(delay: Duration, what: str, *, zero: bool = False) -> str | None:
+    """Why a delay cannot be put on a link and proven, if so."""
+    if zero and delay.ms == 0:
+        return None
+    if delay.ms != int(delay.ms):
+        return f"{what} is {delay}: Toxiproxy counts whole milliseconds"
+    if not SHORTEST_DELAY_MS <= delay.ms <= LONGEST_DELAY_MS:
+        or_zero = "0ms, or " if zero else ""
+        return f"{what} is {delay}: it must be {or_zero}between 25ms, which noise is not mistaken for, and 60s"
+    return None
+
+
+def request_bytes(send: Send) -> int:
+    """About how many bytes the probe's request has, head included."""
+    body = send.body.encode() if send.body is not None else b""
+    if send.json is not None:
+        body = msgspec.json.encode(send.json)
+    method, path = send.target()
+    fields = sum(len(name) + len(value) + 4 for name, value in (send.headers or {}).items())
+    return len(method) + len(path) + fields + len(body) + 60
+
+
+def has_body(send: Send) -> bool:
+    """Whether the answer to the probe can have a body."""
+    return send.target()[0].upper() != "HEAD"
+
+
+def carries(step: FaultStep, link: LinkSpec) -> str | None:
+    """Why the link's probe cannot carry any proof, if so."""
+    if link.probe is None:
+        return (
+            f"link {step.link} declares no `probe`, and without an answer only a cut can be proven"
+        )
+    if any(name.lower() == "connection" for name in link.probe.headers or {}):
+        return f"the probe of {step.link} sets a Connection header, which the proof of a fault has to choose"
+    return None

@@ -1,0 +1,75 @@
+"""`slow_close`: a connection ends later than it was closed."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from chaos.faults.base import (
+    Attributes,
+    FaultStep,
+    Manner,
+    Pair,
+    Signature,
+    all_answered,
+    at_least,
+    closed_after_last,
+    delay_problem,
+    far_below,
+)
+from chaos.spec.units import Duration
+
+
+class SlowClose(FaultStep, frozen=True, kw_only=True):
+    """`slow_close: gateway->memory` with `delay: 500ms` between the server's close and what the client sees."""
+
+    kind: ClassVar[str] = "slow_close"
+
+    slow_close: str
+    delay: Duration
+
+    def toxic(self) -> tuple[str, dict[str, int]]:
+        """In milliseconds."""
+        return "slow_close", {"delay": int(self.delay.ms)}
+
+    def problem(self) -> str | None:
+        """Only the client's end of a link is looked at."""
+        if self.stream == "upstream":
+            return "a slow close towards the server cannot be seen by a probe at the client's end"
+        return delay_problem(self.delay, "delay")
+
+
+def _controls(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
+    reason = all_answered(pairs, link=True)
+    for pair in pairs:
+        past = closed_after_last(pair.direct)
+        reason = reason or far_below(
+            past, attributes["delay"], "the direct control's time from last byte to close"
+        )
+    return reason
+
+
+def _clean(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
+    reason = _controls(attributes, pairs)
+    for pair in pairs:
+        through = closed_after_last(pair.link)
+        reason = reason or far_below(
+            through, attributes["delay"], "the time from last byte to close"
+        )
+    return reason
+
+
+def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
+    reason = _controls(attributes, pairs)
+    for pair in pairs:
+        through = closed_after_last(pair.link)
+        reason = reason or at_least(
+            through, attributes["delay"], "the time from last byte to close"
+        )
+    return reason
+
+
+SIGNATURE = Signature(
+    clean=_clean,
+    holds=_holds,
+    # The server must close: only then is there a close to be delayed.
+    manner=lambda attributes: Manner(give_up_ms=2000 + 2 * attributes["delay"]),
+)
