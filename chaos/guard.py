@@ -2,11 +2,13 @@
 
 The guard holds the reading end of a pipe whose writing end lives only in the worker. When the worker
 goes (return, exception, Ctrl-C, SIGKILL), the pipe closes and the guard kills every process that
-carries the run's marker in its environment. The marker is set before a process exists, so there is
-no moment in which one could be missed, and a child that starts a session of its own keeps it.
+carries the run's marker in its environment, with all their children and all of their sessions. The
+marker is set before a process exists, so there is no moment in which one could be missed, and a child
+that starts a session of its own keeps it.
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -14,33 +16,62 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-MARKER = "CHAOS_GUARD"
+MARKER: Final = "CHAOS_GUARD"
 
-_GUARD_CODE = r"""
-import os, signal, sys
+_GUARD_CODE: Final = r"""
+import os, signal, sys, time
+
 marker = sys.argv[1].encode()
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-sys.stdin.buffer.read()
-for _ in range(50):
-    found = False
+
+def processes():
+    # pid: (state, parent, session, marked)
+    found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if marker in file.read().split(b"\0"):
-                    with open(f"/proc/{name}/stat", "rb") as stat:
-                        if stat.read().rpartition(b")")[2].split()[0] == b"Z":
-                            continue
-                    found = True
-                    os.kill(int(name), signal.SIGKILL)
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
         except OSError:
             continue
-    if not found:
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                marked = marker in file.read().split(b"\0")
+        except OSError:
+            marked = False
+        found[int(name)] = (fields[0], int(fields[1]), int(fields[3]), marked)
+    return found
+
+def doomed(found):
+    pids = {pid for pid, (_, _, _, marked) in found.items() if marked}
+    sessions = {found[pid][2] for pid in pids}
+    before = None
+    while before != len(pids):
+        before = len(pids)
+        for pid, (_, parent, session, _) in found.items():
+            # A child that cleared its environment is still a child, and still in its session.
+            if parent in pids or session in sessions:
+                pids.add(pid)
+    return [pid for pid in pids if found[pid][0] != b"Z"]
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+sys.stdin.buffer.read()
+quiet = 0
+# Twice nothing: a process that was just being started when the worker went is seen by then.
+for _ in range(200):
+    pids = doomed(processes())
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
+    quiet = 0 if pids else quiet + 1
+    if quiet == 2:
         break
+    time.sleep(0.02)
 """
 
 
@@ -53,6 +84,7 @@ class Guard:
             [sys.executable, "-I", "-S", "-c", _GUARD_CODE, self.marker],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
@@ -66,7 +98,7 @@ class Guard:
         stderr: IO[bytes] | int | None = None,
         cwd: Path | None = None,
     ) -> asyncio.subprocess.Process:
-        """Start a process in a group of its own that cannot outlive this guard."""
+        """Start a process in a session of its own that cannot outlive this guard. Raises OSError."""
         name, _, value = self.marker.partition("=")
         return await asyncio.create_subprocess_exec(
             *argv,
@@ -89,19 +121,15 @@ class Guard:
 
 
 async def end_process(process: asyncio.subprocess.Process, within_s: float) -> None:
-    """SIGTERM, then SIGKILL to the whole group after `within_s`."""
+    """SIGTERM to the whole group and, after `within_s`, SIGKILL; nothing of it is left afterwards."""
     if process.returncode is None:
         _signal_group(process.pid, signal.SIGTERM)
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), within_s)
-        except TimeoutError:
-            pass
     _signal_group(process.pid, signal.SIGKILL)
     await process.wait()
 
 
 def _signal_group(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        pass

@@ -11,6 +11,7 @@ from pathlib import Path
 from chaos.errors import HarnessError
 
 LOWEST = 10_000
+ENOUGH = 2_000
 DEFAULT_EPHEMERAL = (32_768, 60_999)
 
 
@@ -31,14 +32,12 @@ class PortPool:
 
     def __init__(self) -> None:
         self._directory = Path(tempfile.gettempdir()) / f"chaos-ports-{os.getuid()}"
-        self._directory.mkdir(exist_ok=True, mode=0o700)
         self._held: dict[int, int] = {}
 
     def take(self, tries: int = 500) -> int:
         """A free port on 127.0.0.1, held until `release`."""
-        low, high = ephemeral_range()
-        candidates = range(LOWEST, low) if low > LOWEST + 2000 else range(high + 1, 65_536)
-        for _ in range(tries):
+        candidates = candidate_ports(*ephemeral_range())
+        for _ in range(tries if candidates else 0):
             # Not the gate's seeded generator: ports must differ between workers with equal seeds.
             port = random.SystemRandom().choice(candidates)
             if self._hold(port):
@@ -48,7 +47,9 @@ class PortPool:
     def take_exactly(self, port: int) -> int:
         """This port, or HarnessError naming it when something listens there already."""
         if not self._hold(port):
-            raise HarnessError(f"port {port} is in use: stop what listens there and run again")
+            raise HarnessError(
+                f"port {port} is in use, or another run has it: stop what listens there and run again"
+            )
         return port
 
     def release(self) -> None:
@@ -57,10 +58,19 @@ class PortPool:
             os.close(descriptor)
         self._held.clear()
 
+    def _open(self, port: int) -> int:
+        try:
+            self._directory.mkdir(exist_ok=True, mode=0o700)
+            return os.open(self._directory / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise HarnessError(
+                f"cannot hold a port by a file in {self._directory}: {error.strerror}"
+            ) from error
+
     def _hold(self, port: int) -> bool:
         if port in self._held:
             return False
-        descriptor = os.open(self._directory / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = self._open(port)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -71,6 +81,13 @@ class PortPool:
             return False
         self._held[port] = descriptor
         return True
+
+
+def candidate_ports(low: int, high: int) -> range:
+    """Where to look for ports, given the first and last of the ephemeral ones; empty when they are all."""
+    below = range(LOWEST, low)
+    above = range(high + 1, 65_536)
+    return below if len(below) >= ENOUGH or len(below) >= len(above) else above
 
 
 def _is_free(port: int) -> bool:

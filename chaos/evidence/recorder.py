@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-import re
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from chaos.errors import RecordingError
+from chaos.evidence.redaction import SHORTEST_SECRET, Redactor
 from chaos.evidence.schema import TABLES, Closing, Row
 
 _TABLE_OF = {struct: table for table, struct in TABLES.items()}
@@ -26,7 +25,8 @@ class Recorder:
     """The evidence of one run of one gate, below `directory`.
 
     A line is handed to the kernel before `add` returns, so it outlives the death of this process.
-    `secrets` (texts) and `patterns` (regular expressions) never reach a file.
+    `secrets` (texts) and `patterns` (regular expressions) never reach a file. Every method that writes
+    raises RecordingError when the line could not be written whole; it is then not in the file at all.
     """
 
     def __init__(self, directory: Path, run_id: str, gate: str, patterns: list[str]) -> None:
@@ -35,12 +35,16 @@ class Recorder:
         self.gate = gate
         self.patterns = patterns
         self.secrets: list[str] = []
-        self._compiled = [re.compile(pattern.encode()) for pattern in patterns]
+        self._redactor = Redactor(self.secrets, patterns)
         self._files: dict[str, int] = {}
         self._next: dict[str, int] = {}
+        self._closed = False
         # Looks at databases are recorded from a thread of their own.
         self._lock = threading.Lock()
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordingError(f"cannot record in {directory}: {error.strerror}") from error
 
     def add(self, struct: type[Row], **columns: object) -> int:
         """Append one row; `run_id`, `gate` and `seq` are filled in. Returns its seq."""
@@ -48,18 +52,15 @@ class Recorder:
         seq = columns.pop("seq", None)
         number = self.reserve(table, 1).start if seq is None else seq
         assert isinstance(number, int)
-        self._write(
-            table, _encode(struct(run_id=self.run_id, gate=self.gate, seq=number, **columns))
-        )
+        row = struct(run_id=self.run_id, gate=self.gate, seq=number, **columns)
+        self._write(table, _encode(row))
         return number
 
     def add_collected(self, table: str, row: dict[str, object]) -> None:
         """Append one row of a table that the target declares."""
         (number,) = self.reserve(table, 1)
-        self._write(
-            f"collected.{table}",
-            _encode({"run_id": self.run_id, "gate": self.gate, "seq": number, **row}),
-        )
+        common = {"run_id": self.run_id, "gate": self.gate, "seq": number}
+        self._write(f"collected.{table}", _encode({**common, **row}))
 
     def reserve(self, table: str, count: int) -> range:
         """Sequence numbers for rows of `table` that are written elsewhere."""
@@ -69,44 +70,54 @@ class Recorder:
         return range(first, first + count)
 
     def keep_secret(self, *secrets: str) -> None:
-        """From now on these texts are written as `[redacted]`."""
-        self.secrets.extend(
-            secret for secret in secrets if len(secret) >= 8 and secret not in self.secrets
-        )
+        """From now on these texts are written as `[redacted]`; too short ones would redact too much."""
+        known = set(self.secrets)
+        new = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        self.secrets.extend(secret for secret in dict.fromkeys(new) if secret not in known)
 
     def redact(self, data: bytes) -> bytes:
         """`data` without any known secret and without anything that matches a pattern."""
-        for secret in self.secrets:
-            data = data.replace(secret.encode(), b"[redacted]")
-        for pattern in self._compiled:
-            data = pattern.sub(b"[redacted]", data)
-        return data
+        return self._redactor.redact(data)
 
     def close(self) -> None:
-        """Write one closing row per file of the run, those of other processes included."""
+        """Write one closing row per file of the run, those of other processes included; nothing can follow."""
         for path in sorted(self.directory.glob("*.jsonl")):
             if path.name == "closings.jsonl":
                 continue
             lines, digest = count_and_digest(path)
             self.add(Closing, file=path.name, lines=lines, sha256=digest)
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
+        with self._lock:
+            self._closed = True
+            for descriptor in self._files.values():
+                os.close(descriptor)
+            self._files.clear()
 
     def _write(self, file: str, line: bytes) -> None:
+        data = self._redactor.redact_line(line) + b"\n"
         with self._lock:
-            if file not in self._files:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-                self._files[file] = os.open(self.directory / f"{file}.jsonl", flags, 0o644)
-        data = self.redact(line) + b"\n"
-        try:
-            written = os.write(self._files[file], data)
-        except OSError as error:
-            raise RecordingError(f"cannot record to {file}.jsonl: {error.strerror}") from error
+            try:
+                descriptor = self._open(file)
+                written = os.write(descriptor, data)
+                if written != len(data):
+                    # Half a line would take the next one with it.
+                    os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            except OSError as error:
+                raise RecordingError(f"cannot record to {file}.jsonl: {error.strerror}") from error
         if written != len(data):
             raise RecordingError(
-                f"cannot record to {file}.jsonl: only {written} of {len(data)} bytes were written"
+                f"cannot record to {file}.jsonl: only {written} of {len(data)} bytes fitted"
             )
+
+    def _open(self, file: str) -> int:
+        if self._closed:
+            raise RecordingError(
+                f"cannot record to {file}.jsonl: the evidence of this run is closed"
+            )
+        if file not in self._files:
+            # Evidence of another run is never added to.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+            self._files[file] = os.open(self.directory / f"{file}.jsonl", flags, 0o644)
+        return self._files[file]
 
 
 def count_and_digest(path: Path, chunk_bytes: int = 1 << 20) -> tuple[int, str]:
@@ -114,8 +125,7 @@ def count_and_digest(path: Path, chunk_bytes: int = 1 << 20) -> tuple[int, str]:
     digest = hashlib.sha256()
     lines = 0
     with path.open("rb") as file:
-        read: Callable[[], bytes] = lambda: file.read(chunk_bytes)  # noqa: E731 - named for iter()
-        for chunk in iter(read, b""):
+        while chunk := file.read(chunk_bytes):
             digest.update(chunk)
             lines += chunk.count(b"\n")
     return lines, digest.hexdigest()
