@@ -85,7 +85,7 @@ class Session(Struct, frozen=True, kw_only=True):
 
     def gate_directory(self, gate: str, repeat: int) -> Path:
         """Where one run of one gate records."""
-        return self.path / "gates" / (gate if repeat == 0 else f"{gate}.{repeat}")
+        return self.path / "gates" / str(repeat) / gate
 
 
 def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Session:
@@ -203,7 +203,7 @@ def exercise_plans(session: Session, project: Project) -> Iterator[Plan]:
             seed=session.options.seed,
             digests={**session.digests, "target": sha256_of(target)},
             versions=session.versions,
-            directory=session.path / "gates" / exercise_name(target),
+            directory=session.gate_directory(exercise_name(target), 0),
             source_root=Path(session.root),
             toxiproxy=Path(session.toxiproxy.path) if session.toxiproxy is not None else None,
             keep=False,

@@ -1,4 +1,4 @@
-"""`clear`: end a fault, or wait until one with `for` has ended, and see its path clean again."""
+"""`clear`: end a fault now and see its path clean again."""
 
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
