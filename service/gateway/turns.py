@@ -1,26 +1,22 @@
-"""Turns and memory: the gateway asks memory what is relevant, then the model, and answers whatever happens to them."""
+"""Turns: the gateway asks memory what is relevant, then the model, and answers whatever happens to them."""
 
 from typing import Annotated, Final
 
 import apsw
 import msgspec
-from litestar import post, route
-from litestar.params import Parameter
+from litestar import post
 
-from service.auth.roles import OBSERVER, OPERATOR
+from service.auth.roles import OPERATOR
 from service.dependencies import Dependencies, MemoryUnavailable, ModelUnavailable
 from service.effects import Effect
-from service.errors import Unavailable
 from service.gateway.call import Call
-from service.gateway.routing import READ
 from service.gateway.sessions import count_turn, live_session
-from service.memory.messages import MAX_TEXT_CHARS, MAX_TOKENS, Memory
+from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
 from service.model.builtin import fallback_answer
 from service.settings import TurnSettings
 
 MEMORY_UNAVAILABLE: Final = "memory_unavailable"
 MODEL_UNAVAILABLE: Final = "model_unavailable"
-MAX_MEMORIES: Final = 20
 
 
 class TurnRequest(msgspec.Struct, frozen=True):
@@ -39,13 +35,6 @@ class TurnAnswer(msgspec.Struct, frozen=True):
     memories: list[Memory]
     degraded: bool
     degraded_reasons: list[str]
-
-
-class MemoryPage(msgspec.Struct, frozen=True):
-    """Memories about a query, best first; `tokens` is what they cost together."""
-
-    items: list[Memory]
-    tokens: int
 
 
 class _Thought(msgspec.Struct, frozen=True):
@@ -92,22 +81,6 @@ async def answer_turn(call: Call, request: TurnRequest) -> TurnAnswer:
     )
 
 
-@route("/v1/memory", http_method=READ, opt=OBSERVER)
-async def find_memories(
-    call: Call,
-    q: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)],
-    max_tokens: Annotated[int, Parameter(ge=0, le=MAX_TOKENS)] = 512,
-) -> MemoryPage:
-    """The memories about `q`, best first, at most `max_tokens` tokens together. 503 while memory is unavailable."""
-    try:
-        found = await call.services.dependencies.memory.search(
-            q, max_tokens=max_tokens, limit=MAX_MEMORIES, request_id=call.request_id
-        )
-    except MemoryUnavailable as error:
-        raise Unavailable("memory is unavailable", MEMORY_UNAVAILABLE) from error
-    return MemoryPage(found, sum(memory.tokens for memory in found))
-
-
 async def _think(
     dependencies: Dependencies, limits: TurnSettings, text: str, request_id: str
 ) -> _Thought:
@@ -152,4 +125,4 @@ def _record(
     return Effect(turn, "turns", turn.turn_id, {"degraded_reasons": turn.degraded_reasons})
 
 
-HANDLERS = (take_turn, find_memories)
+HANDLERS = (take_turn,)

@@ -6,6 +6,7 @@ import msgspec
 
 MAX_TEXT_CHARS = 32_768
 MAX_TOKENS = 100_000
+MAX_MEMORIES = 20
 
 MemoryText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
 MemoryId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -34,7 +35,7 @@ class SearchMemories(msgspec.Struct, frozen=True):
 
     query: Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
     max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
-    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = MAX_MEMORIES
 
 
 class FoundMemories(msgspec.Struct, frozen=True):

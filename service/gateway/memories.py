@@ -1,0 +1,40 @@
+"""Looking into memory without taking a turn."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import route
+from litestar.params import Parameter
+
+from service.auth.roles import OBSERVER
+from service.dependencies import MemoryUnavailable
+from service.errors import Unavailable
+from service.gateway.call import Call
+from service.gateway.routing import READ
+from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, MAX_TOKENS, Memory
+
+
+class MemoryPage(msgspec.Struct, frozen=True):
+    """Memories about a query, best first; `tokens` is what they cost together."""
+
+    items: list[Memory]
+    tokens: int
+
+
+@route("/v1/memory", http_method=READ, opt=OBSERVER)
+async def find_memories(
+    call: Call,
+    q: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)],
+    max_tokens: Annotated[int, Parameter(ge=0, le=MAX_TOKENS)] = 512,
+) -> MemoryPage:
+    """The memories about `q`, best first, at most `max_tokens` tokens together. 503 while memory is unavailable."""
+    try:
+        found = await call.services.dependencies.memory.search(
+            q, max_tokens=max_tokens, limit=MAX_MEMORIES, request_id=call.request_id
+        )
+    except MemoryUnavailable as error:
+        raise Unavailable("memory is unavailable", "memory_unavailable") from error
+    return MemoryPage(found, sum(memory.tokens for memory in found))
+
+
+HANDLERS = (find_memories,)
