@@ -6,10 +6,11 @@ from typing import Literal
 import apsw
 import msgspec
 from litestar import post
+from litestar.params import JSONBody
 
 from service.auth.roles import OPERATOR
 from service.errors import Conflict, Forbidden, Invalid
-from service.gateway.call import Call
+from service.gateway.call import Call, InjectedCall
 from service.gateway.confirmations import (
     SYSTEM,
     Decided,
@@ -76,7 +77,7 @@ def _approve(connection: apsw.Connection, call: Call, request: ApproveRequest) -
 
 
 @post(["/approve", "/v1/approve"], opt=OPERATOR, status_code=200)
-async def approve(call: Call, data: ApproveRequest) -> ApproveAnswer:
+async def approve(call: InjectedCall, data: JSONBody[ApproveRequest]) -> ApproveAnswer:
     """Decide a confirmation, and run the stored call when it is approved.
 
     409 when it was decided before, has expired, or holds other arguments than the caller looked at.

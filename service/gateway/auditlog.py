@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 
 from service.audit.verify import AuditReport, verify_audit
 from service.auth.roles import OBSERVER
-from service.gateway.call import Call
+from service.gateway.call import InjectedCall
 from service.gateway.paging import Cursor, Limit, Numbered, Page, read_page
 from service.gateway.routing import READ
 from service.storage.query import select
@@ -99,7 +99,7 @@ def event(row: EventRow) -> Event:
 
 
 @route("/v1/audit", http_method=READ, opt=OBSERVER, sync_to_thread=False)
-def list_audit(call: Call, limit: Limit = 50, cursor: Cursor = None) -> Page[AuditEntry]:
+def list_audit(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> Page[AuditEntry]:
     """List audit rows, oldest first."""
     return call.storage.read(
         lambda connection: read_page(connection, AuditRecord, "audit", entry, limit, cursor)
@@ -107,7 +107,7 @@ def list_audit(call: Call, limit: Limit = 50, cursor: Cursor = None) -> Page[Aud
 
 
 @route("/v1/audit/verify", http_method=READ, opt=OBSERVER)
-async def verify(call: Call) -> AuditReport:
+async def verify(call: InjectedCall) -> AuditReport:
     """Check the whole chain and all checkpoints."""
     check = partial(
         verify_audit,
@@ -118,7 +118,7 @@ async def verify(call: Call) -> AuditReport:
 
 
 @route("/v1/events", http_method=READ, opt=OBSERVER, sync_to_thread=False)
-def list_events(call: Call, after: After = 0, limit: Limit = 50) -> Page[Event]:
+def list_events(call: InjectedCall, after: After = 0, limit: Limit = 50) -> Page[Event]:
     """List what changed after the event numbered `after`, in order."""
     rows = call.storage.read(
         lambda connection: select(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.types import Scope
 
 from service.audit.denied import DeniedAttempts
@@ -64,6 +65,10 @@ class Call(msgspec.Struct, frozen=True):
     def now_ms(self) -> int:
         """The time, in milliseconds since the epoch, that never goes back."""
         return self.services.clock.now_ms()
+
+
+InjectedCall = NamedDependency[Call]
+"""How a handler asks for its Call: `call: InjectedCall`."""
 
 
 def provide_call(scope: Scope, state: State) -> Call:

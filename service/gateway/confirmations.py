@@ -11,11 +11,12 @@ from typing import Final
 import apsw
 import msgspec
 from litestar import route
+from litestar.params import FromPath
 
 from service.auth.roles import OBSERVER
 from service.effects import system_cause
 from service.errors import Conflict, NotFound
-from service.gateway.call import Call
+from service.gateway.call import Call, InjectedCall
 from service.gateway.paging import Cursor, Limit, Numbered, Page, read_page
 from service.gateway.routing import READ
 from service.ids import NewId
@@ -174,7 +175,7 @@ def expire_cause(request_id: str, confirmation_id: str) -> Cause:
 
 @route("/v1/confirmations", http_method=READ, opt=OBSERVER, sync_to_thread=False)
 def list_confirmations(
-    call: Call, limit: Limit = 50, cursor: Cursor = None
+    call: InjectedCall, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ConfirmationView]:
     """List confirmations, oldest first."""
     now_ms = call.now_ms()
@@ -196,7 +197,7 @@ def list_confirmations(
     opt=OBSERVER,
     sync_to_thread=False,
 )
-def get_confirmation(call: Call, confirmation_id: str) -> ConfirmationView:
+def get_confirmation(call: InjectedCall, confirmation_id: FromPath[str]) -> ConfirmationView:
     """Show one confirmation."""
     row = call.storage.read(lambda connection: find(connection, confirmation_id))
     return view(row, call.now_ms())

@@ -6,11 +6,11 @@ from typing import Annotated, Final, Literal
 import apsw
 import msgspec
 from litestar import Response, put, route
-from litestar.params import HeaderParameter
+from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from service.auth.roles import OBSERVER, OPERATOR
 from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
-from service.gateway.call import Call
+from service.gateway.call import InjectedCall
 from service.gateway.paging import Page
 from service.gateway.routing import READ
 from service.jsontypes import Json
@@ -64,7 +64,7 @@ def required_version(if_match: str | None) -> int:
 
 
 @route("/v1/policies", http_method=READ, opt=OBSERVER, sync_to_thread=False)
-def list_policies(call: Call) -> Page[Policy]:
+def list_policies(call: InjectedCall) -> Page[Policy]:
     """List all policies."""
     found = call.storage.read(
         lambda connection: select(connection, Policy, "FROM policies ORDER BY name")
@@ -74,7 +74,7 @@ def list_policies(call: Call) -> Page[Policy]:
 
 @put("/v1/policies/{name:str}", opt=OPERATOR)
 async def set_policy(
-    call: Call, name: str, data: NewPolicy, if_match: IfMatch = None
+    call: InjectedCall, name: FromPath[str], data: JSONBody[NewPolicy], if_match: IfMatch = None
 ) -> Response[Policy]:
     """Replace a policy that is still at the version If-Match names."""
     expected = required_version(if_match)

@@ -3,10 +3,11 @@
 import apsw
 import msgspec
 from litestar import Response, delete, post, route
+from litestar.params import FromPath, JSONBody
 
 from service.auth.roles import OBSERVER, OPERATOR
 from service.errors import Conflict, Invalid, NotFound
-from service.gateway.call import Call
+from service.gateway.call import InjectedCall
 from service.gateway.paging import Cursor, Limit, Numbered, Page, read_page
 from service.gateway.routing import READ
 from service.storage import Effect
@@ -90,7 +91,7 @@ def count_turn(connection: apsw.Connection, session_id: str, now_ms: int, reques
 
 
 @post("/v1/sessions", opt=OPERATOR)
-async def create_session(call: Call, data: NewSession) -> Response[Session]:
+async def create_session(call: InjectedCall, data: JSONBody[NewSession]) -> Response[Session]:
     """Open a session."""
     settings = call.services.settings.sessions
     ttl_s = settings.ttl_s if data.ttl_s is None else data.ttl_s
@@ -113,7 +114,7 @@ async def create_session(call: Call, data: NewSession) -> Response[Session]:
 
 
 @route("/v1/sessions", http_method=READ, opt=OBSERVER, sync_to_thread=False)
-def list_sessions(call: Call, limit: Limit = 50, cursor: Cursor = None) -> Page[Session]:
+def list_sessions(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> Page[Session]:
     """List sessions, oldest first."""
     now_ms = call.now_ms()
     return call.storage.read(
@@ -124,13 +125,13 @@ def list_sessions(call: Call, limit: Limit = 50, cursor: Cursor = None) -> Page[
 
 
 @route("/v1/sessions/{session_id:str}", http_method=READ, opt=OBSERVER, sync_to_thread=False)
-def get_session(call: Call, session_id: str) -> Session:
+def get_session(call: InjectedCall, session_id: FromPath[str]) -> Session:
     """Show one session."""
     return view(call.storage.read(lambda connection: find(connection, session_id)), call.now_ms())
 
 
 @delete("/v1/sessions/{session_id:str}", opt=OPERATOR)
-async def close_session(call: Call, session_id: str) -> None:
+async def close_session(call: InjectedCall, session_id: FromPath[str]) -> None:
     """Close a session before its time."""
 
     def close(connection: apsw.Connection) -> Effect[None]:

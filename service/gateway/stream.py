@@ -18,7 +18,7 @@ from litestar.exceptions import WebSocketDisconnect
 from service.auth.registry import Actor, Presented
 from service.auth.roles import OPERATOR, permits
 from service.errors import ProblemError
-from service.gateway.call import Call, Services
+from service.gateway.call import Call, InjectedCall, Services
 from service.gateway.sockets import PROTOCOL
 from service.gateway.turns import TurnAnswer, TurnRequest, answer_turn
 
@@ -128,7 +128,7 @@ async def converse(socket: Socket, call: Call, presented: Presented) -> None:
 
 
 @websocket("/v1/stream", opt=OPERATOR)
-async def stream(socket: Socket, call: Call) -> None:
+async def stream(socket: Socket, call: InjectedCall) -> None:
     """Serve one stream until the caller leaves, its token ends (4401) or loses its role (4403)."""
     presented: Presented = socket.scope["state"]["presented"]
     await socket.accept(PROTOCOL)

@@ -5,10 +5,11 @@ from typing import Final
 import apsw
 import msgspec
 from litestar import Response, post, route
+from litestar.params import FromPath, JSONBody
 
 from service.auth.roles import OBSERVER, OPERATOR
 from service.errors import Conflict, Invalid, NotFound
-from service.gateway.call import Call
+from service.gateway.call import InjectedCall
 from service.gateway.paging import Cursor, Limit, Numbered, Page, read_page
 from service.gateway.routing import READ
 from service.gateway.sessions import live_session
@@ -76,7 +77,7 @@ def find(connection: apsw.Connection, task_id: str) -> TaskRow:
 
 
 @post(["/tasks", "/v1/tasks"], opt=OPERATOR)
-async def create_task(call: Call, data: NewTask) -> Response[Task]:
+async def create_task(call: InjectedCall, data: JSONBody[NewTask]) -> Response[Task]:
     """Accept a task; once answered, it is durable."""
     if not 0 < len(data.kind) <= MAX_KIND:
         raise Invalid(f"kind has between 1 and {MAX_KIND} characters")
@@ -106,7 +107,7 @@ async def create_task(call: Call, data: NewTask) -> Response[Task]:
 
 
 @route(["/tasks", "/v1/tasks"], http_method=READ, opt=OBSERVER, sync_to_thread=False)
-def list_tasks(call: Call, limit: Limit = 50, cursor: Cursor = None) -> Page[Task]:
+def list_tasks(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> Page[Task]:
     """List tasks, oldest first."""
     return call.storage.read(
         lambda connection: read_page(connection, TaskRow, "tasks", view, limit, cursor)
@@ -119,7 +120,7 @@ def list_tasks(call: Call, limit: Limit = 50, cursor: Cursor = None) -> Page[Tas
     opt=OBSERVER,
     sync_to_thread=False,
 )
-def get_task(call: Call, task_id: str) -> Task:
+def get_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
     """Show one task."""
     return view(call.storage.read(lambda connection: find(connection, task_id)))
 
@@ -127,7 +128,7 @@ def get_task(call: Call, task_id: str) -> Task:
 @post(
     ["/tasks/{task_id:str}/cancel", "/v1/tasks/{task_id:str}/cancel"], opt=OPERATOR, status_code=200
 )
-async def cancel_task(call: Call, task_id: str) -> Task:
+async def cancel_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
     """Call a task off. 409 when it is over already."""
 
     def cancel(connection: apsw.Connection) -> Effect[Task]:

@@ -5,10 +5,11 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import Response, delete, post, route
+from litestar.params import FromPath, JSONBody
 
 from service.auth import tokens
 from service.auth.roles import OBSERVER, OPERATOR
-from service.gateway.call import Call
+from service.gateway.call import Call, InjectedCall
 from service.gateway.paging import Page
 from service.gateway.routing import READ
 
@@ -38,7 +39,7 @@ def change_of(call: Call) -> tokens.Change:
 
 
 @post("/v1/tokens", opt=OPERATOR)
-async def issue_token(call: Call, data: IssueRequest) -> Response[tokens.Issued]:
+async def issue_token(call: InjectedCall, data: JSONBody[IssueRequest]) -> Response[tokens.Issued]:
     """Issue a token."""
     new = tokens.NewToken(
         data.role, data.name, None if data.ttl_s is None else round(data.ttl_s * 1000)
@@ -56,7 +57,7 @@ async def issue_token(call: Call, data: IssueRequest) -> Response[tokens.Issued]
 
 @post("/v1/tokens/{token_id:str}/rotate", opt=OPERATOR, status_code=200)
 async def rotate_token(
-    call: Call, token_id: str, data: RotateRequest | None = None
+    call: InjectedCall, token_id: FromPath[str], data: JSONBody[RotateRequest | None] = None
 ) -> Response[tokens.Issued]:
     """Give a token a new secret; the old one works until the window ends."""
     window_s = data.window_s if data is not None else None
@@ -74,14 +75,14 @@ async def rotate_token(
 
 
 @delete("/v1/tokens/{token_id:str}", opt=OPERATOR)
-async def revoke_token(call: Call, token_id: str) -> None:
+async def revoke_token(call: InjectedCall, token_id: FromPath[str]) -> None:
     """End a token and all its secrets, at once."""
     run = partial(tokens.revoke, token_id=token_id, change=change_of(call))
     await call.storage.change(call.cause("token.revoke", token_id), run)
 
 
 @route("/v1/tokens", http_method=READ, opt=OBSERVER, sync_to_thread=False)
-def list_tokens(call: Call) -> Page[tokens.Token]:
+def list_tokens(call: InjectedCall) -> Page[tokens.Token]:
     """List all tokens, those that are over included."""
     return Page(tuple(call.storage.read(partial(tokens.list_all, now_ms=call.now_ms()))), None)
 
