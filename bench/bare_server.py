@@ -36,18 +36,18 @@ class Canned(asyncio.Protocol):
             self._transport.write(ANSWER if heads == 1 else ANSWER * heads)
 
 
-async def serve() -> None:
-    """Listen on a free port, print it and serve until standard input ends."""
+async def serve(port: int) -> None:
+    """Listen on `port` until the process is ended; on 0, print the free one and serve until input ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Canned, "127.0.0.1", 0, backlog=2048)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    server = await loop.create_server(Canned, "127.0.0.1", port, backlog=2048)
     gone = asyncio.Event()
-    loop.add_reader(0, gone.set)
+    if not port:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        loop.add_reader(0, gone.set)
     await gone.wait()
     server.close()
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
-    sys.exit(0)
+        runner.run(serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
