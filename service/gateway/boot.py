@@ -17,6 +17,7 @@ from service.errors import StartRefused, StateDamaged
 from service.gateway.call import Services
 from service.gateway.confirmations import expire_overdue
 from service.gateway.metrics import Metrics
+from service.gateway.toolruns import settle_interrupted
 from service.ids import NewId
 from service.keys import new_secret
 from service.settings import LOOPBACK, Listen, Settings, dependency_url
@@ -62,6 +63,7 @@ def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: N
     adopt_bootstrap_tokens(control.storage, control.registry, control.keys, control.clock, new_id)
     check_operator(control.registry, control.clock.now_ms())
     expire_overdue(control.storage, control.clock.now_ms(), new_id)
+    settle_interrupted(control.storage, control.clock.now_ms(), new_id)
     return Services(
         state=control.state,
         settings=control.settings,

@@ -5,6 +5,7 @@ was lost, may have happened: it becomes `needs_operator` and is never repeated b
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import apsw
@@ -13,6 +14,8 @@ import msgspec
 from service.dependencies import ToolOutcomeUnknown, ToolsUnavailable
 from service.effects import Effect, system_cause
 from service.gateway.call import Call
+from service.ids import NewId
+from service.storage import Storage
 from service.tools.messages import Outcome, ToolOutcome
 from service.tools.table import arguments_sha256
 
@@ -100,6 +103,33 @@ def ended_with(run: ToolRun, outcome: ToolOutcome) -> ToolRun:
         error_code=outcome.error_code,
         error=outcome.error,
     )
+
+
+def settle_interrupted(storage: Storage, now_ms: int, new_id: NewId) -> int:
+    """Hand every run that an earlier process began and did not end to an operator; return how many.
+
+    Called at start-up, before anything can be begun. Each gets an audit row of its own.
+    """
+    interrupted = storage.read(
+        lambda connection: list(
+            connection.execute(
+                "SELECT id, tool FROM tool_runs WHERE status = 'started' ORDER BY seq"
+            )
+        )
+    )
+    request_id = new_id("boot")
+    for run_id, tool in interrupted:
+        cause = system_cause("tools", "tool.interrupted", request_id, str(tool))
+        storage.change_now(cause, partial(_settle, run_id=str(run_id), now_ms=now_ms))
+    return len(interrupted)
+
+
+def _settle(connection: apsw.Connection, run_id: str, now_ms: int) -> Effect[None]:
+    connection.execute(
+        "UPDATE tool_runs SET status = 'needs_operator', updated_at_ms = ? WHERE id = ?",
+        (now_ms, run_id),
+    )
+    return Effect(None, "tool_runs", run_id, {"status": "needs_operator"})
 
 
 def _record_end(connection: apsw.Connection, call: Call, run: ToolRun) -> Effect[ToolRun]:

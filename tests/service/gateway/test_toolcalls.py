@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 
 import pytest
 
-from tests.service.running import Answer, rows, until
-from tests.service.stack import Stack
+from tests.service.running import Answer, State, rows, running, until
+from tests.service.stack import Stack, running_stack
 
 
 @pytest.fixture(autouse=True)
@@ -146,13 +147,33 @@ def test_an_answer_that_was_lost_is_for_an_operator_and_is_not_tried_again(stack
     log = stack.gateway.state.directory.root / "workspace" / "lost"
     try:
         with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(execute, stack, "shell.run", {"arguments": arguments})
+            lost_call = thread.submit(execute, stack, "shell.run", {"arguments": arguments})
             until(log.exists)
             stack.links["tools"].cut()
-            lost = running.result()
+            lost = lost_call.result()
     finally:
         set_policy(stack, "guarded_high", "confirm")
         log.with_name("go").touch()
     assert (lost.status, lost.json["code"]) == (504, "tool_outcome_unknown")
     assert status_of_run(stack, lost.headers["x-request-id"]) == ["needs_operator"]
+    assert log.read_text() == "run\n"
+
+
+def test_a_run_that_kill_interrupted_is_for_an_operator_after_the_restart(state: State) -> None:
+    arguments = {"command": "echo run >> log; while [ ! -e go ]; do sleep 0.02; done"}
+    log = state.directory.root / "workspace" / "log"
+    with running_stack(state) as stack, ThreadPoolExecutor(1) as thread:
+        set_policy(stack, "guarded_high", "allow")
+        running_call = thread.submit(execute, stack, "shell.run", {"arguments": arguments})
+        until(log.exists)
+        stack.gateway.kill()
+        with pytest.raises((OSError, HTTPException)):
+            running_call.result()
+        log.with_name("go").touch()
+    with running(state):
+        assert rows(state, "SELECT status FROM tool_runs") == [("needs_operator",)]
+        audited = rows(
+            state, "SELECT actor_id, outcome FROM audit WHERE action = 'tool.interrupted'"
+        )
+        assert audited == [("system:tools", "system")]
     assert log.read_text() == "run\n"
