@@ -4,7 +4,7 @@ import datetime as dt
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import msgspec
 from msgspec import Raw, Struct
@@ -13,10 +13,6 @@ from chaos.clock import RunClock
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.probe.child import Child, Spawn
-from chaos.spec.target import Target
-
-if TYPE_CHECKING:
-    from chaos.engine.stack import Stack
 
 PROBE_SOURCE: Final = "127.0.0.2"
 HARNESS_SOURCE: Final = "127.0.0.3"
@@ -169,29 +165,6 @@ class ConnectionMonitor:
         names = self._processes()
         known = [names[pid] for pid in passed.pids if pid in names]
         return known[0] if known else passed.command or None
-
-
-def watched_links(target: Target, port_of: Callable[[str], int]) -> dict[str, Watched]:
-    """The links of a target; `port_of` gives the port that a process itself listens on."""
-    return {
-        name: Watched(
-            port=port_of(link.to), of_harness=name.partition("->")[0] not in target.processes
-        )
-        for name, link in target.links.items()
-    }
-
-
-def record_connections(stack: "Stack", recorder: Recorder) -> None:
-    """Write who connected over the stack's links, and who went past them.
-
-    A stack without faults is not watched: its clients are taken from Toxiproxy's log, to the second.
-    """
-    if stack.monitor is not None:
-        stack.monitor.record(recorder)
-    elif stack.proxy_log.exists():
-        links = watched_links(stack.target, stack.port)
-        for connection in connections_from(stack.proxy_log.read_bytes(), links, stack.clock):
-            recorder.add(schema.LinkConnection, **msgspec.structs.asdict(connection))
 
 
 def links_past(links: Mapping[str, Watched], port: int, process: str | None) -> list[str]:

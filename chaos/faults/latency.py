@@ -35,7 +35,7 @@ class Latency(FaultStep, frozen=True, kw_only=True):
 
     def problem(self) -> str | None:
         """More jitter than half of the delay hides the delay from a few probes."""
-        if self.jitter.ms != int(self.jitter.ms) or not 0 <= self.jitter.ms <= self.delay.ms / 2:
+        if self.jitter.ms != int(self.jitter.ms) or self.jitter.ms > self.delay.ms / 2:
             return f"jitter is {self.jitter}: it must be whole milliseconds, at most half of the delay of {self.delay}"
         return delay_problem(self.delay, "delay")
 
