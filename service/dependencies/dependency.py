@@ -114,6 +114,11 @@ class Dependency:
         return answer
 
     def _failed(self, permit: Permit, why: str) -> None:
+        if permit.probe and not self._answered_once and self._breaker.state is BreakerState.CLOSED:
+            # It is still starting. Opening now would keep the first callers away from it for a while after
+            # it is there; traffic, should there be any, opens the breaker by its own failures.
+            self._breaker.released(permit)
+            return
         was_closed = self._breaker.state is BreakerState.CLOSED
         self._breaker.failed(permit)
         if was_closed and self._breaker.state is BreakerState.OPEN:

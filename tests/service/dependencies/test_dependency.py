@@ -58,6 +58,37 @@ def test_it_is_down_until_it_answered_for_the_first_time(scripted_server: Any) -
     asyncio.run(main())
 
 
+def test_one_that_is_still_starting_is_reached_as_soon_as_it_is_there(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.answering()
+            dependency = dependency_of(server.url, open_for_s=60.0)
+            port = server.port
+            await server.stop()
+            for _ in range(10):
+                assert not await dependency.probe()
+            assert not dependency.up
+            await server.start(port)
+            assert await outcomes(dependency, 5) == ["HttpAnswer"] * 5
+            assert dependency.up
+
+    asyncio.run(main())
+
+
+def test_one_that_never_comes_is_not_asked_for_ever(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.silent()
+            dependency = dependency_of(server.url, open_for_s=60.0)
+            assert not await dependency.probe()
+            await outcomes(dependency, 3)
+            reached = server.connections
+            assert set(await outcomes(dependency, 20)) == {"CallNotSent"}
+            assert server.connections == reached
+
+    asyncio.run(main())
+
+
 def test_a_cut_link_trips_it_and_its_return_needs_no_traffic(scripted_server: Any) -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts):
