@@ -16,7 +16,11 @@ class RunClock:
 
     def now_ms(self) -> float:
         """Milliseconds since the origin, on the monotonic clock."""
-        return (time.monotonic() - self.origin_s) * 1000
+        return self.at_ms(time.monotonic())
+
+    def at_ms(self, monotonic_s: float) -> float:
+        """The run's time of a look at CLOCK_MONOTONIC."""
+        return (monotonic_s - self.origin_s) * 1000
 
     def from_wall_ms(self, wall_ms: float) -> float:
         """The run's time of a wall-clock time in milliseconds since the epoch."""

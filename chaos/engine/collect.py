@@ -1,9 +1,10 @@
 """Takes the tables that a target declares as evidence, from copies, after their writers have stopped."""
 
-import json
 from pathlib import Path
 
-from chaos.engine.files import database_copy, select
+import msgspec
+
+from chaos.engine.files import database_copy, quoted, select
 from chaos.engine.stack import Stack
 from chaos.errors import HarnessError
 from chaos.evidence.recorder import Recorder
@@ -24,20 +25,29 @@ def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
     if not source.exists():
         return []
     if declared.jsonl is not None:
-        return [_object(line, source) for line in source.read_text().splitlines() if line.strip()]
-    columns = ", ".join(f'"{name}"' for name in declared.columns)
-    with database_copy(source) as connection:
+        return objects(source)
+    columns = ", ".join(map(quoted, declared.columns))
+    table = quoted(declared.table)
+    sql = declared.sql or f"SELECT {columns} FROM {table} ORDER BY rowid"  # noqa: S608 - quoted names
+    try:
+        with database_copy(source) as connection:
+            return select(connection, sql)
+    except HarnessError as error:
+        raise HarnessError(f"cannot collect {declared.table}: {error}") from error
+
+
+def objects(source: Path) -> list[dict[str, object]]:
+    """The objects of a file of JSON lines. A last line that its writer did not finish is left out."""
+    lines = source.read_bytes().split(b"\n")
+    found: list[dict[str, object]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
-            return select(
-                connection,
-                declared.sql or f'SELECT {columns} FROM "{declared.table}" ORDER BY rowid',
-            )
-        except HarnessError as error:
-            raise HarnessError(f"cannot collect {declared.table}: {error}") from error
-
-
-def _object(line: str, source: Path) -> dict[str, object]:
-    value = json.loads(line)
-    if not isinstance(value, dict):
-        raise HarnessError(f"{source.name} holds a line that is not an object")
-    return value
+            found.append(msgspec.json.decode(line, type=dict[str, object]))
+        except msgspec.DecodeError as error:
+            if number == len(lines):
+                break
+            message = f"line {number} of {source.name} is no JSON object: {error}"
+            raise HarnessError(message) from error
+    return found

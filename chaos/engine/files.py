@@ -1,12 +1,11 @@
 """State files of the target: copied with their journals, and only the copy is ever opened."""
 
+import contextlib
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -25,35 +24,34 @@ def open_elsewhere(path: Path, marker: str) -> list[int]:
 
 def marked_processes(marker: str) -> list[int]:
     """Process ids, zombies left out, that carry `marker` in their environment."""
-    return [
-        int(entry)
-        for entry in os.listdir("/proc")
-        if entry.isdigit() and _is_marked(entry, marker.encode())
-    ]
+    entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [int(entry.name) for entry in entries if _is_marked(entry, marker.encode())]
 
 
-def _is_marked(pid: str, marker: bytes) -> bool:
+def _is_marked(process: Path, marker: bytes) -> bool:
     try:
-        if marker not in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        if marker not in (process / "environ").read_bytes().split(b"\0"):
             return False
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+        return (process / "stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except OSError:
         return False
 
 
 def _open_files(pid: int) -> set[str]:
     found = set()
-    try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            found.add(os.readlink(entry.path))
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(str(entry.readlink()))
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def database_copy(path: Path) -> Iterator[apsw.Connection]:
-    """A connection to a copy of a SQLite database and its journals, gone afterwards."""
+    """A connection to a copy of a SQLite database and its journals, gone afterwards.
+
+    HarnessError when there is none, or when what is there is no database.
+    """
     if not path.exists():
         raise HarnessError(f"{path.name} does not exist in the state directory")
     with tempfile.TemporaryDirectory(prefix="chaos-copy-") as scratch:
@@ -66,6 +64,8 @@ def database_copy(path: Path) -> Iterator[apsw.Connection]:
         connection = apsw.Connection(str(copy))
         try:
             yield connection
+        except apsw.Error as error:
+            raise HarnessError(f"{path.name} cannot be read: {error}") from error
         finally:
             connection.close()
 
@@ -95,31 +95,32 @@ def plain(value: Value) -> object:
 
 
 def table_digests(connection: apsw.Connection, without: Iterable[str]) -> list[dict[str, object]]:
-    """One object per user table: its name, number of rows and SHA-256 over all rows in a stable order.
+    """One object per table: its name, number of rows and SHA-256 over all rows in a stable order.
 
-    The schema counts as a table named `sqlite_schema`. Shadow tables of virtual tables are included.
+    The schema counts as a table named `sqlite_schema`. Of a virtual table it is the shadow tables that count.
     """
     skipped = set(without)
-    sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    sql = (
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        " AND sql NOT LIKE 'CREATE VIRTUAL %' ORDER BY name"
+    )
     names = [str(name) for (name,) in connection.execute(sql)]
-    digests = [
-        _digest(connection, "sqlite_schema", "SELECT type, name, tbl_name, sql FROM sqlite_schema")
-    ]
-    digests += [
-        _digest(connection, name, f'SELECT * FROM "{name}"')
-        for name in names
-        if name not in skipped
-    ]
-    return digests
+    digests = [_digest(connection, "sqlite_schema")]
+    return digests + [_digest(connection, name) for name in names if name not in skipped]
 
 
-def _digest(connection: apsw.Connection, name: str, sql: str) -> dict[str, object]:
-    lines = sorted(json.dumps([plain(value) for value in row]) for row in connection.execute(sql))
-    return {
-        "table": name,
-        "rows": len(lines),
-        "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
-    }
+def _digest(connection: apsw.Connection, name: str) -> dict[str, object]:
+    columns = "type, name, tbl_name, sql" if name == "sqlite_schema" else "*"
+    rows = connection.execute(f"SELECT {columns} FROM {quoted(name)}")  # noqa: S608 - a quoted name
+    # Python's spelling keeps a text and equal bytes apart.
+    lines = sorted(repr(row) for row in rows)
+    digest = hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()
+    return {"table": name, "rows": len(lines), "sha256": digest}
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def merged(base: object, changes: Mapping[str, object]) -> dict[str, object]:

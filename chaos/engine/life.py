@@ -1,6 +1,8 @@
 """One life of one process of the target."""
 
 import asyncio
+import os
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +30,9 @@ class Life:
         self.argv = argv
         self.ended_by: Literal["itself", "kill", "teardown"] = "itself"
         self._recorded = False
+        self._exited_s: float | None = None
+        # Its end is noticed when it happens, not when somebody asks.
+        self._waiting = asyncio.create_task(self._await_end())
 
     @property
     def alive(self) -> bool:
@@ -39,6 +44,12 @@ class Life:
         """Its exit code, negative for a signal; None while it lives."""
         return self.process.returncode
 
+    def tail(self, most_bytes: int = 1500) -> bytes:
+        """The last of what it has written to its output."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            return file.read()
+
     def forget(self) -> None:
         """Write no row: the gate whose evidence it would be is closed."""
         self._recorded = True
@@ -48,15 +59,20 @@ class Life:
         if self._recorded:
             return
         self._recorded = True
+        exited_s = time.monotonic() if self._exited_s is None else self._exited_s
         recorder.add(
             Process,
             process=self.name,
             pid=self.process.pid,
-            parent=0,
+            parent=os.getpid(),
             started_ms=self.started_ms,
             ready_ms=self.ready_ms,
-            exited_ms=clock.now_ms(),
+            exited_ms=clock.at_ms(exited_s),
             exit=self.exit,
             ended_by=self.ended_by,
             output=self.log.name,
         )
+
+    async def _await_end(self) -> None:
+        await self.process.wait()
+        self._exited_s = time.monotonic()

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
 from chaos.evidence.schema import Mode
 from chaos.spec.step import Step
 from chaos.spec.target import Target
+
+CONTROL: Final = "control"
+SCENARIO: Final = "scenario"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -40,7 +44,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     def steps(self) -> tuple[tuple[str, tuple[Step, ...]], ...]:
         """The two lists of steps with the prefixes of their ids."""
-        return (("control", self.control), ("scenario", self.scenario))
+        return ((CONTROL, self.control), (SCENARIO, self.scenario))
 
 
 def children(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
@@ -51,11 +55,10 @@ def children(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
             continue
         if all(isinstance(item, Step) for item in value):
             yield field, tuple(value)
-        elif all(
-            isinstance(item, list | tuple) and item and isinstance(item[0], Step) for item in value
-        ):
+        elif all(isinstance(item, list | tuple) for item in value):
             for branch, items in enumerate(value):
-                yield f"{field}.{branch}", tuple(items)
+                if items and all(isinstance(item, Step) for item in items):
+                    yield f"{field}.{branch}", tuple(items)
 
 
 def walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:

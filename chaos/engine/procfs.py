@@ -1,5 +1,6 @@
 """Looks at processes from outside, through /proc."""
 
+import contextlib
 import ipaddress
 import os
 import sys
@@ -24,7 +25,8 @@ def sample(pid: int) -> Sample | None:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return Sample(state, pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(f"/proc/{pid}/fd")))
+        descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+        return Sample(state, pages * os.sysconf("SC_PAGE_SIZE"), descriptors)
     except (OSError, IndexError):
         return None
 
@@ -32,16 +34,12 @@ def sample(pid: int) -> Sample | None:
 def socket_inodes(pid: int) -> set[str]:
     """Inodes of all sockets that a process holds; empty when it is gone."""
     found = set()
-    try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            try:
-                link = os.readlink(entry.path)
-            except OSError:
-                continue
-            if link.startswith("socket:["):
-                found.add(link[8:-1])
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                link = str(entry.readlink())
+                if link.startswith("socket:["):
+                    found.add(link[8:-1])
     return found
 
 

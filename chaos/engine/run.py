@@ -5,19 +5,22 @@ import contextlib
 import shutil
 import traceback
 from collections.abc import Awaitable, Iterator
+from typing import Final
 
 from chaos.clock import RunClock, boot_id
 from chaos.engine.collect import collect
-from chaos.engine.plan import Plan, all_steps
-from chaos.engine.scope import Run, Scope, StopScenario, walk_steps
+from chaos.engine.plan import CONTROL, Plan, all_steps
+from chaos.engine.scope import Run, Scope, StopScenario, skip, walk_steps
 from chaos.engine.stack import Stack
-from chaos.errors import ChaosError
+from chaos.errors import ChaosError, HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder, as_json
 from chaos.faults.base import FaultStep
 from chaos.guard import Guard
 from chaos.spec.variables import Variables
 from chaos.steps import KINDS
+
+KEPT: Final = "state-directory.txt"
 
 
 class Worker:
@@ -93,17 +96,18 @@ class Worker:
 
     async def _shared_stack(self, plan: Plan, recorder: Recorder, clock: RunClock) -> Stack:
         key = (plan.target.target, plan.needs, repr(plan.config), plan.source_root)
-        if self._shared is not None and self._shared[0] == key:
-            stack = self._shared[1]
-            recorder.secrets = stack.recorder.secrets
-            stack.recorder, stack.clock = recorder, clock
-            return stack
+        if self._shared is not None:
+            kept, stack = self._shared
+            if kept == key and all(life.alive for life in stack.lives.values()):
+                recorder.keep_secret(*stack.recorder.secrets)
+                stack.recorder, stack.clock = recorder, clock
+                return stack
         await self._drop_shared()
         stack = Stack(plan, self.guard, recorder, clock)
         try:
             await stack.start(probing=False)
         except BaseException:
-            await _tear_down(stack, plan, recorder)
+            await asyncio.shield(_tear_down(stack, plan, recorder))
             raise
         self._shared = (key, stack)
         return stack
@@ -123,45 +127,63 @@ class Worker:
 async def _walk(plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock) -> None:
     run = Run(KINDS, stack, recorder, clock, plan.mode, plan.seed)
     variables = Variables(stack.variables)
+    stopped = False
     try:
         for prefix, steps in plan.steps():
-            await walk_steps(Scope(run, prefix, variables, {}, clock.now_ms()), list(steps))
-    except StopScenario:
-        pass
+            if stopped:
+                skip(run, prefix, list(steps))
+                continue
+            try:
+                await walk_steps(Scope(run, prefix, variables, {}, clock.now_ms()), list(steps))
+            except StopScenario:
+                stopped = True
+            # A scenario on a target that is not as it should be shows nothing.
+            stopped = stopped or (prefix == CONTROL and run.failures > 0)
     finally:
         await run.close_windows()
+    stack.links.check()
 
 
 async def _tear_down(stack: Stack, plan: Plan, recorder: Recorder) -> ChaosError | None:
     """Stop the processes, take what the target declares as evidence, stop the rest; returns the first problem."""
     problem: ChaosError | None = None
-    await stack.stop_processes()
-    for take in _takings(stack, plan, recorder):
+    for act in _endings(stack, plan, recorder):
         try:
-            await take
+            await act
         except ChaosError as error:
             problem = problem or error
-    await stack.stop()
-    _keep_output(stack, plan, recorder)
-    if not plan.keep:
-        shutil.rmtree(stack.directory, ignore_errors=True)
+        except Exception as error:  # noqa: BLE001 - one that fails must not keep the others from being done
+            problem = problem or HarnessError(f"{type(error).__name__}: {error}")
     return problem
 
 
-def _takings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable[None]]:
-    """What becomes evidence after the processes have ended; one that fails does not stop the others."""
+def _endings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable[None]]:
+    """What is to be done at the end, in this order."""
+    yield stack.stop_processes()
+    yield _record_lives(stack)
     yield collect(stack, recorder)
-    if plan.target.links and plan.toxiproxy is not None:
-        yield stack.record_connections()
+    yield stack.links.record_connections(recorder, stack.clock)
     if plan.exercise:
-        yield stack.record_traffic()
+        yield stack.links.record_traffic(recorder)
+    yield stack.stop()
+    yield _keep_output(stack, plan, recorder)
 
 
-def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:
-    output = plan.directory / "output"
-    output.mkdir(exist_ok=True)
-    for log in stack.logs.iterdir():
-        (output / log.name).write_bytes(recorder.redact(log.read_bytes()))
+async def _record_lives(stack: Stack) -> None:
+    stack.record_lives()
+
+
+async def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:
+    try:
+        output = plan.directory / "output"
+        output.mkdir(exist_ok=True)
+        for log in stack.logs.iterdir():
+            (output / log.name).write_bytes(recorder.redact(log.read_bytes()))
+        if plan.keep:
+            (output / KEPT).write_text(f"{stack.directory}\n")
+    finally:
+        if not plan.keep:
+            shutil.rmtree(stack.directory, ignore_errors=True)
 
 
 def _has_faults(plan: Plan) -> bool:

@@ -171,6 +171,10 @@ class Scope:
         process = self.variables.text(step.to) if step.to else target.default_process()
         return Endpoint(self.stack.host, self.stack.port(process), process, None)
 
+    def filled(self, values: Mapping[str, object]) -> dict[str, object]:
+        """A mapping with every placeholder in it replaced."""
+        return {self.variables.text(key): self.variables.fill(item) for key, item in values.items()}
+
     def check(self, expect: Expect | None, observed: Mapping[str, object]) -> None:
         """ExpectationFailed with all mismatches; HarnessError for what this kind of step cannot see."""
         problems = list(self.unexpected(expect, observed))

@@ -1,41 +1,46 @@
 """A started target: its processes, the proxies on its links and the state directory they share."""
 
 import asyncio
+import contextlib
 import os
 import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
-import yaml
 
 from chaos.clock import RunClock
-from chaos.connections import ConnectionMonitor, Watched, connections_from
+from chaos.connections import ConnectionMonitor
 from chaos.engine.files import marked_processes, merged
 from chaos.engine.life import Life
+from chaos.engine.links import Links
 from chaos.engine.plan import Plan
 from chaos.errors import HarnessError, TargetError
 from chaos.evidence.recorder import Recorder
-from chaos.evidence.schema import Link, LinkConnection
 from chaos.guard import Guard, end_process
 from chaos.http import build_request, send_once
 from chaos.ports import PortPool
 from chaos.probe import Prober
 from chaos.proxies import ToxiproxyServer
+from chaos.spec import yaml12
 from chaos.spec.target import Prepare, Target
-from chaos.spec.variables import Variables, pick
+from chaos.spec.units import Duration
+from chaos.spec.variables import UnknownVariable, Variables, pick
 
-HOST = "127.0.0.1"
-PROBE_SOURCE = "127.0.0.2"
-HARNESS_SOURCE = "127.0.0.3"
-STACK_MARKER = "CHAOS_STACK"
+HOST: Final = "127.0.0.1"
+PROBE_SOURCE: Final = "127.0.0.2"
+HARNESS_SOURCE: Final = "127.0.0.3"
+STACK_MARKER: Final = "CHAOS_STACK"
+TOOL_MARKER: Final = "CHAOS_TOOL"
+READY_LOOK_S: Final = 0.01
 
 
 class Stack:
-    """One target in a fresh state directory on ports of its own; an async context manager."""
+    """One target in a fresh state directory on ports of its own."""
 
     host = HOST
 
@@ -51,59 +56,58 @@ class Stack:
         self.logs = self.directory / "logs"
         self.logs.mkdir()
         self.marker = f"{STACK_MARKER}={plan.run_id}.{plan.gate}"
+        self.tool_marker = f"{TOOL_MARKER}={plan.run_id}.{plan.gate}"
         self.lives: dict[str, Life] = {}
         self.variables = Variables()
+        self.links = Links(plan.target, self.logs / "toxiproxy.log")
         self._pool = PortPool()
         self._ports: dict[str, int] = {}
-        self._link_ports: dict[str, int] = {}
-        self._proxies: ToxiproxyServer | None = None
-        self._prober: Prober | None = None
-        self._monitor: ConnectionMonitor | None = None
+        self._starts = 0
 
     @property
     def proxies(self) -> ToxiproxyServer:
-        """The Toxiproxy of this stack."""
-        if self._proxies is None:
-            raise HarnessError(f"target {self.target.target} has no links, so it has no Toxiproxy")
-        return self._proxies
+        """The Toxiproxy of this stack; HarnessError when the target has no links."""
+        return self.links.proxies
 
     @property
     def prober(self) -> Prober:
-        """The process that probes links."""
-        if self._prober is None:
-            raise HarnessError(
-                "the prober was not started: no step of this gate puts a fault on a link"
-            )
-        return self._prober
+        """The process that probes links; HarnessError when none is faulted."""
+        return self.links.prober
 
     @property
     def connections(self) -> ConnectionMonitor:
-        """Who watches for connections, over links and past them."""
-        if self._monitor is None:
-            raise HarnessError("nothing watches the links: no step of this gate puts a fault on one")
-        return self._monitor
+        """Who watches for connections, over links and past them; HarnessError when none is faulted."""
+        return self.links.connections
 
     def port(self, process: str) -> int:
         """The port that `process` itself listens on."""
+        if process not in self._ports:
+            raise HarnessError(f"target {self.target.target} has no process {process!r}")
         return self._ports[process]
 
     def link_port(self, link: str) -> int:
         """The port of the proxy of `link`."""
-        return self._link_ports[link]
+        if link not in self.links.ports:
+            raise HarnessError(f"target {self.target.target} has no link {link!r}")
+        return self.links.ports[link]
 
     async def start(self, *, probing: bool) -> None:
         """Allot ports, prepare, start Toxiproxy and every needed process, and await readiness."""
         self._allot_ports()
         self.variables = self._builtin_variables()
-        for prepare in self.target.prepare:
-            await self._prepare(prepare)
-        for actor in self.target.actors.values():
-            if actor.bearer is not None:
-                self.recorder.keep_secret(self.variables.text(actor.bearer))
-        self.configure(self.plan.config)
-        await self._start_proxies(probing)
-        await asyncio.gather(*(self.launch(name) for name in self.plan.needs))
-        await asyncio.gather(*(self.await_ready(name) for name in self.plan.needs))
+        try:
+            for prepare in self.target.prepare:
+                await self._prepare(prepare)
+            for actor in self.target.actors.values():
+                if actor.bearer is not None:
+                    self.recorder.keep_secret(self.variables.text(actor.bearer))
+            self.configure(self.plan.config)
+            await self._start_links(probing)
+            await _all([self.launch(name) for name in self.plan.needs])
+            await _all([self.await_ready(name) for name in self.plan.needs])
+        except UnknownVariable as error:
+            message = f"target {self.target.target} uses {error.args[0]!r}, which nothing has set"
+            raise TargetError(message) from error
 
     def configure(self, changes: Mapping[str, object]) -> None:
         """Merge `changes` into the target's configuration file."""
@@ -114,46 +118,52 @@ class Stack:
                 f"target {self.target.target} names no `config` file that could be changed"
             )
         path = Path(self.variables.text(self.target.config))
-        base = yaml.safe_load(path.read_text()) if path.exists() else {}
-        path.write_text(yaml.safe_dump(merged(base, changes)))
+        base = yaml12.load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        path.write_text(yaml12.dump(merged(base, changes)), encoding="utf-8")
 
     async def launch(self, name: str, env: Mapping[str, str] | None = None) -> Life:
         """Start a process without waiting for it to be ready."""
-        if name in self.lives and self.lives[name].alive:
-            raise HarnessError(f"{name} is running already: kill it before it is started again")
+        earlier = self.lives.get(name)
+        if earlier is not None:
+            if earlier.alive:
+                raise HarnessError(f"{name} is running already: kill it before it is started again")
+            self.record_life(earlier)
         spec = self.target.processes[name]
-        argv = shlex.split(self.variables.text(spec.run))
-        extra = {key: self.variables.text(value) for key, value in spec.env.items()} | dict(
-            env or {}
-        )
-        log = self.logs / f"{name}.{sum(1 for _ in self.logs.glob(f'{name}.*'))}.log"
+        argv = self.argv(spec.run)
+        own = {key: self.variables.text(value) for key, value in spec.env.items()}
+        environment = self._environment(self.links.environment(name, HOST), own, env or {})
+        log = self.logs / f"{self._starts:03}.{name}.log"
+        self._starts += 1
         with log.open("wb") as output:
             started_ms = self.clock.now_ms()
-            process = await self.guard.spawn(
-                argv,
-                env=self._environment(name, extra),
-                stdout=output,
-                stderr=output,
-                cwd=self.plan.source_root,
-            )
+            try:
+                process = await self.guard.spawn(
+                    argv,
+                    env=environment,
+                    stdout=output,
+                    stderr=output,
+                    cwd=self.plan.source_root,
+                )
+            except OSError as error:
+                raise TargetError(f"cannot run {argv[0]!r}: {error.strerror}") from error
         life = Life(name, process, started_ms, log, argv)
         self.lives[name] = life
         return life
 
-    async def await_ready(self, name: str) -> None:
+    async def await_ready(self, name: str, within: Duration | None = None) -> None:
         """Wait until the process answers as its spec says; TargetError with its last output otherwise."""
-        life, spec = self.lives[name], self.target.processes[name]
-        deadline_ms = self.clock.now_ms() + spec.ready_within.ms
-        while not await self.is_ready(name):
+        life = self.lives[name]
+        within = within or self.target.processes[name].ready_within
+        deadline_ms = self.clock.now_ms() + within.ms
+        # Who answers on the port of a process that has ended is somebody else.
+        while not (await self.is_ready(name) and life.alive):
             if not life.alive:
                 raise TargetError(
                     f"{name} exited with {life.exit} before it was ready:\n{self._tail(life)}"
                 )
             if self.clock.now_ms() > deadline_ms:
-                raise TargetError(
-                    f"{name} was not ready within {spec.ready_within}:\n{self._tail(life)}"
-                )
-            await asyncio.sleep(0.01)
+                raise TargetError(f"{name} was not ready within {within}:\n{self._tail(life)}")
+            await asyncio.sleep(READY_LOOK_S)
         life.ready_ms = self.clock.now_ms()
 
     async def is_ready(self, name: str) -> bool:
@@ -162,7 +172,7 @@ class Stack:
         if ready == "tcp":
             return await accepts(HOST, port)
         path = ready.removeprefix("GET ").strip()
-        request = build_request("GET", path, f"{HOST}:{port}", {"Connection": "close"}, b"")
+        request = build_request("GET", path, f"{HOST}:{port}", [("Connection", "close")])
         answer = await send_once(HOST, port, request, source=PROBE_SOURCE, timeout_s=1.0)
         return answer.status is not None and 200 <= answer.status < 300
 
@@ -174,22 +184,26 @@ class Stack:
         life.process.send_signal(number)
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             life.ended_by = "kill"
+            within = self.target.processes[name].stop_within
             try:
-                await asyncio.wait_for(
-                    life.process.wait(), self.target.processes[name].stop_within.s
-                )
+                await asyncio.wait_for(life.process.wait(), within.s)
             except TimeoutError as error:
                 raise HarnessError(
-                    f"{name} did not end within its stop_within after signal {number}"
+                    f"{name} did not end within {within} after signal {number}"
                 ) from error
             self.record_life(life)
+
+    def argv(self, command: str, variables: Variables | None = None) -> list[str]:
+        """A command as a list of arguments; what a variable holds never becomes two of them."""
+        known = self.variables if variables is None else variables
+        return [known.text(part) for part in shlex.split(command)]
 
     async def spawn(self, argv: list[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
         """Start a command beside the processes, with pipes for its input and output."""
         try:
             return await self.guard.spawn(
                 argv,
-                env=self._environment(None, env),
+                env=self._environment(env),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -203,82 +217,47 @@ class Stack:
         life.record(self.recorder, self.clock)
 
     async def stop_processes(self) -> None:
-        """End every process, records and children included. Never raises."""
+        """End every process of the target and whatever they started."""
         for life in self.lives.values():
             if life.alive:
                 life.ended_by = "teardown"
-        await asyncio.gather(
-            *(
-                end_process(life.process, self.target.processes[life.name].stop_within.s)
-                for life in self.lives.values()
-            ),
-            return_exceptions=True,
+        processes = self.target.processes
+        ends = (
+            end_process(life.process, processes[life.name].stop_within.s)
+            for life in self.lives.values()
+            if life.alive
         )
+        await asyncio.gather(*ends, return_exceptions=True)
+        sweep(self.marker)
+
+    def record_lives(self) -> None:
+        """Write the row of every process that has none yet."""
         for life in self.lives.values():
             self.record_life(life)
 
-    async def record_connections(self) -> None:
-        """Write who connected over the links, and who went past them; best after all processes have ended."""
-        if self._monitor is not None:
-            await self._monitor.finish()
-            self._monitor.record(self.recorder)
-        elif self._proxies is not None:
-            log = self.proxy_log.read_bytes()
-            for connection in connections_from(log, self._watched(), self.clock):
-                self.recorder.add(LinkConnection, **msgspec.structs.asdict(connection))
-
-    async def record_traffic(self) -> None:
-        """Write what every link has carried until now; Toxiproxy counts a connection when it closes."""
-        traffic = await self.proxies.traffic()
-        for link, watched in self._watched().items():
-            carried = traffic.get(link)
-            own = await self.connections.own_before_now(link)
-            self.recorder.add(
-                Link,
-                link=link,
-                own_connections=own,
-                of_harness=watched.of_harness,
-                sent_bytes=carried.sent_bytes if carried is not None else 0,
-                received_bytes=carried.received_bytes if carried is not None else 0,
-            )
-
     async def stop(self) -> None:
-        """End Toxiproxy and the prober, and whatever else carries this stack's marker. Never raises."""
-        for part in (self._prober, self._monitor, self._proxies):
-            if part is not None:
-                try:
-                    await asyncio.wait_for(part.stop(), 10)
-                except Exception:  # noqa: BLE001, S110 - teardown must never lose evidence; the sweep below ends it
-                    pass
-        for pid in marked_processes(self.marker):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        """End Toxiproxy and what proves faults, and give the ports back. Never raises."""
+        await self.links.stop()
+        sweep(self.marker)
+        sweep(self.tool_marker)
         self._pool.release()
 
-    @property
-    def proxy_log(self) -> Path:
-        """Toxiproxy's own log."""
-        return self.logs / "toxiproxy.log"
-
     def _allot_ports(self) -> None:
-        for name, process in self.target.processes.items():
-            self._ports[name] = self._pool.take()
-            if self.plan.nominal_ports and not any(
-                link.to == name for link in self.target.links.values()
-            ):
-                self._ports[name] = self._pool.take_exactly(process.port)
+        """With nominal ports it is a proxy that gets the nominal one: a by-pass then finds nothing there."""
+        nominal = {name: spec.port for name, spec in self.target.processes.items()}
+        if not self.plan.nominal_ports:
+            nominal = {}
         for link, spec in self.target.links.items():
-            # With nominal ports it is the proxy that gets the nominal one: a by-pass then finds nothing there.
-            nominal = self.target.processes[spec.to].port
-            self._link_ports[link] = (
-                self._pool.take_exactly(nominal) if self.plan.nominal_ports else self._pool.take()
-            )
+            self.links.ports[link] = self._take(nominal.pop(spec.to, None))
+        for name in self.target.processes:
+            self._ports[name] = self._take(nominal.pop(name, None))
+
+    def _take(self, port: int | None) -> int:
+        return self._pool.take() if port is None else self._pool.take_exactly(port)
 
     def _builtin_variables(self) -> Variables:
         values: dict[str, object] = {
-            "python": shlex.quote(sys.executable),
+            "python": sys.executable,
             "state": str(self.state),
             "root": str(self.plan.source_root),
             "host": HOST,
@@ -289,8 +268,7 @@ class Stack:
         return Variables(values)
 
     async def _prepare(self, prepare: Prepare) -> None:
-        argv = shlex.split(self.variables.text(prepare.run))
-        process = await self.spawn(argv, {})
+        process = await self.spawn(self.argv(prepare.run), {})
         try:
             output, errors = await asyncio.wait_for(process.communicate(b""), prepare.within.s)
         except TimeoutError as error:
@@ -310,63 +288,61 @@ class Stack:
                 self.variables.set(name, value)
                 if is_secret(name):
                     self.recorder.keep_secret(str(value))
-        except (msgspec.DecodeError, KeyError, ValueError) as error:
+        except KeyError as error:
+            raise TargetError(
+                f"the output of `{prepare.run}` has nothing at {error.args[0]}"
+            ) from error
+        except ValueError as error:
             raise TargetError(
                 f"cannot capture from the output of `{prepare.run}`: {error}"
             ) from error
 
-    async def _start_proxies(self, probing: bool) -> None:
-        if not self.target.links or self.plan.toxiproxy is None:
+    async def _start_links(self, probing: bool) -> None:
+        if not self.target.links:
             return
-        self._proxies = await ToxiproxyServer.start(
-            self.plan.toxiproxy, port=self._pool.take(), log=self.proxy_log, spawn=self._spawn_tool
+        if self.plan.toxiproxy is None:
+            raise HarnessError(f"target {self.target.target} has links, which need Toxiproxy")
+        await self.links.start(
+            self.plan.toxiproxy,
+            api_port=self._pool.take(),
+            spawn=self._spawn_tool,
+            host=HOST,
+            server_ports=self._ports,
         )
-        for link, spec in self.target.links.items():
-            await self._proxies.add(link, (HOST, self.port(spec.to)), self._link_ports[link])
         if probing:
-            self._prober = await Prober.start(self._spawn_tool, self.clock)
-            self._monitor = await ConnectionMonitor.start(
-                self._spawn_tool,
-                self.clock,
-                log=self.proxy_log,
-                proxy_pid=self._proxies.pid,
+            await self.links.start_probing(
+                spawn=self._spawn_tool,
+                clock=self.clock,
                 marker=self.marker,
-                links=self._watched(),
                 processes=lambda: {life.process.pid: life.name for life in self.lives.values()},
             )
 
-    def _watched(self) -> dict[str, Watched]:
-        return {
-            link: Watched(port=self.port(spec.to), of_harness=link.partition("->")[0] not in self.target.processes)
-            for link, spec in self.target.links.items()
-        }
-
     async def _spawn_tool(self, argv: list[str], **streams: object) -> asyncio.subprocess.Process:
         """Start a process of the harness's own beside the target."""
-        return await self.guard.spawn(argv, env=self._environment(None, {}), **streams)  # type: ignore[arg-type]
+        name, _, value = self.tool_marker.partition("=")
+        return await self.guard.spawn(argv, env={**os.environ, name: value}, **streams)  # type: ignore[arg-type]
 
-    def _environment(self, process: str | None, extra: Mapping[str, str]) -> dict[str, str]:
+    def _environment(self, *layers: Mapping[str, str]) -> dict[str, str]:
         name, _, value = self.marker.partition("=")
         environment = {**os.environ, name: value, "PYTHONDONTWRITEBYTECODE": "1"}
-        for link, spec in self.target.links.items():
-            if process is not None and spec.env is not None and link.partition("->")[0] == process:
-                host, port = HOST, str(self._link_ports[link])
-                environment[spec.env] = spec.env_value.replace("{host}", host).replace(
-                    "{port}", port
-                )
-        return environment | dict(extra)
+        for layer in layers:
+            environment |= layer
+        return environment
 
-    def _tail(self, life: Life, most_chars: int = 1500) -> str:
-        return (
-            self.recorder.redact(life.log.read_bytes()[-most_chars:])
-            .decode(errors="replace")
-            .strip()
-        )
+    def _tail(self, life: Life) -> str:
+        return self.recorder.redact(life.tail()).decode(errors="replace").strip()
 
 
 def is_secret(name: str) -> bool:
     """Whether a captured variable is a secret by its name: `token.…` and `secret.…` are."""
     return name.partition(".")[0] in ("token", "secret")
+
+
+def sweep(marker: str) -> None:
+    """Kill everything that carries `marker` in its environment."""
+    for pid in marked_processes(marker):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def accepts(host: str, port: int) -> bool:
@@ -375,7 +351,18 @@ async def accepts(host: str, port: int) -> bool:
         _, writer = await asyncio.wait_for(
             asyncio.open_connection(host, port, local_addr=(PROBE_SOURCE, 0)), timeout=1.0
         )
-    except (OSError, TimeoutError):
+    except OSError:
         return False
     writer.transport.abort()
     return True
+
+
+async def _all(work: list[Coroutine[object, object, object]]) -> None:
+    """Do all of it at once; the first failure ends the rest."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,7 +5,7 @@ import asyncio
 from msgspec import Struct
 
 from chaos.engine.scope import Scope
-from chaos.engine.stack import PROBE_SOURCE
+from chaos.engine.stack import accepts
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
 from chaos.spec.step import Step
@@ -15,7 +15,8 @@ from chaos.spec.units import Duration
 class Hammer(Step, frozen=True, kw_only=True):
     """`hammer: gateway` around `meanwhile: [start …]`: tries every `every`, from before the first of them.
 
-    Goes on for `linger` after the last of them.
+    Goes on for `linger` after the last of them. `expect` may speak of `accepted`, the number of
+    connections that were.
     """
 
     hammer: str
@@ -32,7 +33,8 @@ class _Count(Struct):
 
 async def run(step: Hammer, scope: Scope) -> int:
     """Count tries and how many were accepted; when the first one was."""
-    port = scope.stack.port(step.hammer)
+    process = scope.variables.text(step.hammer)
+    port = scope.stack.port(process)
     count = _Count()
     began_ms = scope.clock.now_ms()
     first_try = asyncio.Event()
@@ -48,7 +50,7 @@ async def run(step: Hammer, scope: Scope) -> int:
             schema.Hammer,
             hammer=scope.step_name(step),
             vars=as_json(scope.row_vars),
-            process=step.hammer,
+            process=process,
             port=port,
             tries=count.tries,
             accepted=count.accepted,
@@ -64,17 +66,10 @@ async def _try_on(
     port: int, every_s: float, count: _Count, scope: Scope, first_try: asyncio.Event
 ) -> None:
     while True:
-        try:
-            _, writer = await asyncio.open_connection(
-                scope.stack.host, port, local_addr=(PROBE_SOURCE, 0)
-            )
-        except OSError:
-            pass
-        else:
+        if await accepts(scope.stack.host, port):
             count.accepted += 1
             if count.accepted_ms is None:
                 count.accepted_ms = scope.clock.now_ms()
-            writer.transport.abort()
         count.tries += 1
         first_try.set()
         await asyncio.sleep(every_s)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from chaos.engine.files import database_copy, open_elsewhere, select, table_digests
-from chaos.engine.scope import Scope
+from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
@@ -26,12 +26,12 @@ class Query(Step, frozen=True, kw_only=True):
 async def run(step: Query, scope: Scope) -> None:
     """Copy, open the copy, record every row."""
     path = Path(scope.variables.text(step.query))
+    if (step.sql is not None) == step.digests:
+        raise HarnessError("`query` needs either `sql` or `digests: true`")
     if holders := open_elsewhere(path, scope.stack.marker):
         raise HarnessError(
             f"{path.name} is open in process {holders[0]}: stop its writers first, or use `watch` on a live file"
         )
-    if (step.sql is not None) == step.digests:
-        raise HarnessError("`query` needs either `sql` or `digests: true`")
     with database_copy(path) as connection:
         if step.sql is not None:
             rows = select(connection, scope.variables.text(step.sql))
@@ -46,4 +46,6 @@ async def run(step: Query, scope: Scope) -> None:
             row=as_json(row),
             queried_ms=scope.clock.now_ms(),
         )
-    scope.capture(step, {"rows": rows})
+    missing = scope.capture(step, {"rows": rows})
+    if missing is not None:
+        raise ExpectationFailed(missing)

@@ -13,7 +13,7 @@ class Repeat(Step, frozen=True, kw_only=True):
     """`repeat: 3`, or `repeat: {role: [operator, observer], route: "{routes}"}`, with `steps`.
 
     The names become variables inside (`i` for a number, from 0) and stand in the `vars` of every row.
-    What is captured inside stays inside.
+    What is captured inside stays inside. Repeating nothing is an error: it would show nothing.
     """
 
     repeat: int | dict[str, object]

@@ -1,9 +1,8 @@
 """`run`: a command, its exit code and its output."""
 
 import asyncio
-import shlex
 
-from chaos.engine.scope import Scope
+from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.engine.wire import decode
 from chaos.errors import HarnessError
 from chaos.evidence import schema
@@ -18,7 +17,8 @@ MOST_BYTES = 1_000_000
 class Run(Step, frozen=True, kw_only=True):
     """`run: "{python} -m service audit verify --state {state}"`; no shell.
 
-    `expect` may speak of `exit`, `output` (JSON where it is JSON) and `errors`; without one it must exit 0.
+    `env` is added to the environment, `stdin` is its input. `expect` may speak of `exit`, `output` (JSON
+    where it is JSON) and `errors`; without one it must exit 0. What was run is a row of `commands`.
     """
 
     run: str
@@ -29,7 +29,7 @@ class Run(Step, frozen=True, kw_only=True):
 
 async def run(step: Run, scope: Scope) -> None:
     """Run it to its end, or kill it when `within` has passed: that is an error, not a failure."""
-    argv = shlex.split(scope.variables.text(step.run))
+    argv = scope.stack.argv(step.run, scope.variables)
     env = {key: scope.variables.text(value) for key, value in step.env.items()}
     began_ms = scope.clock.now_ms()
     process = await scope.stack.spawn(argv, env)
@@ -38,18 +38,22 @@ async def run(step: Run, scope: Scope) -> None:
         stdin = scope.variables.text(step.stdin).encode()
         output, errors = await asyncio.wait_for(process.communicate(stdin), within_s)
     except TimeoutError as error:
-        await end_process(process, 1.0)
         raise HarnessError(f"`{step.run}` did not end within {step.within}") from error
-    document = decode(output[:MOST_BYTES])
-    scope.capture(step, document)
+    finally:
+        # Whether it has ended or not: what it started in its group must not stay.
+        await end_process(process, 1.0)
+    output, errors = output[:MOST_BYTES], errors[:MOST_BYTES]
+    document = decode(output)
+    # A captured secret must be known before the output that holds it is written.
+    missing = scope.capture(step, document)
     scope.recorder.add(
         schema.Command,
         step=scope.step_name(step),
         vars=as_json(scope.row_vars),
         argv=argv,
         exit=process.returncode,
-        output=output[:MOST_BYTES].decode(errors="replace"),
-        errors=errors[:MOST_BYTES].decode(errors="replace"),
+        output=output.decode(errors="replace"),
+        errors=errors.decode(errors="replace"),
         command_began_ms=began_ms,
         command_ended_ms=scope.clock.now_ms(),
     )
@@ -58,4 +62,6 @@ async def run(step: Run, scope: Scope) -> None:
         "output": document,
         "errors": errors.decode(errors="replace"),
     }
-    scope.check(step.expect or Expect(exit=0), observed)
+    problems = list(scope.unexpected(step.expect or Expect(exit=0), observed))
+    if problems or missing:
+        raise ExpectationFailed("; ".join([*problems, *([missing] if missing else [])]))

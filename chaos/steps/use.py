@@ -14,6 +14,6 @@ class Use(Step, frozen=True, kw_only=True):
 
 async def run(step: Use, scope: Scope) -> int:
     """Run the scenario's steps with its arguments as variables; what they capture stays inside."""
-    arguments = {name: scope.variables.fill(value) for name, value in step.with_.items()}
-    await scope.run_steps(step.steps, "steps", variables=scope.variables.child(arguments))
+    variables = scope.variables.child(scope.filled(step.with_))
+    await scope.run_steps(step.steps, "steps", variables=variables)
     return 1

@@ -1,6 +1,8 @@
 """`write`: put a file in place, or change a stopped database."""
 
+import re
 import shutil
+import stat
 from pathlib import Path
 
 import apsw
@@ -13,8 +15,11 @@ from chaos.spec.step import Step
 
 
 class Write(Step, frozen=True, kw_only=True):
-    """`write: "{state}/keys.json"` with exactly one of `text`, `json`, `copy_of`, `absent: true`, `directory: true`
-    and `sql` (statements run on a database that nobody has open); `mode: "0600"` sets its permissions.
+    """`write: "{state}/keys.json"` with one of `text`, `json`, `copy_of`, `absent: true`, `directory: true` and `sql`.
+
+    `sql` are statements that are run on a database that nobody has open and that must change something.
+    `mode: "0600"`, which may stand alone, sets the file's permissions; without it a file that is replaced
+    keeps the ones it had.
     """
 
     write: str
@@ -26,34 +31,54 @@ class Write(Step, frozen=True, kw_only=True):
     sql: str | None = None
     mode: str | None = None
 
+    def problem(self) -> str | None:
+        """Why this cannot be carried out, or None."""
+        contents = [self.text, self.json, self.copy_of, self.sql]
+        ways = sum(content is not None for content in contents) + self.absent + self.directory
+        if ways > 1 or (ways == 0 and self.mode is None):
+            return "`write` needs exactly one of text, json, copy_of, absent, directory and sql"
+        if self.mode is not None and re.fullmatch("[0-7]{3,4}", self.mode) is None:
+            return f'a mode is written like "0600", not {self.mode!r}'
+        if self.mode is not None and self.absent:
+            return "what is absent has no mode"
+        return None
+
 
 async def run(step: Write, scope: Scope) -> None:
     """Replace what is there."""
+    problem = step.problem()
+    if problem is not None:
+        raise HarnessError(problem)
     path = Path(scope.variables.text(step.write))
-    ways = [step.text is not None, step.json is not None, step.copy_of is not None]
-    if sum([*ways, step.absent, step.directory, step.sql is not None]) != 1 and step.mode is None:
-        raise HarnessError(
-            "`write` needs exactly one of text, json, copy_of, absent, directory and sql"
-        )
     if step.sql is not None:
         _run_sql(path, scope.variables.text(step.sql), scope)
-    elif any(ways):
-        _remove(path)
-        path.write_bytes(_content(step, scope))
     elif step.absent or step.directory:
         _remove(path)
         if step.directory:
             path.mkdir()
-    if step.mode is not None and path.exists():
+    elif (content := _content(step, scope)) is not None:
+        _replace(path, content)
+    if step.mode is not None:
         path.chmod(int(step.mode, 8))
 
 
-def _content(step: Write, scope: Scope) -> bytes:
+def _replace(path: Path, content: bytes) -> None:
+    """Another content, the same permissions: they must not be what the target notices."""
+    mode = path.stat().st_mode if path.is_file() else None
+    _remove(path)
+    path.write_bytes(content)
+    if mode is not None:
+        path.chmod(stat.S_IMODE(mode))
+
+
+def _content(step: Write, scope: Scope) -> bytes | None:
     if step.copy_of is not None:
         return Path(scope.variables.text(step.copy_of)).read_bytes()
     if step.text is not None:
         return scope.variables.text(step.text).encode()
-    return bytes(as_json(scope.variables.fill(step.json)))
+    if step.json is not None:
+        return bytes(as_json(scope.variables.fill(step.json)))
+    return None
 
 
 def _remove(path: Path) -> None:
@@ -70,14 +95,17 @@ def _run_sql(path: Path, sql: str, scope: Scope) -> None:
         raise HarnessError(
             f"{path.name} is open in process {holders[0]}: stop it before its file is changed"
         )
-    connection = apsw.Connection(str(path))
     try:
-        connection.pragma("ignore_check_constraints", True)
-        for _ in connection.execute(sql):
-            pass
-        if connection.changes() == 0:
-            raise HarnessError("the SQL changed nothing")
+        connection = apsw.Connection(str(path))
+        try:
+            connection.pragma("ignore_check_constraints", True)
+            before = connection.total_changes()
+            for _ in connection.execute(sql):
+                pass
+            changed = connection.total_changes() - before
+        finally:
+            connection.close()
     except apsw.Error as error:
         raise HarnessError(f"the SQL does not run: {error}") from error
-    finally:
-        connection.close()
+    if changed == 0:
+        raise HarnessError("the SQL changed nothing")
