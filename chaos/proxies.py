@@ -108,6 +108,7 @@ class ToxiproxyServer:
         # The library keeps host and port on the class: a class of its own for every server.
         self._api = type("Consumer", (APIConsumer,), {"host": HOST, "port": port})
         self._cuts: dict[str, int] = {}
+        self._turn = asyncio.Lock()
         self._watch = asyncio.create_task(self._notice_end())
 
     @classmethod
@@ -236,7 +237,25 @@ class ToxiproxyServer:
     async def _ask(
         self, method: str, path: str, what: str, body: dict[str, object] | None = None
     ) -> bytes:
-        """One control call. Whoever does not answer is killed, and everybody is told."""
+        """One control call, after those that were asked for before.
+
+        It is carried out to its end even when whoever asked is cancelled: what follows, like the removal of
+        a toxic that was being added, must find it done.
+        """
+        call = asyncio.create_task(self._ask_in_turn(method, path, what, body))
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(call)
+
+    async def _ask_in_turn(
+        self, method: str, path: str, what: str, body: dict[str, object] | None
+    ) -> bytes:
+        async with self._turn:
+            return await self._ask_now(method, path, what, body)
+
+    async def _ask_now(
+        self, method: str, path: str, what: str, body: dict[str, object] | None
+    ) -> bytes:
+        """Whoever does not answer is killed, and everybody is told."""
         if self.problem is not None:
             raise ToxiproxyGoneError(f"cannot {what}: {self.problem}")
         try:

@@ -233,7 +233,9 @@ class FaultWindow:
         proven = False
         if self._with.mode == "sham":
             self._blame(NOTHING_INJECTED)
-        elif self.proven_ms is not None:
+        elif self.proven_ms is None:
+            self._blame("it was ended before it was proven")
+        else:
             reason = self._signature.proof(self._attributes, self._probes)
             proven = reason is None
             if reason is not None:

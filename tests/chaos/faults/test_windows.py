@@ -323,7 +323,26 @@ def test_cancelled_opening_and_closing_still_clean_up(tmp_path: Path) -> None:
             await window.close()
             (fault,) = made.faults()
             assert fault.proven is False
-            assert fault.why is not None
+            assert fault.why == "it was ended before it was proven"
+            assert b"x" in await get(made.link_port)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("turns", range(0, 60, 3))
+def test_opening_may_be_cancelled_at_any_moment(tmp_path: Path, turns: int) -> None:
+    """The removal never overtakes the injection that it takes back."""
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as made:
+            window = made.window(Cut(cut=LINK) if turns % 2 else ResetPeer(reset_peer=LINK))
+            opening = asyncio.create_task(window.open())
+            await until(lambda: window.on_ms is not None)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            await window.close()
             assert b"x" in await get(made.link_port)
 
     run(scenario)
