@@ -145,7 +145,7 @@ class AnswerReader:
         self._head = head
         self._left = max_body_bytes
         self._in_body = False
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     @property
     def begun(self) -> bool:
@@ -154,18 +154,30 @@ class AnswerReader:
 
     def feed(self, data: bytes) -> None:
         """Read more. NotHttp when it does not parse; what follows a complete answer is not read."""
+        parser = self._parser
+        if parser is None:
+            self.reusable = False
+            return
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.reusable = False
         except httptools.HttpParserError as error:
             self.reusable = False
             if not self.complete:
+                self.close()
                 raise NotHttp(f"the answer is not HTTP: {error}") from error
+        if self.complete:
+            self.close()
+
+    def close(self) -> None:
+        """Read no more. Reader and parser hold each other: without this only the collector frees them."""
+        self._parser = None
 
     def feed_eof(self) -> None:
         """The connection ended: this completes an answer that is framed by nothing else."""
         self.reusable = False
+        self.close()
         framed = {"content-length", "transfer-encoding"} & {name for name, _ in self.headers}
         if self._in_body and not framed:
             self.complete = True
@@ -184,12 +196,14 @@ class AnswerReader:
         """Called by the parser."""
         if self.complete:
             return
-        self.status = self._parser.get_status_code()
+        parser = self._parser
+        assert parser is not None
+        self.status = parser.get_status_code()
         if 100 <= self.status < 200 and self.status != 101:
             self.headers.clear()
             return
         self._in_body = True
-        self.reusable = self.reusable and self._parser.should_keep_alive()
+        self.reusable = self.reusable and parser.should_keep_alive()
         self.complete = self._head or self.status == 101
 
     def on_body(self, body: bytes) -> None:

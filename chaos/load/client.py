@@ -152,10 +152,12 @@ class Client:
             async with asyncio.timeout(left_s):
                 connection = await self._connection()
         except OSError as error:
+            # A time-out of asyncio's own has no number.
+            reason = explain(error) if error.errno else f"no connection within {left_s:.3g} s"
             if error.errno in _OWN_FAULT:
-                self.listener.unable(explain(error))
+                self.listener.unable(reason)
             if request is not None:
-                self.listener.failed(request.seq, "error", explain(error), None)
+                self.listener.failed(request.seq, "error", reason, None)
             return
         if request is None:
             self.released(connection)
@@ -287,6 +289,8 @@ class _Connection(asyncio.Protocol):
     def _break(self, reason: str) -> None:
         self.alive = False
         reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
         if self.busy:
             self.busy = False
             self._listener.failed(self.seq, "info", reason, reader)

@@ -1,9 +1,12 @@
 """One request and every way in which it can end."""
 
 import asyncio
+import contextlib
+import gc
 import socket
 import ssl
 import subprocess
+import weakref
 from pathlib import Path
 
 import msgspec
@@ -313,3 +316,17 @@ class TestReader:
             reader.feed(
                 b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
             )
+
+    @pytest.mark.parametrize("data", [OK, b"nonsense\r\n\r\n"])
+    def test_is_freed_without_the_collector(self, data: bytes) -> None:
+        # The load process runs without it.
+        gc.disable()
+        try:
+            reader = AnswerReader(head=False)
+            with contextlib.suppress(NotHttp):
+                reader.feed(data)
+            gone = weakref.ref(reader)
+            del reader
+            assert gone() is None
+        finally:
+            gc.enable()
