@@ -42,7 +42,7 @@ def test_link_carries_bytes_and_counts_them(tmp_path: Path) -> None:
             traffic = {}
             for _ in range(500):
                 traffic = await made.proxies.traffic()
-                if LINK in traffic and traffic[LINK].received_bytes:
+                if LINK in traffic and traffic[LINK].received_bytes and traffic[LINK].sent_bytes:
                     break
                 await asyncio.sleep(0.01)
             assert traffic[LINK].received_bytes == len(answer)
