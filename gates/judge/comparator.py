@@ -81,7 +81,9 @@ def parse(text: str) -> Comparator:
         return Between(low, high)
     if match := _SELECT.fullmatch(stripped):
         return EqualsQuery(match[1], text.index(stripped) + match.start(1))
-    raise ValueError(f"expected something like `< 5`, `between 1 and 3` or `= (select …)`, not {text!r}")
+    raise ValueError(
+        f"expected something like `< 5`, `between 1 and 3` or `= (select …)`, not {text!r}"
+    )
 
 
 def holds(comparator: Simple | Between, value: Number) -> bool:
@@ -110,10 +112,16 @@ def share_problem(comparator: Comparator) -> str | None:
     """Why a share cannot be compared with this, or None."""
     if isinstance(comparator, EqualsQuery):
         return "a share is compared with numbers; write the query as a `value`"
-    bounds = [comparator.low, comparator.high] if isinstance(comparator, Between) else [comparator.bound]
+    bounds = (
+        [comparator.low, comparator.high] if isinstance(comparator, Between) else [comparator.bound]
+    )
     if not all(0 <= bound <= 1 for bound in bounds):
         return "a share lies between 0 and 1"
     none, all_of_them = holds(comparator, Fraction(0)), holds(comparator, Fraction(1))
-    if none and all_of_them and not (isinstance(comparator, Simple) and comparator.operator == "!="):
+    if (
+        none
+        and all_of_them
+        and not (isinstance(comparator, Simple) and comparator.operator == "!=")
+    ):
         return f"every share is {comparator}, so this cannot fail"
     return None

@@ -56,7 +56,9 @@ AGGREGATES = COUNTS | frozenset({
 """Aggregates that do not depend on the order of the rows. Sums of doubles do, in their last bits, which is
 why the judge reads rows in the order of the sealed tables with one thread; `fsum` compensates."""
 
-ORDERED = frozenset({"list", "array_agg", "string_agg", "group_concat", "listagg", "json_group_array"})
+ORDERED = frozenset(
+    {"list", "array_agg", "string_agg", "group_concat", "listagg", "json_group_array"}
+)
 """Aggregates that need an ORDER BY of their own."""
 
 WINDOWS = frozenset({
@@ -70,7 +72,9 @@ UNNEST = "unnest"
 
 QUANTILES = frozenset({"quantile_cont", "quantile_disc"})
 
-FLOATING = frozenset({"/", "sqrt", "cbrt", "ln", "log", "log2", "log10", "exp", "pow", "power", "^", "**"})
+FLOATING = frozenset(
+    {"/", "sqrt", "cbrt", "ln", "log", "log2", "log10", "exp", "pow", "power", "^", "**"}
+)
 """What can turn numbers into NaN or infinity."""
 
 JSON_EXTRACTS: Mapping[str, str] = {

@@ -43,7 +43,9 @@ class _Serialized(Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(_Serialized)
 
 
-def parse(connection: duckdb.DuckDBPyConnection, texts: Sequence[str]) -> list[Tree | SyntaxProblem]:
+def parse(
+    connection: duckdb.DuckDBPyConnection, texts: Sequence[str]
+) -> list[Tree | SyntaxProblem]:
     """The trees of many texts, in one call, since a call costs more than a text."""
     if not texts:
         return []
@@ -77,7 +79,7 @@ def render(connection: duckdb.DuckDBPyConnection, expressions: Sequence[Node]) -
 
 
 def _select(expression: Node) -> dict[str, object]:
-    node = {
+    node: dict[str, object] = {
         "type": "SELECT_NODE",
         "modifiers": [],
         "cte_map": {"map": []},

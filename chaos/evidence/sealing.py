@@ -1,0 +1,366 @@
+"""Turns the JSON lines of runs into typed tables: one Parquet file per table of a release.
+
+A run's directory is named after its gate and holds `<table>.jsonl` and `<table>.*.jsonl`, and last of all
+`closings.jsonl`. What is found is compared with what was closed; whatever differs is kept in the table
+`seals`, which makes the run UNKNOWN but loses nothing that was recorded. The same SQL fills the tables of
+a release and those of one run that has just ended.
+"""
+
+# ruff: noqa: S608 - names and texts are quoted by `sealing_sql`
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import msgspec
+from msgspec import Raw, Struct
+
+from chaos.evidence import schema
+from chaos.evidence import sealing_sql as sql
+
+SEALS: Mapping[str, str] = {
+    "run_id": "VARCHAR",
+    "gate": "VARCHAR",
+    "file": "VARCHAR",
+    "lines": "BIGINT",
+    "sha256": "VARCHAR",
+    "problem": "VARCHAR",
+}
+"""One row per file of a run; `problem` is NULL when it is what its closing record says."""
+
+DIGESTS: Mapping[str, str] = {
+    "run_id": "VARCHAR",
+    "gate": "VARCHAR",
+    "sealed_table": "VARCHAR",
+    "row_count": "BIGINT",
+    "digest": "VARCHAR",
+}
+"""One row per table and run that has rows: what `sealing_sql.digest` gives."""
+
+Collected = Mapping[str, Mapping[str, str]]
+"""Declared columns of the tables that targets collect, by table."""
+
+COLLECTED_PREFIX = "collected."
+CLOSINGS = "closings.jsonl"
+_COLLECTED_HINTS: Mapping[str, object] = {
+    "VARCHAR": str | None,
+    "BIGINT": int | None,
+    "DOUBLE": float | None,
+    "BOOLEAN": bool | int | None,
+    "JSON": Raw,
+}
+
+
+class Rows(Struct):
+    """One file of a run: where it is, what is in it, and in what it differs from what was closed."""
+
+    path: Path
+    table: str
+    run_id: str
+    gate: str
+    lines: int
+    sha256: str
+    seqs: list[int]
+    problems: list[str]
+    damaged: bool = False
+
+    @property
+    def problem(self) -> str | None:
+        """All problems in one text."""
+        return "; ".join(self.problems) or None
+
+
+class Sealed(Struct, frozen=True):
+    """What was loaded: rows per table, and (gate, file, problem) of every file that is not as it was closed."""
+
+    row_counts: dict[str, int]
+    problems: list[tuple[str, str, str]]
+
+
+def _tables(collected: Collected) -> dict[str, Mapping[str, str]]:
+    sealed: dict[str, Mapping[str, str]] = {
+        n: schema.sealed_columns(n) for n in schema.sealed_tables()
+    }
+    sealed |= {name: schema.collected_columns(columns) for name, columns in collected.items()}
+    return sealed | {"seals": SEALS}
+
+
+class Loader:
+    """Fills the tables of one connection, again and again: first `create`, then `load` for any runs.
+
+    `tables` are all of them but the digests, with the columns they are sealed with.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, collected: Collected) -> None:
+        for name, columns in collected.items():
+            unknown = set(columns.values()) - set(schema.COLLECTED_TYPES)
+            if name in schema.TABLES or unknown:
+                raise ValueError(
+                    f"cannot collect {name}: the name is taken or a type unknown {sorted(unknown)}"
+                )
+        self.connection = connection
+        self.collected = collected
+        self.tables = _tables(collected)
+        self._columns = {name: self._raw_columns(name) for name in [*schema.TABLES, *collected]}
+        self._filled: list[str] = []
+        self._decoders: dict[str, msgspec.json.Decoder[schema.Row]] = {}
+
+    def create(self) -> None:
+        """Make the empty tables."""
+        self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.SCHEMA}")
+        for name, columns in self.tables.items():
+            self.connection.execute(sql.create(name, columns))
+
+    def load(self, directories: Sequence[Path]) -> Sealed:
+        """Replace what the tables hold by the evidence in these directories, one per run."""
+        before, self._filled = self._filled, []
+        files = [file for directory in directories for file in self._read_run(directory)]
+        counts = {name: self._fill(name, files) for name in self._order()}
+        self._seal(files)
+        for name in set(before) - set(self._filled):
+            self.connection.execute(f"TRUNCATE {sql.stored(name)}")
+        problems = [(file.gate, file.path.name, file.problem) for file in files if file.problem]
+        return Sealed(counts, problems)
+
+    def _order(self) -> list[str]:
+        """Faults first: what requests were sent during is computed from them."""
+        return ["faults", *(name for name in self.tables if name not in ("faults", "seals"))]
+
+    def _read_run(self, directory: Path) -> list[Rows]:
+        """Every file of one run, compared with the run's closing record and with each other."""
+        gate = directory.name
+        run_id = _run_id(directory)
+        paths = sorted(directory.glob("*.jsonl"))
+        files = [self._read_file(path, run_id, gate) for path in paths]
+        _compare(files, _closings(directory), directory, run_id)
+        _check_seqs(files)
+        return files
+
+    def _read_file(self, path: Path, run_id: str, gate: str) -> Rows:
+        data = path.read_bytes()
+        table = _table_of(path.name)
+        file = Rows(
+            path, table, run_id, gate, data.count(b"\n"), hashlib.sha256(data).hexdigest(), [], []
+        )
+        if table not in schema.TABLES and table not in self.collected:
+            file.problems.append("no table has this name")
+            return file
+        rows = self._decode(file, data)
+        foreign = sum(row.run_id != run_id or row.gate != gate for row in rows)
+        if foreign:
+            file.problems.append(f"{foreign} rows are of another run or gate")
+        file.seqs = [row.seq for row in rows]
+        file.damaged = bool(file.problems)
+        return file
+
+    def _decode(self, file: Rows, data: bytes) -> list[schema.Row]:
+        """The rows of a file; lines that are cut off or cannot be read are noted and left out."""
+        decoder = self._decoder(file.table)
+        if data and not data.endswith(b"\n"):
+            file.problems.append("the last line is cut off")
+            data = data[: data.rfind(b"\n") + 1]
+        try:
+            return decoder.decode_lines(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return _one_by_one(file, decoder, data)
+
+    def _decoder(self, table: str) -> msgspec.json.Decoder[schema.Row]:
+        if table not in self._decoders:
+            kind = schema.TABLES.get(table) or _collected_struct(table, self.collected[table])
+            self._decoders[table] = msgspec.json.Decoder(kind)
+        return self._decoders[table]
+
+    def _fill(self, name: str, files: Sequence[Rows]) -> int:
+        second = schema.MERGED.get(name)
+        mine = [file for file in files if file.table in (name, second) and file.lines]
+        if not any(file.table == name for file in mine):
+            return 0
+        self._filled.append(name)
+        with_faults = any(file.table == "faults" and file.lines for file in files)
+        try:
+            return self._insert(name, mine, with_faults=with_faults)
+        except duckdb.Error:
+            for file in mine:
+                self._probe(file)
+            return self._insert(name, mine, with_faults=with_faults)
+
+    def _insert(self, name: str, files: Sequence[Rows], *, with_faults: bool) -> int:
+        first = self._source(name, files)
+        if name in schema.MERGED:
+            second = self._source(schema.MERGED[name], files)
+            rows = (
+                sql.runs(first, second)
+                if name == "runs"
+                else sql.requests(first, second, with_faults=with_faults)
+            )
+        else:
+            columns = [
+                sql.collected_column(c, kind) for c, kind in self.collected.get(name, {}).items()
+            ]
+            rows = sql.in_order(first, (*schema.COMMON, *columns) if columns else ("*",))
+        found = self.connection.execute(sql.replace(name, self.tables[name], rows)).fetchone()
+        return int(found[0]) if found else 0
+
+    def _source(self, table: str, files: Sequence[Rows]) -> str:
+        mine = [file for file in files if file.table == table]
+        whole = [file.path for file in mine if not file.damaged]
+        damaged = [(file.path, file.run_id, file.gate) for file in mine if file.damaged]
+        return sql.source(whole, damaged, self._columns[table])
+
+    def _raw_columns(self, table: str) -> dict[str, str]:
+        if table in self.collected:
+            columns = {
+                c: "JSON" if kind == "BOOLEAN" else kind
+                for c, kind in self.collected[table].items()
+            }
+            return schema.collected_columns(columns)
+        return schema.raw_columns(table)
+
+    def _probe(self, file: Rows) -> None:
+        """Find out whether a file is one that DuckDB cannot read, and read it leniently from then on."""
+        try:
+            self.connection.execute(sql.reader([file.path], self._columns[file.table])).fetchall()
+        except duckdb.Error as error:
+            file.damaged = True
+            file.problems.append(f"it holds what no column can: {str(error).splitlines()[0]}")
+
+    def _seal(self, files: Sequence[Rows]) -> None:
+        if not files:
+            return
+        self._filled.append("seals")
+        rows = ", ".join(
+            f"({sql.literal(f.run_id)}, {sql.literal(f.gate)}, {sql.literal(f.path.name)}, {f.lines},"
+            f" {sql.literal(f.sha256)}, {sql.literal(f.problem) if f.problem else 'NULL'})"
+            for f in files
+        )
+        values = f"SELECT * FROM (VALUES {rows}) AS seal({', '.join(map(sql.quoted, SEALS))})"
+        self.connection.execute(sql.replace("seals", SEALS, values))
+
+
+def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Sealed:
+    """Write the evidence of many runs to `release`, one Parquet file per declared table, empty ones included.
+
+    Every table has exactly its declared columns and its rows in order of gate, run and `seq`.
+    """
+    connection = duckdb.connect(":memory:", config={"threads": 1})
+    try:
+        loader = Loader(connection, collected)
+        loader.create()
+        sealed = loader.load(
+            sorted(directories, key=lambda directory: (directory.name, str(directory)))
+        )
+        _digest(connection, list(loader.tables))
+        release.mkdir(parents=True, exist_ok=True)
+        for name in [*loader.tables, "digests"]:
+            path = sql.literal(str(release / f"{name}.parquet"))
+            connection.execute(
+                f"COPY {sql.stored(name)} TO {path} (FORMAT parquet, COMPRESSION zstd)"
+            )
+        return sealed
+    finally:
+        connection.close()
+
+
+def _digest(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
+    connection.execute(sql.create("digests", DIGESTS))
+    for name in names:
+        connection.execute(
+            f"INSERT INTO {sql.stored('digests')} SELECT #1, #2, {sql.literal(name)}, #3, #4"
+            f" FROM ({sql.digest(name)}) ORDER BY gate, run_id"
+        )
+
+
+def _table_of(file_name: str) -> str:
+    """`requests.load.jsonl` → `requests`, `collected.audit.jsonl` → `audit`."""
+    return file_name.removeprefix(COLLECTED_PREFIX).split(".", 1)[0]
+
+
+class _Head(Struct):
+    run_id: str
+
+
+def _run_id(directory: Path) -> str:
+    """The id of the run that a directory belongs to, from its first row; empty when there is none."""
+    path = directory / "runs.jsonl"
+    first = path.read_bytes().split(b"\n", 1)[0] if path.exists() else b""
+    try:
+        return msgspec.json.decode(first, type=_Head).run_id
+    except msgspec.DecodeError:
+        return ""
+
+
+def _closings(directory: Path) -> dict[str, schema.Closing]:
+    path = directory / CLOSINGS
+    if not path.exists():
+        return {}
+    closings = {}
+    for line in path.read_bytes().splitlines():
+        try:
+            closing = msgspec.json.decode(line, type=schema.Closing)
+        except msgspec.DecodeError:
+            continue
+        closings[closing.file] = closing
+    return closings
+
+
+def _compare(
+    files: list[Rows], closings: Mapping[str, schema.Closing], directory: Path, run_id: str
+) -> None:
+    """Note where a file is not what was closed, is missing, or was never closed."""
+    for file in files:
+        closing = closings.get(file.path.name)
+        if file.path.name == CLOSINGS:
+            continue
+        if closing is None:
+            file.problems.append("it was never closed")
+        elif (closing.lines, closing.sha256) != (file.lines, file.sha256):
+            file.problems.append(
+                f"it is not what was closed: {file.lines} lines, {closing.lines} then"
+            )
+    present = {file.path.name for file in files}
+    missing = sorted({CLOSINGS, *closings} - present)
+    files += [
+        Rows(directory / name, "", run_id, directory.name, 0, "", [], ["it is missing"])
+        for name in missing
+    ]
+
+
+def _check_seqs(files: Sequence[Rows]) -> None:
+    """Every `seq` occurs once per table, and every answer has its request."""
+    by_table: dict[str, set[int]] = {}
+    for file in files:
+        seen = by_table.setdefault(file.table, set())
+        if len(set(file.seqs)) != len(file.seqs) or seen & set(file.seqs):
+            file.problems.append("two of its rows have the same seq")
+        seen |= set(file.seqs)
+    if by_table.get("responses", set()) - by_table.get("requests", set()):
+        for file in files:
+            if file.table == "responses":
+                file.problems.append("it has answers to requests that were never sent")
+
+
+def _one_by_one(
+    file: Rows, decoder: msgspec.json.Decoder[schema.Row], data: bytes
+) -> list[schema.Row]:
+    rows: list[schema.Row] = []
+    bad: list[str] = []
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            rows.append(decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            bad.append(f"line {number}: {error}")
+    if bad:
+        file.problems.append(f"{len(bad)} lines cannot be read ({bad[0]})")
+    return rows
+
+
+def _collected_struct(table: str, columns: Mapping[str, str]) -> type[schema.Row]:
+    fields: list[tuple[str, object]] = [
+        (name, _COLLECTED_HINTS[kind]) for name, kind in columns.items()
+    ]
+    made = msgspec.defstruct(
+        f"collected_{table}", fields, bases=(schema.Row,), frozen=True, kw_only=True
+    )
+    assert issubclass(made, schema.Row)
+    return made

@@ -1,0 +1,125 @@
+"""The SQL of sealing: from files of JSON lines to rows of typed tables. Pure text, nothing is run here."""
+
+# ruff: noqa: S608 - SQL is what this module makes; every name and text in it is quoted by `quoted` and `literal`
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+SCHEMA = "evidence"
+
+
+def quoted(identifier: str) -> str:
+    """An identifier, quoted."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: str) -> str:
+    """A text literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def stored(table: str) -> str:
+    """The full name of an evidence table."""
+    return f"{SCHEMA}.{quoted(table)}"
+
+
+def create(table: str, columns: Mapping[str, str]) -> str:
+    """The statement that makes an empty typed table."""
+    return f"CREATE TABLE {stored(table)} ({', '.join(f'{quoted(c)} {kind}' for c, kind in columns.items())})"
+
+
+def replace(table: str, columns: Mapping[str, str], rows: str) -> str:
+    """The statement that makes a table anew from `rows`, with exactly these columns and types."""
+    typed = ", ".join(
+        f"{quoted(column)}::{kind} AS {quoted(column)}" for column, kind in columns.items()
+    )
+    return f"CREATE OR REPLACE TABLE {stored(table)} AS SELECT {typed} FROM ({rows})"
+
+
+def digest(table: str) -> str:
+    """Row count and digest per run, from nothing but the table: exclusive or of the MD5 of every row as JSON."""
+    return (
+        "SELECT run_id, gate, count(*), bit_xor(md5_number(to_json(t)::VARCHAR))::VARCHAR"
+        f" FROM {stored(table)} AS t GROUP BY run_id, gate"
+    )
+
+
+def collected_column(column: str, kind: str) -> str:
+    """A collected column in its declared type: databases keep booleans as 0 and 1, and JSON as text."""
+    name = quoted(column)
+    if kind == "BOOLEAN":
+        return f"({name}->>'$')::BOOLEAN AS {name}"
+    if kind == "JSON":
+        unwrapped = f"{name}->>'$'"
+        looks_like = (
+            f"json_type({name}) = 'VARCHAR' AND regexp_matches({unwrapped}, '^\\s*[\\[{{]')"
+        )
+        return f"CASE WHEN {looks_like} AND json_valid({unwrapped}) THEN ({unwrapped})::JSON ELSE {name} END AS {name}"
+    return name
+
+
+def reader(paths: Sequence[Path], columns: Mapping[str, str], *, lenient: bool = False) -> str:
+    """The rows of some files. A lenient reader gives NULLs for a line that it cannot read."""
+    listed = ", ".join(literal(str(path)) for path in paths)
+    declared = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
+    return (
+        f"SELECT * FROM read_json([{listed}], columns = {{{declared}}}, format = 'newline_delimited',"
+        f" ignore_errors = {str(lenient).lower()})"
+    )
+
+
+def source(
+    whole: Sequence[Path], damaged: Sequence[tuple[Path, str, str]], columns: Mapping[str, str]
+) -> str:
+    """The rows of all files of one table. Of a damaged one (path, run_id, gate) those that are the run's own."""
+    parts = [reader(whole, columns)] if whole else []
+    parts += [
+        f"{reader([path], columns, lenient=True)} WHERE seq IS NOT NULL"
+        f" AND run_id = {literal(run_id)} AND gate = {literal(gate)}"
+        for path, run_id, gate in damaged
+    ]
+    empty = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in columns.items())
+    return " UNION ALL ".join(parts) or f"SELECT {empty} LIMIT 0"
+
+
+def in_order(rows: str, chosen: Sequence[str] = ("*",)) -> str:
+    """Rows in order of gate, run and `seq`, which is the order they are kept in."""
+    return f"SELECT {', '.join(chosen)} FROM ({rows}) ORDER BY gate, run_id, seq"
+
+
+def runs(first: str, second: str) -> str:
+    """Runs with their ends; a run without one stays, its columns NULL."""
+    return in_order(
+        f"SELECT a.*, b.* EXCLUDE (run_id, gate, seq) FROM ({first}) AS a"
+        f" LEFT JOIN ({second}) AS b ON a.run_id = b.run_id AND a.gate = b.gate"
+    )
+
+
+def requests(first: str, second: str, *, with_faults: bool) -> str:
+    """Requests with their answers and the faults they met; one without an answer may have been executed."""
+    joined = (
+        "SELECT a.*, b.* EXCLUDE (run_id, gate, seq, outcome), coalesce(b.outcome, 'info') AS outcome,"
+        " b.done_ms - a.intended_ms AS latency_ms, b.done_ms - a.sent_ms AS service_ms"
+        f" FROM ({first}) AS a LEFT JOIN ({second}) AS b"
+        " ON a.run_id = b.run_id AND a.gate = b.gate AND a.seq = b.seq"
+    )
+    if not with_faults:
+        none = "[]::VARCHAR[]"
+        return in_order(joined, ("*", f"{none} AS during", f"{none} AS touched"))
+    return f"WITH joined AS ({joined}), met AS ({_MET}) {_WITH_MET}"
+
+
+_MET = f"""
+SELECT r.run_id, r.gate, r.seq,
+  list(DISTINCT f.fault ORDER BY f.fault) FILTER (WHERE r.sent_ms >= f.proven_ms AND r.done_ms <= f.off_ms) AS during,
+  list(DISTINCT f.fault ORDER BY f.fault) AS touched
+FROM joined AS r JOIN {SCHEMA}.faults AS f ON r.run_id = f.run_id AND r.gate = f.gate
+  AND r.sent_ms <= coalesce(f.clean_ms, 'infinity'::DOUBLE) AND coalesce(r.done_ms, 'infinity'::DOUBLE) >= f.on_ms
+GROUP BY r.run_id, r.gate, r.seq
+"""
+
+_WITH_MET = """
+SELECT joined.*, coalesce(met.during, []) AS during, coalesce(met.touched, []) AS touched
+FROM joined LEFT JOIN met ON joined.run_id = met.run_id AND joined.gate = met.gate AND joined.seq = met.seq
+ORDER BY joined.gate, joined.run_id, joined.seq
+"""

@@ -1,0 +1,239 @@
+"""Opens evidence for judging: typed tables in memory, and no way out of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import msgspec
+from msgspec import Raw, Struct
+
+from chaos.evidence import schema
+from gates.judge import tables
+
+R = TypeVar("R", bound=schema.Row)
+RunKey = tuple[str, str]
+"""(run_id, gate)."""
+
+MEMORY_LIMIT = "2GB"
+
+
+class RunRecord(Struct, frozen=True):
+    """A run as sealed: how it began, and how it ended if it did."""
+
+    run: schema.Run
+    end: schema.RunEnd | None
+
+    @property
+    def key(self) -> RunKey:
+        """What names the run in every table."""
+        return self.run.run_id, self.run.gate
+
+
+class Evidence:
+    """The evidence of a release, or of one run that has just ended.
+
+    `names` are its tables, `missing` those that could not be read, `problems` those of all of it. `shipped`
+    says that it comes from Parquet, so that every table must agree with its digest.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, names: Iterable[str], *, shipped: bool
+    ) -> None:
+        self.connection = connection
+        self.names = frozenset(names)
+        self.shipped = shipped
+        self.problems: list[str] = []
+        self.missing: set[str] = set()
+        self.altered: dict[RunKey, list[str]] = {}
+        self._rows: dict[str, dict[RunKey, list[schema.Row]]] = {}
+        self._texts: dict[str, dict[RunKey, list[tuple[object, ...]]]] = {}
+
+    def refresh(self) -> None:
+        """Forget what was read, after other rows were loaded into the same connection."""
+        self._rows.clear()
+        self._texts.clear()
+
+    def has(self, table: str) -> bool:
+        """Whether a table of evidence is there and could be read."""
+        return table in self.names and table not in self.missing
+
+    def rows(self, kind: type[R], key: RunKey) -> list[R]:
+        """The rows of a small table that belong to one run, in order of `seq`."""
+        name = _TABLE_OF[kind]
+        if name not in self._rows:
+            self._rows[name] = _grouped(self._read(name, kind))
+        return [row for row in self._rows[name].get(key, []) if isinstance(row, kind)]
+
+    def _read(self, table: str, kind: type[schema.Row]) -> list[schema.Row]:
+        columns = schema.raw_columns(table)
+        names = ", ".join(tables.quoted(column) for column in columns)
+        found = self.connection.execute(
+            f"SELECT {names} FROM {tables.stored(table)} ORDER BY seq"
+        ).fetchall()
+        raw = {column for column, type_name in columns.items() if type_name == "JSON"}
+        return [_typed(kind, dict(zip(columns, row, strict=True)), raw) for row in found]
+
+    def grouped(self, name: str, sql: str) -> Mapping[RunKey, list[tuple[object, ...]]]:
+        """The answer to one query for all runs, without the run_id and gate that it begins with."""
+        if name not in self._texts:
+            found: dict[RunKey, list[tuple[object, ...]]] = defaultdict(list)
+            for run_id, gate, *rest in self.connection.execute(sql).fetchall():
+                found[str(run_id), str(gate)].append(tuple(rest))
+            self._texts[name] = found
+        return self._texts[name]
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, in order of gate and run."""
+        columns = schema.sealed_columns("runs")
+        names = ", ".join(tables.quoted(column) for column in columns)
+        found = self.grouped(
+            "runs",
+            f"SELECT run_id, gate, {names} FROM {tables.stored('runs')} ORDER BY gate, run_id",
+        )
+        return [
+            _run(dict(zip(columns, row, strict=True))) for rows in found.values() for row in rows
+        ]
+
+
+_TABLE_OF: Mapping[type[schema.Row], str] = {struct: name for name, struct in schema.TABLES.items()}
+
+
+def _typed(kind: type[schema.Row], values: dict[str, object], raw: set[str]) -> schema.Row:
+    for column in raw:
+        text = values[column]
+        values[column] = Raw(str(text).encode() if text is not None else b"null")
+    return kind(**values)  # type: ignore[arg-type]  # the columns are those of the Struct, by declaration
+
+
+def _grouped(rows: Sequence[schema.Row]) -> dict[RunKey, list[schema.Row]]:
+    groups: dict[RunKey, list[schema.Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.run_id, row.gate].append(row)
+    return groups
+
+
+def _run(values: dict[str, object]) -> RunRecord:
+    begun = {column: values[column] for column in schema.raw_columns("runs")}
+    ended = {column: values[column] for column in schema.raw_columns("run_ends")}
+    run = _typed(schema.Run, begun, {"digests", "versions", "config"})
+    end = _typed(schema.RunEnd, ended, set()) if values["end_state"] is not None else None
+    assert isinstance(run, schema.Run)
+    assert end is None or isinstance(end, schema.RunEnd)
+    return RunRecord(run, end)
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory whose answers depend on nothing around it."""
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": 1,
+            "memory_limit": MEMORY_LIMIT,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "errors_as_json": "true",
+        },
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"CREATE SCHEMA {tables.SCHEMA}")
+    return connection
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) -> None:
+    """No files but below `directories`, and no way to change that. The order matters: the last cannot be undone."""
+    allowed = ", ".join(tables.literal(str(directory.resolve())) for directory in directories)
+    connection.execute(f"SET allowed_directories = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def open_blank(
+    collected: Mapping[str, Mapping[str, str]], directories: Sequence[Path] = ()
+) -> Evidence:
+    """Empty typed tables: enough to check SQL, or to load single runs from below `directories`."""
+    connection = _connect()
+    for name, columns in tables.declared(collected).items():
+        connection.execute(tables.create_sql(tables.stored(name), columns))
+    _lock(connection, directories)
+    return Evidence(connection, tables.declared(collected), shipped=False)
+
+
+def open_release(directory: Path, collected: Mapping[str, Mapping[str, str]]) -> Evidence:
+    """The tables of a release directory, one Parquet file each, read once with their declared columns.
+
+    A table that is missing or unreadable, or does not have its columns, is noted and stays empty; a table
+    whose digests are not those it was sealed with is noted per run.
+    """
+    declared = tables.declared(collected)
+    evidence = Evidence(_connect(), declared, shipped=True)
+    for name, columns in (declared | {"digests": tables.DIGESTS}).items():
+        _load(evidence, directory / f"{name}.parquet", name, columns)
+    _compare_digests(evidence, [name for name in declared if name not in evidence.missing])
+    _lock(evidence.connection, ())
+    return evidence
+
+
+def _load(evidence: Evidence, path: Path, name: str, columns: Mapping[str, str]) -> None:
+    evidence.connection.execute(tables.create_sql(tables.stored(name), columns))
+    if not path.is_file():
+        evidence.missing.add(name)
+        evidence.problems.append(f"the table {name} is missing: there is no {path.name}")
+        return
+    casts = ", ".join(f"{tables.quoted(column)}::{kind}" for column, kind in columns.items())
+    source = f"SELECT {casts} FROM read_parquet({tables.literal(str(path))})"
+    try:
+        evidence.connection.execute(f"INSERT INTO {tables.stored(name)} {source}")
+    except duckdb.Error as error:
+        evidence.missing.add(name)
+        evidence.problems.append(f"the table {name} cannot be read: {message_of(error)}")
+
+
+def _compare_digests(evidence: Evidence, names: Sequence[str]) -> None:
+    read = evidence.connection.execute(
+        f"SELECT run_id, gate, sealed_table, row_count, digest FROM {tables.stored('digests')}"
+    ).fetchall()
+    sealed = {
+        (str(run), str(gate), str(table)): (count, digest)
+        for run, gate, table, count, digest in read
+    }
+    found: dict[tuple[str, str, str], tuple[object, object]] = {}
+    for name in names:
+        for run, gate, count, digest in evidence.connection.execute(
+            tables.digest_sql(name)
+        ).fetchall():
+            found[str(run), str(gate), name] = (count, digest)
+    for key in sorted(sealed.keys() | found.keys()):
+        if sealed.get(key) != found.get(key):
+            run, gate, table = key
+            evidence.altered.setdefault((run, gate), []).append(
+                f"the table {table} is not what was sealed: {_rows_text(found.get(key))} now,"
+                f" {_rows_text(sealed.get(key))} then"
+            )
+
+
+def _rows_text(sealed: tuple[object, object] | None) -> str:
+    return "no rows" if sealed is None else f"{sealed[0]} rows ({str(sealed[1])[:12]}…)"
+
+
+class _DuckError(Struct, frozen=True):
+    exception_message: str = ""
+    position: str | None = None
+
+
+def message_of(error: duckdb.Error) -> str:
+    """What DuckDB says, without the JSON around it."""
+    return details_of(error)[0]
+
+
+def details_of(error: duckdb.Error) -> tuple[str, int | None]:
+    """Message of an error and the place in the SQL that it is about, in bytes, when there is one."""
+    text = str(error)
+    start = text.find("{")
+    try:
+        decoded = msgspec.json.decode(text[start:] if start >= 0 else "", type=_DuckError)
+    except msgspec.DecodeError:
+        return text, None
+    position = int(decoded.position) if decoded.position else None
+    return decoded.exception_message or text, position

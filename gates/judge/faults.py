@@ -1,0 +1,158 @@
+"""Whether the faults of a run took hold, computed again from what its probes saw."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from chaos.evidence.schema import Fault, LinkBypass, LinkProbe
+from chaos.evidence.schema import Link as LinkTraffic
+from gates.judge import tables
+from gates.judge.connection import Evidence, RunKey
+from gates.judge.result import FaultResult
+
+Proof = Callable[[Mapping[str, float], Sequence[LinkProbe]], str | None]
+"""(attributes as recorded, the probes of one window) → None when it holds, otherwise why not."""
+
+
+class Proofs(Struct, frozen=True):
+    """The pure functions that know what each kind of fault looks like: while it is on, and once it is gone."""
+
+    on: Mapping[str, Proof]
+    clean_again: Mapping[str, Proof]
+
+
+def judge_faults(
+    evidence: Evidence, run: RunKey, planned: Sequence[str], proofs: Proofs
+) -> list[FaultResult]:
+    """One result per fault that was planned or recorded, in order of their rows; a fault without a row is not proven."""
+    rows = evidence.rows(Fault, run)
+    windows = _windows(evidence.rows(LinkProbe, run))
+    seen: dict[str, int] = {}
+    results = []
+    for row in rows:
+        index = seen.get(row.fault, 0)
+        seen[row.fault] = index + 1
+        probes = windows.get(row.fault, [])
+        why = _unproven(evidence, run, row, probes[index] if index < len(probes) else [], proofs)
+        results.append(_result(row, why))
+    return results + [_absent(name) for name in dict.fromkeys(planned) if name not in seen]
+
+
+def _windows(probes: Sequence[LinkProbe]) -> dict[str, list[list[LinkProbe]]]:
+    """The probes of each fault, apart where a fault of a repeated step was opened again."""
+    windows: dict[str, list[list[LinkProbe]]] = {}
+    last: dict[str, str] = {}
+    for probe in probes:
+        if probe.fault is None:
+            continue
+        own = windows.setdefault(probe.fault, [])
+        if probe.phase == "before" and last.get(probe.fault) != "before":
+            own.append([])
+        last[probe.fault] = probe.phase
+        if own:
+            own[-1].append(probe)
+    return windows
+
+
+def _unproven(
+    evidence: Evidence, run: RunKey, row: Fault, probes: Sequence[LinkProbe], proofs: Proofs
+) -> str | None:
+    """The first reason why the fault counts for nothing, or None."""
+    return next(_reasons(evidence, run, row, probes, proofs), None)
+
+
+def _reasons(
+    evidence: Evidence, run: RunKey, row: Fault, probes: Sequence[LinkProbe], proofs: Proofs
+) -> Iterator[str]:
+    yield from _recorded_reasons(row)
+    yield from _recomputed_reasons(row, probes, proofs)
+    yield from _traffic_reasons(evidence, run, row)
+
+
+def _recorded_reasons(row: Fault) -> Iterator[str]:
+    if not row.proven:
+        yield row.why or "it was recorded as not proven"
+    if row.proven_ms is None or row.proven_ms < row.on_ms:
+        yield "it has no time from which it was proven"
+    if row.off_ms is None or (row.proven_ms is not None and row.off_ms < row.proven_ms):
+        yield "it was never asked off"
+    if row.clean_ms is None:
+        yield "the path was not seen clean again"
+
+
+def _recomputed_reasons(row: Fault, probes: Sequence[LinkProbe], proofs: Proofs) -> Iterator[str]:
+    attributes = msgspec.json.decode(row.attributes, type=dict[str, float])
+    if row.kind not in proofs.on or row.kind not in proofs.clean_again:
+        yield f"nothing is known about proving a {row.kind}"
+        return
+    if any(probe.link != row.link for probe in probes):
+        yield "its probes are of another link"
+    if not probes:
+        yield "it has no probes"
+        return
+    held = proofs.on[row.kind](attributes, probes)
+    if held is not None:
+        yield held
+    clean = proofs.clean_again[row.kind](attributes, probes)
+    if clean is not None:
+        yield f"after the fault: {clean}"
+
+
+def _traffic_reasons(evidence: Evidence, run: RunKey, row: Fault) -> Iterator[str]:
+    """The target's own traffic must have been on the link before, and nowhere past it (rule: met the fault)."""
+    first = _first_own(evidence, run).get(row.link)
+    if first is None or first >= row.on_ms or row.own_before < 1:
+        yield "no connection of the target's own went over the link before"
+    past = [bypass for bypass in evidence.rows(LinkBypass, run) if bypass.link == row.link]
+    if past:
+        yield f"{len(past)} connections went past the link, the first from {past[0].process or past[0].client}"
+    carried = [link for link in evidence.rows(LinkTraffic, run) if link.link == row.link]
+    if any(
+        link.own_connections < 1 or link.sent_bytes + link.received_bytes < 1 for link in carried
+    ):
+        yield "the link carried nothing when all was well"
+
+
+def _first_own(evidence: Evidence, run: RunKey) -> dict[str, float]:
+    """When the first connection of the target's own was accepted, per link."""
+    found = evidence.grouped(
+        "first own connections",
+        f"SELECT run_id, gate, link, min(connected_ms) FROM {tables.stored('link_connections')}"
+        " WHERE own GROUP BY ALL",
+    )
+    return {str(link): float(str(first)) for link, first in found.get(run, [])}
+
+
+def _result(row: Fault, why: str | None) -> FaultResult:
+    return FaultResult(
+        fault=row.fault,
+        kind=row.kind,
+        link=row.link,
+        stream=row.stream,
+        attributes=msgspec.json.decode(row.attributes, type=dict[str, float]),
+        proven=why is None,
+        on_ms=row.on_ms,
+        proven_ms=row.proven_ms,
+        off_ms=row.off_ms,
+        clean_ms=row.clean_ms,
+        own_before=row.own_before,
+        why=why,
+    )
+
+
+def _absent(name: str) -> FaultResult:
+    return FaultResult(
+        fault=name,
+        kind="",
+        link="",
+        stream="",
+        attributes={},
+        proven=False,
+        on_ms=None,
+        proven_ms=None,
+        off_ms=None,
+        clean_ms=None,
+        own_before=0,
+        why="it was planned, but nothing was recorded of it",
+    )

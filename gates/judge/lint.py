@@ -1,0 +1,119 @@
+"""What can be known to be wrong with a gate's assertions without any evidence."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+import duckdb
+
+from gates.judge import binding, connection, measuring
+from gates.judge.binding import Bound
+from gates.judge.compiler import compile_gate
+from gates.judge.connection import Evidence, details_of
+from gates.judge.plan import AssertPlan, GatePlan
+from gates.judge.problem import Problem, Source
+from gates.judge.verdict import limit_ms, rests_on_outside
+from gates.spec.assertion import Judged
+
+Place = tuple[str | int, ...]
+_NUMBERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UBIGINT",
+    "UHUGEINT",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+)
+
+
+def sql_problems(judged: Judged, *, exclusive: bool) -> Iterator[tuple[Place, str, str | None]]:
+    """(place in the gate's YAML, message, hint) of every problem; `exclusive` is what the gate says of itself."""
+    problems, plan = check(_blank(), judged)
+    for problem in problems:
+        place: Place = tuple(int(p) if p.isdigit() else p for p in problem.where.split(".", 2))
+        message, _, hint = problem.message.partition("; did you mean ")
+        yield place, message, hint.strip('"?') or None
+    limit = limit_ms(plan)
+    if limit is not None and not exclusive:
+        yield (
+            ("exclusive",),
+            f"a gate that limits latency ({limit:g} ms) needs `exclusive: true`",
+            None,
+        )
+
+
+@lru_cache(maxsize=1)
+def _blank() -> Evidence:
+    return connection.open_blank({})
+
+
+def check(evidence: Evidence, judged: Judged) -> tuple[list[Problem], GatePlan]:
+    """All problems of a gate's assertions, after binding them against empty typed tables."""
+    plan = compile_gate(evidence.connection, judged)
+    problems = list(plan.problems)
+    with binding.bound(evidence, plan, None) as bound:
+        problems += bound.problems
+        for own in plan.asserts:
+            if own is not None and own.relation not in bound.broken:
+                problems += _bind(evidence.connection, own, plan, bound)
+    if not problems and not rests_on_outside(plan):
+        message = "no assertion rests on a table that is observed from outside: the system supplies all of it"
+        problems.append(Problem("outside", message, "assert"))
+    return problems, plan
+
+
+def _bind(
+    duck: duckdb.DuckDBPyConnection, plan: AssertPlan, gate: GatePlan, bound: Bound
+) -> list[Problem]:
+    """Try the pieces one by one, so that an error is shown where it was written; then the whole."""
+    if any(query.name in bound.broken for query in gate.behind(plan)):
+        return []
+    source = Source(f"{plan.where}.from", plan.source, "SELECT * FROM ")
+    tail = f" FROM {plan.source}\n"
+    expression = Source(f"{plan.where}.{plan.test}", plan.expression, "SELECT (")
+    problem = _try(duck, source, source.sql()) or _try(
+        duck, expression, f"{expression.sql()}){tail}"
+    )
+    if problem:
+        return [problem]
+    return [*_kind(duck, plan, expression, tail), *_whole(duck, plan, bound)]
+
+
+def _try(duck: duckdb.DuckDBPyConnection, source: Source, sql: str) -> Problem | None:
+    try:
+        duck.execute(sql)
+    except duckdb.Error as error:
+        message, at = details_of(error)
+        return source.problem("bind", " ".join(message.split()), at)
+    return None
+
+
+def _kind(
+    duck: duckdb.DuckDBPyConnection, plan: AssertPlan, expression: Source, tail: str
+) -> list[Problem]:
+    """A predicate is boolean, a value is a number."""
+    columns = binding.described(duck, f"SELECT ({plan.expression}\n) AS it{tail}")
+    kind = next(iter(columns.values()))
+    if plan.test == "value" and not kind.startswith(_NUMBERS):
+        return [expression.problem("type", f"a value is a number, not {kind}")]
+    if plan.test != "value" and kind != "BOOLEAN":
+        return [expression.problem("type", f"a predicate is true or false, not {kind}")]
+    return []
+
+
+def _whole(duck: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound) -> list[Problem]:
+    """What the judge will run, and the query in `is:`."""
+    where = Source(plan.where, "")
+    found = [_try(duck, where, measuring.measure_sql(plan, bound))]
+    query = getattr(plan.comparator, "query", None)
+    if isinstance(query, str):
+        found.append(_try(duck, Source(f"{plan.where}.is", query), query))
+    return [problem for problem in found if problem]
+
+
+def columns_of(plan: GatePlan) -> Mapping[str, tuple[str, ...]]:
+    """The columns that each assertion rests on, by what it says."""
+    return {own.assertion.that: own.split.columns() for own in plan.asserts if own}

@@ -1,0 +1,104 @@
+"""The SQL that measures an assertion."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import duckdb
+
+from gates.judge.binding import Bound
+from gates.judge.comparator import Comparator, EqualsQuery
+from gates.judge.deciding import Measurement, finite
+from gates.judge.plan import AssertPlan
+
+
+class Unjudgeable(Exception):
+    """The assertion cannot be judged on this evidence; the text says why."""
+
+
+def expected_of(
+    connection: duckdb.DuckDBPyConnection, bound: Comparator | None, before: str = ""
+) -> int | float | Decimal | None:
+    """The one number that the query in `is:` gives, None without a query; Unjudgeable for anything else."""
+    if not isinstance(bound, EqualsQuery):
+        return None
+    rows = connection.execute(f"{before}SELECT * FROM ({bound.query}\n)").fetchmany(2)
+    number = finite(rows[0][0]) if len(rows) == 1 and len(rows[0]) == 1 else None
+    if number is None:
+        raise Unjudgeable("the query in `is:` does not give one finite number")
+    return number
+
+
+def measure(
+    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound, before: str = ""
+) -> Measurement:
+    """What the assertion comes to. `before` is a WITH clause that puts other tables in the place of the bound ones."""
+    columns = bound.columns[plan.relation]
+    row = connection.execute(before + measure_sql(plan, bound)).fetchone()
+    assert row is not None
+    population = int(row[0])
+    if not _by_seq(plan, columns) and not _is_direct(plan):
+        distinct = connection.execute(before + distinct_sql(plan.source, columns)).fetchone()
+        population = min(population, int(distinct[0]) if distinct else 0)
+    if plan.test == "value":
+        return Measurement(population, int(row[1]), odd=int(row[2]), value=row[3], fast=int(row[4]))
+    return Measurement(population, int(row[1]), odd=int(row[2]), true=int(row[3]), null=int(row[4]))
+
+
+def measure_sql(plan: AssertPlan, bound: Bound) -> str:
+    """One row: population, rows, odd rows, then value and fast ones, or true and unknown ones."""
+    columns = bound.columns.get(plan.relation, {})
+    rows = "count(DISTINCT seq)" if _by_seq(plan, columns) else "count(*)"
+    odd = _odd(plan, columns)
+    if plan.test == "value":
+        return (
+            f"SELECT {_population(plan, rows)}, count(*), {f'count(*) FILTER (WHERE {odd})' if odd else '0'},"
+            f" ({plan.expression}\n), {_fast(plan)} FROM {plan.source}"
+        )
+    inner = [f"({plan.expression}\n) AS judge_holds"]
+    inner += [f"({odd}) AS judge_odd"] if odd else []
+    inner += ["seq"] if _by_seq(plan, columns) else []
+    return (
+        f"SELECT {rows}, count(*), {'count(*) FILTER (WHERE judge_odd)' if odd else '0'}, count(*) FILTER (WHERE judge_holds),"
+        f" count(*) - count(judge_holds) FROM (SELECT {', '.join(inner)} FROM {plan.source}\n)"
+    )
+
+
+def distinct_sql(source: str, columns: Mapping[str, str]) -> str:
+    """How many distinct rows a relation has: by `seq` where it has one."""
+    if "seq" in columns:
+        return f"SELECT count(DISTINCT seq) FROM {source}"
+    return f"SELECT count(*) FROM (SELECT DISTINCT * FROM {source}\n)"
+
+
+def _is_direct(plan: AssertPlan) -> bool:
+    """Whether the rows are those of an evidence table, which sealing keeps distinct."""
+    return plan.relation in plan.reads
+
+
+def _by_seq(plan: AssertPlan, columns: Mapping[str, str]) -> bool:
+    return not _is_direct(plan) and "seq" in columns
+
+
+def _population(plan: AssertPlan, rows: str) -> str:
+    """Rows whose inputs are known, for the aggregate that knows fewest."""
+    counts = [f"{rows} FILTER (WHERE {condition})" for condition in plan.inputs] or [rows]
+    return counts[0] if len(counts) == 1 else f"least({', '.join(counts)})"
+
+
+def _fast(plan: AssertPlan) -> str:
+    if plan.quantile is None:
+        return "0"
+    return f"count(*) FILTER (WHERE ({plan.quantile.argument}) {plan.comparator})"
+
+
+def _odd(plan: AssertPlan, columns: Mapping[str, str]) -> str:
+    """A condition for rows with NaN or infinity, where there can be any."""
+    doubles = [
+        sql
+        for leaf, sql in zip(plan.split.leaves, plan.leaf_sql, strict=True)
+        if leaf.type is None and columns.get(leaf.column) in ("DOUBLE", "FLOAT")
+    ]
+    checks = [
+        f"NOT isfinite(TRY(({text})::DOUBLE))" for text in dict.fromkeys([*doubles, *plan.guards])
+    ]
+    return " OR ".join(checks)

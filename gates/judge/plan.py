@@ -1,0 +1,104 @@
+"""What a gate's assertions come to once they are parsed and checked: the plan that is run on evidence."""
+
+from functools import cache
+from typing import Literal
+
+from msgspec import Struct
+
+from chaos.evidence import schema
+from gates.judge.comparator import Comparator
+from gates.judge.leaves import Split
+from gates.judge.problem import Problem
+from gates.spec.assertion import Assertion, Judged
+
+Test = Literal["every", "none", "share", "value"]
+
+
+class Quantile(Struct, frozen=True):
+    """A percentile with an upper limit, which is judged by how many rows are slower."""
+
+    quantile: float
+    argument: str
+
+
+class AssertPlan(Struct, frozen=True):
+    """One assertion, ready to be run.
+
+    `source` is its `from`, `relation` the table or query it names; `expression` its predicate or value.
+    `leaf_sql` are the leaves of `split`, `rewritten` the expression over them. `inputs` hold one condition
+    per aggregate that takes no NULL; `guards` are floating-point expressions that must be finite;
+    `uses` are the relations it names, `reads` all tables behind them.
+    """
+
+    assertion: Assertion
+    where: str
+    test: Test
+    source: str
+    relation: str
+    expression: str
+    comparator: Comparator | None
+    quantile: Quantile | None
+    split: Split
+    leaf_sql: tuple[str, ...]
+    rewritten: str
+    inputs: tuple[str, ...]
+    guards: tuple[str, ...]
+    uses: frozenset[str]
+    reads: frozenset[str]
+
+
+class QueryPlan(Struct, frozen=True):
+    """One query of `with:`: the relations it reads directly, and all tables behind it."""
+
+    name: str
+    text: str
+    at_least: int
+    uses: frozenset[str]
+    reads: frozenset[str]
+
+
+class GatePlan(Struct, frozen=True):
+    """All of a gate. `asserts` has None for an assertion that cannot be run; `problems` say why."""
+
+    judged: Judged
+    queries: tuple[QueryPlan, ...]
+    asserts: tuple[AssertPlan | None, ...]
+    problems: tuple[Problem, ...]
+
+    def tables(self) -> frozenset[str]:
+        """All evidence tables that are read."""
+        of_queries = [query.reads for query in self.queries]
+        return frozenset().union(*of_queries, *(plan.reads for plan in self.asserts if plan))
+
+    def behind(self, plan: AssertPlan) -> list[QueryPlan]:
+        """The queries that an assertion rests on, in the order in which they are written."""
+        wanted = set(plan.uses)
+        for query in reversed(self.queries):
+            if query.name in wanted:
+                wanted |= query.uses
+        return [query for query in self.queries if query.name in wanted]
+
+    def problems_of(self, index: int) -> list[Problem]:
+        """The problems of one assertion, and of what all assertions share."""
+        return [
+            p
+            for p in self.problems
+            if p.where.split(".")[:2] == ["assert", str(index)] or is_shared(p)
+        ]
+
+
+def is_shared(problem: Problem) -> bool:
+    """Whether a problem belongs to no single assertion."""
+    return not problem.where.startswith("assert.")
+
+
+@cache
+def _sealed() -> dict[str, dict[str, str]]:
+    return {name: schema.sealed_columns(name) for name in schema.sealed_tables()}
+
+
+def evidence_tables(judged: Judged) -> dict[str, dict[str, str]]:
+    """Every table that a gate's SQL may read, with its columns and their types."""
+    return _sealed() | {
+        name: schema.collected_columns(columns) for name, columns in judged.collected.items()
+    }

@@ -1,0 +1,77 @@
+"""Verdicts as data, and how they are merged."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+Status = Literal["PASS", "FAIL", "UNKNOWN"]
+
+_ORDER: tuple[Status, ...] = ("FAIL", "UNKNOWN", "PASS")
+
+
+def merge(statuses: Iterable[Status]) -> Status:
+    """FAIL before UNKNOWN before PASS; of nothing, UNKNOWN: nothing measured is never a pass."""
+    found = set(statuses)
+    for status in _ORDER:
+        if status in found:
+            return status
+    return "UNKNOWN"
+
+
+class AssertionResult(Struct, frozen=True, kw_only=True):
+    """What one assertion came to.
+
+    `measured` is the value or the share, or for every and none how many rows violate it. `violating` counts
+    rows, `rows` are the first of them in order of `seq`, long fields cut. `sql` is what was run.
+    """
+
+    that: str
+    status: Status
+    measured: int | float | None
+    expectation: str
+    population: int | None
+    at_least: int
+    violating: int | None
+    rows: list[dict[str, object]]
+    sql: str
+    why: str
+
+
+class FaultResult(Struct, frozen=True, kw_only=True):
+    """What one fault came to: whether it is proven from its probes, and if not, why. Times are milliseconds."""
+
+    fault: str
+    kind: str
+    link: str
+    stream: str
+    attributes: dict[str, float]
+    proven: bool
+    on_ms: float | None
+    proven_ms: float | None
+    off_ms: float | None
+    clean_ms: float | None
+    own_before: int
+    why: str | None
+
+
+class Finding(Struct, frozen=True):
+    """Something about a run that is no assertion. `source` is the rule's subject: run, seal, step, load, …"""
+
+    status: Status
+    source: str
+    message: str
+
+
+class GateVerdict(Struct, frozen=True, kw_only=True):
+    """The verdict on one run of one gate, with everything that it rests on."""
+
+    gate: str
+    id: str
+    run_id: str | None
+    mode: str | None
+    status: Status
+    detail: str
+    assertions: list[AssertionResult]
+    faults: list[FaultResult]
+    findings: list[Finding]

@@ -1,0 +1,220 @@
+"""Tries whether an assertion that passed could have failed (rule: no verdict from a constant).
+
+For an assertion that passed, evidence is taken away and corrupted until it turns red: the rows of the tables
+behind it removed, what its predicate rests on NULLed, then replaced by extremes and by what it is compared
+with. An assertion that nothing turns is UNKNOWN, since it would have passed whatever had been observed.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+
+import duckdb
+import msgspec
+
+from gates.judge import leaves, tables
+from gates.judge.binding import Bound
+from gates.judge.deciding import Measurement, decide
+from gates.judge.measuring import Unjudgeable, expected_of, measure
+from gates.judge.plan import AssertPlan, GatePlan
+from gates.judge.result import Status
+
+_SAMPLE_ROWS = 1000
+Expected = int | float | Decimal | None
+
+
+def cannot_fail(
+    connection: duckdb.DuckDBPyConnection,
+    plan: AssertPlan,
+    gate: GatePlan,
+    bound: Bound,
+    measured: Measurement,
+    expected: Expected,
+) -> str | None:
+    """Why the assertion cannot fail, or None once a corruption of the evidence made it fail."""
+    if decide(plan, Measurement(0, 0), expected).status != "UNKNOWN":
+        return "it cannot fail: it does not need any rows"
+    problem = _rests_on_evidence(connection, plan, gate, bound)
+    if problem or any(
+        status == "FAIL" for status in _corrupted(connection, plan, bound, measured, expected)
+    ):
+        return problem
+    return "it cannot fail: no corruption of what it looks at makes it fail"
+
+
+def _rests_on_evidence(
+    connection: duckdb.DuckDBPyConnection,
+    plan: AssertPlan,
+    gate: GatePlan,
+    bound: Bound,
+) -> str | None:
+    """For what is read through queries: it must not pass with the tables behind them empty, nor with nothing in them."""
+    queries = gate.behind(plan)
+    if not queries:
+        return None
+
+    def status(table_sql: str) -> Status:
+        named = [
+            f"{tables.quoted(name)} AS ({_body(bound, name, table_sql)})"
+            for name in sorted(plan.reads)
+        ]
+        named += [f"{tables.quoted(query.name)} AS ({query.text}\n)" for query in queries]
+        before = f"WITH {', '.join(named)} "
+        try:
+            measured = measure(connection, plan, bound, before)
+            return decide(plan, measured, expected_of(connection, plan.comparator, before)).status
+        except (duckdb.Error, Unjudgeable):
+            return "UNKNOWN"
+
+    emptied = status("SELECT * FROM temp.{name} LIMIT 0")
+    if emptied == "PASS":
+        return "it cannot fail: it passes without any evidence"
+    if emptied == "UNKNOWN" and status("SELECT {nulls} FROM temp.{name}") == "PASS":
+        return "it cannot fail: it passes with nothing but NULL in the evidence"
+    return None
+
+
+def _body(bound: Bound, name: str, table_sql: str) -> str:
+    nulls = ", ".join(
+        tables.quoted(column)
+        if column in leaves.COMMON
+        else f"NULL::{kind} AS {tables.quoted(column)}"
+        for column, kind in bound.columns[name].items()
+    )
+    return table_sql.format(name=tables.quoted(name), nulls=nulls)
+
+
+def _corrupted(
+    connection: duckdb.DuckDBPyConnection,
+    plan: AssertPlan,
+    bound: Bound,
+    measured: Measurement,
+    expected: Expected,
+) -> Iterator[Status]:
+    """What the assertion comes to under one corruption after the other, cheapest first."""
+    if plan.test == "value":
+        # The bounds of a percentile are those of a sample; here it is enough that its value breaks the limit.
+        plan = msgspec.structs.replace(plan, quantile=None)
+        yield from (
+            decide(plan, m, expected).status for m in _values(connection, plan, bound, measured)
+        )
+        return
+    for holds in _predicates(connection, plan, bound):
+        everywhere = Measurement(
+            measured.population,
+            measured.rows,
+            true=measured.rows if holds else 0,
+            null=measured.rows if holds is None else 0,
+        )
+        yield decide(plan, everywhere, expected).status
+
+
+def _types(plan: AssertPlan, bound: Bound) -> list[str]:
+    columns = bound.columns[plan.relation]
+    return [leaf.type or columns.get(leaf.column, "VARCHAR") for leaf in plan.split.leaves]
+
+
+def _predicates(
+    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound
+) -> Iterator[bool | None]:
+    """What the predicate says of corrupted rows: all that it rests on NULL, then one leaf after the other."""
+    kinds = _types(plan, bound)
+    nulls = ", ".join(f"NULL::{kind} AS leaf_{index}" for index, kind in enumerate(kinds))
+    yield from _column(connection, f"SELECT ({plan.rewritten}) FROM (SELECT {nulls})")
+    for index in range(len(kinds)):
+        source = _with_leaf(plan, kinds, index, _tries(plan, kinds, index), rows=3)
+        sql = f"SELECT DISTINCT ({plan.rewritten}) FROM ({source})"
+        yield from _column(
+            connection, sql, f"SELECT DISTINCT TRY({plan.rewritten}) FROM ({source})"
+        )
+
+
+def _column(
+    connection: duckdb.DuckDBPyConnection, sql: str, otherwise: str | None = None
+) -> list[bool | None]:
+    """The answers of a predicate. Where one raises, the others are taken, but no NULL: it may be the error."""
+    try:
+        return [
+            None if row[0] is None else bool(row[0]) for row in connection.execute(sql).fetchall()
+        ]
+    except duckdb.Error:
+        found = _column(connection, otherwise) if otherwise else []
+        return [answer for answer in found if answer is not None]
+
+
+def _tries(plan: AssertPlan, kinds: Sequence[str], index: int) -> list[str]:
+    return ["NULL", *leaves.corruptions(kinds[index], f"leaf_{index}", plan.split.constants)]
+
+
+def _with_leaf(
+    plan: AssertPlan, kinds: Sequence[str], index: int, tries: Sequence[str], rows: int
+) -> str:
+    """Rows of the population, once per try, with one leaf replaced by what is tried."""
+    originals = ", ".join(f"{sql} AS leaf_{i}" for i, sql in enumerate(plan.leaf_sql))
+    columns = [f"unnest({list(range(len(tries)))}) AS judge_try"]
+    columns += [
+        f"unnest([{', '.join(tries)}]::{kinds[index]}[]) AS leaf_{index}"
+        if i == index
+        else f"leaf_{i}"
+        for i in range(len(kinds))
+    ]
+    return (
+        f"SELECT {', '.join(columns)} FROM (SELECT {originals} FROM {plan.source}\n LIMIT {rows})"
+    )
+
+
+def _values(
+    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound, measured: Measurement
+) -> Iterator[Measurement]:
+    """What an aggregate comes to over corrupted rows; a plain count over more and fewer of them."""
+    kinds = _types(plan, bound)
+    if not kinds:
+        least = plan.assertion.at_least
+        counts = {least, max(least, measured.rows - 1), measured.rows + 1, 10**12}
+        yield from (Measurement(count, count, value=count) for count in sorted(counts))
+    values: Iterable[object] = _extremes(connection, plan, kinds) if kinds else []
+    for index in range(len(kinds)):
+        values = itertools.chain(values, _tried(connection, plan, kinds, index))
+    for value in values:
+        yield Measurement(measured.population, measured.population, value=value)
+
+
+def _extremes(
+    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, kinds: Sequence[str]
+) -> list[object]:
+    """The aggregate over rows that hold nothing but the highest, and over such with the lowest values."""
+    found: list[object] = []
+    for pick in (max, min):
+        columns = [f"{leaves.extreme(kind, pick)} AS leaf_{i}" for i, kind in enumerate(kinds)]
+        sql = f"SELECT ({plan.rewritten}) FROM (SELECT {', '.join(columns)})"
+        with contextlib.suppress(duckdb.Error):
+            found += [value for (value,) in connection.execute(sql).fetchall()]
+    return found
+
+
+def _tried(
+    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, kinds: Sequence[str], index: int
+) -> Iterator[object]:
+    yield from _aggregates(connection, plan, kinds, index, _tries(plan, kinds, index))
+
+
+def _aggregates(
+    connection: duckdb.DuckDBPyConnection,
+    plan: AssertPlan,
+    kinds: Sequence[str],
+    index: int,
+    tries: Sequence[str],
+) -> list[object]:
+    """The aggregate once per try; when one of them raises, each on its own."""
+    source = _with_leaf(plan, kinds, index, tries, _SAMPLE_ROWS)
+    try:
+        rows = connection.execute(
+            f"SELECT ({plan.rewritten}) FROM ({source}) GROUP BY judge_try"
+        ).fetchall()
+    except duckdb.Error:
+        alone = [[one] for one in tries] if len(tries) > 1 else []
+        return [
+            value for one in alone for value in _aggregates(connection, plan, kinds, index, one)
+        ]
+    return [value for (value,) in rows]

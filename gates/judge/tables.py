@@ -1,0 +1,71 @@
+"""Names, columns and SQL of the tables that evidence is kept in, as the judge declares them.
+
+The two tables of seals are written by `chaos.evidence.sealing`, which states the same columns; a contract
+test holds both together.
+"""
+
+from collections.abc import Mapping
+
+from chaos.evidence import schema
+
+SCHEMA = "evidence"
+"""Where all evidence lies. It is on no search path: users' SQL sees one run's rows and nothing else."""
+
+SEALS: Mapping[str, str] = {
+    "run_id": "VARCHAR",
+    "gate": "VARCHAR",
+    "file": "VARCHAR",
+    "lines": "BIGINT",
+    "sha256": "VARCHAR",
+    "problem": "VARCHAR",
+}
+"""One row per file of a run: what was found in it, and in what it differs from its closing record."""
+
+DIGESTS: Mapping[str, str] = {
+    "run_id": "VARCHAR",
+    "gate": "VARCHAR",
+    "sealed_table": "VARCHAR",
+    "row_count": "BIGINT",
+    "digest": "VARCHAR",
+}
+"""One row per table and run that has rows, over everything in them."""
+
+
+def declared(collected: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """Every table of a release but the digests, with its columns and their types."""
+    tables: dict[str, Mapping[str, str]] = {
+        n: schema.sealed_columns(n) for n in schema.sealed_tables()
+    }
+    tables |= {name: schema.collected_columns(columns) for name, columns in collected.items()}
+    return tables | {"seals": SEALS}
+
+
+def quoted(name: str) -> str:
+    """An identifier, quoted."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def stored(table: str) -> str:
+    """The full name of an evidence table."""
+    return f"{SCHEMA}.{quoted(table)}"
+
+
+def create_sql(name: str, columns: Mapping[str, str], kind: str = "TABLE") -> str:
+    """The statement that makes an empty typed table."""
+    return f"CREATE {kind} {name} ({', '.join(f'{quoted(c)} {t}' for c, t in columns.items())})"
+
+
+def digest_sql(table: str) -> str:
+    """Row count and digest per run: exclusive or of the MD5 of every row as JSON, so that order is no matter.
+
+    It notices a changed, added or missing value; it is no signature, which the manifest of a release carries.
+    """
+    return (
+        "SELECT run_id, gate, count(*), bit_xor(md5_number(to_json(t)::VARCHAR))::VARCHAR"
+        f" FROM {stored(table)} AS t GROUP BY run_id, gate"
+    )

@@ -1,0 +1,163 @@
+"""The verdict on a gate: integrity, faults and assertions, merged."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from chaos.evidence import schema
+from gates.judge import assertions, binding, comparator, integrity, leaves
+from gates.judge.compiler import compile_gate
+from gates.judge.connection import Evidence, RunRecord, message_of
+from gates.judge.faults import Proofs, judge_faults
+from gates.judge.plan import AssertPlan, GatePlan
+from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, merge
+from gates.spec.assertion import Assertion, Judged
+
+TIME_LIMIT_S = 30.0
+"""How long the assertions of one gate may take before they are interrupted, and UNKNOWN."""
+
+_LATENCIES = frozenset({"latency_ms", "service_ms"})
+
+
+def judge_gate(
+    evidence: Evidence, judged: Judged, proofs: Proofs, run_id: str | None = None
+) -> GateVerdict:
+    """The verdict on one run: the gate's one healthy run, or the run with this id in whatever mode.
+
+    Never raises: whatever goes wrong while judging is UNKNOWN, with the error's text.
+    """
+    try:
+        chosen = integrity.choose(evidence, judged.gate, run_id)
+        if chosen.record is None:
+            return _verdict(judged, None, [], [], [Finding("UNKNOWN", "run", chosen.problem or "")])
+        return _judge(evidence, judged, proofs, chosen.record)
+    except Exception as error:  # noqa: BLE001 - a judge that breaks must never pass anything
+        message = message_of(error) if isinstance(error, duckdb.Error) else str(error)
+        finding = Finding("UNKNOWN", "judge", f"judging failed: {type(error).__name__}: {message}")
+        return _verdict(judged, None, [], [], [finding])
+
+
+def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord) -> GateVerdict:
+    plan = compile_gate(evidence.connection, judged)
+    found = integrity.findings(evidence, judged, record, limit_ms(plan))
+    faults = judge_faults(evidence, record.key, judged.faults, proofs)
+    if not plan.problems and not rests_on_outside(plan):
+        message = "no assertion rests on a table that is observed from outside"
+        found.append(Finding("UNKNOWN", "assertion", message))
+    results = _results(evidence, plan, record)
+    return _verdict(judged, record, results, faults, found)
+
+
+def _results(evidence: Evidence, plan: GatePlan, record: RunRecord) -> list[AssertionResult]:
+    connection = evidence.connection
+    with binding.bound(evidence, plan, record.key) as bound, _limited(connection):
+        results = []
+        for index, assertion in enumerate(plan.judged.asserts):
+            own = plan.asserts[index]
+            problems = plan.problems_of(index)
+            if own is None or problems:
+                results.append(
+                    _not_runnable(
+                        assertion, problems[0].message if problems else "it cannot be run"
+                    )
+                )
+            else:
+                results.append(assertions.judge(connection, own, plan, bound))
+        return results
+
+
+@contextmanager
+def _limited(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Interrupt what takes too long: a join of everything with everything must not hang a release."""
+    timer = threading.Timer(TIME_LIMIT_S, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _not_runnable(assertion: Assertion, why: str) -> AssertionResult:
+    return AssertionResult(
+        that=assertion.that,
+        status="UNKNOWN",
+        measured=None,
+        expectation="",
+        population=None,
+        at_least=assertion.at_least,
+        violating=None,
+        rows=[],
+        sql="",
+        why=why,
+    )
+
+
+def _verdict(
+    judged: Judged,
+    record: RunRecord | None,
+    results: list[AssertionResult],
+    faults: list[FaultResult],
+    found: list[Finding],
+) -> GateVerdict:
+    found = [
+        *found,
+        *(Finding("UNKNOWN", "fault", f"{f.fault}: {f.why}") for f in faults if not f.proven),
+    ]
+    if not results and record is not None:
+        found.append(Finding("UNKNOWN", "assertion", "there are no assertions"))
+    status = merge([*(result.status for result in results), *(finding.status for finding in found)])
+    return GateVerdict(
+        gate=judged.gate,
+        id=judged.id,
+        run_id=record.run.run_id if record else None,
+        mode=record.run.mode if record else None,
+        status=status,
+        detail=_detail(status, results, found),
+        assertions=results,
+        faults=faults,
+        findings=found,
+    )
+
+
+def _detail(status: str, results: list[AssertionResult], found: list[Finding]) -> str:
+    """The first reasons of anything but PASS; what is behind the status comes first."""
+    if status == "PASS":
+        return f"{len(results)} assertions hold"
+    reasons = [(f.status, f"{f.source}: {f.message}") for f in found]
+    reasons += [(r.status, f"{r.that}: {r.why}") for r in results if r.status != "PASS"]
+    first = [text for own, text in reasons if own == status]
+    more = len(reasons) - len(first[:3])
+    return "; ".join(first[:3]) + (f"; and {more} more" if more > 0 else "")
+
+
+def rests_on_outside(plan: GatePlan) -> bool:
+    """Whether at least one assertion rests on what was observed from outside the system under test."""
+    return any(own.reads & set(schema.OUTSIDE) for own in plan.asserts if own)
+
+
+def outside_population(connection: duckdb.DuckDBPyConnection, judged: Judged) -> bool:
+    """The same for a gate that is not compiled yet; the connection is used as a parser only."""
+    return rests_on_outside(compile_gate(connection, judged))
+
+
+def limit_ms(plan: GatePlan) -> float | None:
+    """The smallest upper limit that an assertion puts on a latency, in milliseconds; None when none does."""
+    limits = [limit for own in plan.asserts if own for limit in _limits(own)]
+    return min(limits, default=None)
+
+
+def _limits(plan: AssertPlan) -> Iterator[float]:
+    if not _LATENCIES & {leaf.column for leaf in plan.split.leaves}:
+        return
+    bound = plan.comparator
+    if (
+        plan.test == "value"
+        and isinstance(bound, comparator.Simple)
+        and comparator.upper_bounded(bound)
+    ):
+        yield float(bound.bound)
+    if plan.test != "value":
+        yield from leaves.upper_limits(plan.split, _LATENCIES)
