@@ -8,7 +8,7 @@ from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from chaos.errors import Problem, SpecError
-from chaos.spec.yaml12 import CoreLoader
+from chaos.spec.yaml12 import MAPPING, SEQUENCE, CoreLoader
 
 DEEPEST: Final = 60
 MOST_VALUES: Final = 50_000
@@ -92,6 +92,8 @@ class Document:
             self.at(node, f"nested more than {DEEPEST} deep")
         elif self._values > MOST_VALUES:
             self.at(node, f"more than {MOST_VALUES} values, aliases included")
+        elif not isinstance(node, ScalarNode) and node.tag not in (MAPPING, SEQUENCE):
+            self.at(node, f"the tag {node.tag!r} is not one of YAML's core schema")
         self.places[path] = _place(node)
         for name, child in _children(node):
             self._remember(child, (*path, name), (*above, node))

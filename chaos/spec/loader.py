@@ -86,7 +86,11 @@ class _Walker:
 
     def convert(self, node: Node, hint: object) -> object:
         """The node as a value of `hint`; a problem is noted and None returned where it is not one."""
-        hint = _alternative(node, hint)
+        fitting = _alternatives(node, hint)
+        if not fitting:
+            self.document.at(node, f"expected {_words(hint)}, got {_sort_of(node)}")
+            return None
+        hint = fitting[0] if len(fitting) == 1 else Union[tuple(fitting)]  # noqa: UP007 - of values
         origin = get_origin(hint)
         if isinstance(hint, type) and issubclass(hint, Struct):
             return self._struct(node, hint)
@@ -132,14 +136,17 @@ class _Walker:
         fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
         hints = _hints(struct)
         values: dict[str, object] = {}
+        meant: set[str | None] = set()
         for key, (key_node, value_node) in pairs.items():
             if key not in fields:
-                message = f"unknown key {key!r} in {describe(struct)}"
-                self.document.at(key_node, message, closest(key, fields))
+                hint = closest(key, fields)
+                meant.add(hint)
+                self.document.at(key_node, f"unknown key {key!r} in {describe(struct)}", hint)
             else:
                 values[fields[key].name] = self.convert(value_node, hints[fields[key].name])
         for field in fields.values():
-            if field.required and field.name not in values:
+            given = field.name in values or field.encode_name in meant
+            if field.required and not given:
                 self.document.at(node, f"{describe(struct)} needs {field.encode_name!r}")
         return values
 
@@ -190,8 +197,10 @@ class _Walker:
             return None
         try:
             return msgspec.convert(value, hint, dec_hook=unit_hook)
-        except (msgspec.ValidationError, ValueError) as error:
-            self.document.at(node, _leaf_message(str(error), node))
+        except msgspec.ValidationError as error:
+            wrong_type = str(error).startswith("Expected `")
+            message = f"expected {_words(hint)}, got {_sort_of(node)}"
+            self.document.at(node, message if wrong_type else str(error).replace("`", "'"))
             return None
 
     def _plain(self, node: Node) -> object:
@@ -207,18 +216,14 @@ class _Walker:
             return None
 
 
-def _alternative(node: Node, hint: object) -> object:
-    """The one of a union that a node of this sort can be."""
+def _alternatives(node: Node, hint: object) -> list[object]:
+    """Those of a union that a node of this sort can be; none is an error."""
     if get_origin(hint) not in (Union, types.UnionType):
-        return hint
+        return [hint]
     if node.tag == _NULL and type(None) in get_args(hint):
-        return type(None)
-    options = [option for option in get_args(hint) if option is not type(None)]
+        return [type(None)]
     sort = next(sort for kind, sort in _SORTS.items() if isinstance(node, kind))
-    fitting = [option for option in options if sort(option)]
-    if len(fitting) == 1:
-        return fitting[0]
-    return Union[tuple(fitting or options)]  # noqa: UP007 - built from values
+    return [option for option in get_args(hint) if option is not type(None) and sort(option)]
 
 
 def _is_mapping(option: object) -> bool:
@@ -240,24 +245,26 @@ _SORTS: Mapping[type[Node], Callable[[object], bool]] = {
     ScalarNode: _is_scalar,
 }
 
-_NAMES: Mapping[str, str] = {
-    "str": "a text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a mapping",
+_NAMES: Mapping[object, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a mapping",
 }
 
 
-def _leaf_message(message: str, node: Node) -> str:
-    """msgspec's words, in those of people who write YAML."""
-    found = re.match(r"Expected `([^`]*)`", message)
-    if found is None:
-        return message.replace(" - at `$`", "").replace("`", "'")
-    kinds = [_NAMES.get(kind.strip(), kind.strip()) for kind in found[1].split("|")]
-    wanted = [kind for kind in kinds if kind != "null"]
-    return f"expected {' or '.join(wanted)}, got {_sort_of(node)}"
+def _words(hint: object) -> str:
+    """What a hint asks for, in the words of people who write YAML."""
+    if get_origin(hint) in (Union, types.UnionType):
+        options = [option for option in get_args(hint) if option is not type(None)]
+        return " or ".join(map(_words, options))
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return describe(hint)
+    if isinstance(hint, type) and issubclass(hint, Unit):
+        return f"something like {hint.EXAMPLE}"
+    return _NAMES.get(get_origin(hint) or hint, str(hint))
 
 
 def _one_of(choices: Iterable[object]) -> str:

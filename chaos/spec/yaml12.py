@@ -12,6 +12,8 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 _TAG: Final = "tag:yaml.org,2002:"
+MAPPING: Final = f"{_TAG}map"
+SEQUENCE: Final = f"{_TAG}seq"
 _SCALARS: Final = (
     ("null", r"null|Null|NULL|~|", ["n", "N", "~", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
