@@ -10,6 +10,7 @@ import msgspec
 
 REDACTED: Final = b"[redacted]"
 SHORTEST_SECRET: Final = 8
+DEEPEST_QUOTES: Final = 3
 
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -66,12 +67,12 @@ def _still_json(line: bytes) -> bool:
 
 @lru_cache(maxsize=1024)
 def spellings(secret: str) -> tuple[bytes, ...]:
-    """The secret as it is, and quoted in JSON once and twice where that differs."""
+    """The secret as it is, and as JSON that is quoted in JSON spells it, where that differs."""
     return tuple(dict.fromkeys(_spellings(secret)))
 
 
 def _spellings(secret: str) -> Iterator[bytes]:
-    for _ in range(3):
+    for _ in range(DEEPEST_QUOTES + 1):
         yield secret.encode()
         yield json.dumps(secret)[1:-1].encode()
         secret = json.dumps(secret, ensure_ascii=False)[1:-1]

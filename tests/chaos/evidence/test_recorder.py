@@ -1,0 +1,258 @@
+"""Evidence that is whole, in order, without secrets, and closed by what was written."""
+
+import asyncio
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaos.errors import RecordingError
+from chaos.evidence import schema
+from chaos.evidence.recorder import NULL, Recorder, as_json, count_and_digest
+from chaos.evidence.redaction import Redactor, spellings
+
+SECRET = "tok-123456.abcdef"
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path / "run", "r1", "g1", ["sk-[a-z0-9]{6}"])
+
+
+def rows(recorder: Recorder, file: str) -> list[dict[str, object]]:
+    lines = (recorder.directory / f"{file}.jsonl").read_bytes().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def add_row(recorder: Recorder, name: str = "q", row: object = None) -> int:
+    return recorder.add(
+        schema.QueryRow, query=name, vars=NULL, snapshot=0, row=as_json(row), queried_ms=1.5
+    )
+
+
+def test_rows_carry_the_run_and_their_number(recorder: Recorder) -> None:
+    assert [add_row(recorder), add_row(recorder, row={"a": 1})] == [0, 1]
+    assert rows(recorder, "rows") == [
+        {
+            "run_id": "r1",
+            "gate": "g1",
+            "seq": 0,
+            "query": "q",
+            "vars": None,
+            "snapshot": 0,
+            "row": None,
+            "queried_ms": 1.5,
+        },
+        {
+            "run_id": "r1",
+            "gate": "g1",
+            "seq": 1,
+            "query": "q",
+            "vars": None,
+            "snapshot": 0,
+            "row": {"a": 1},
+            "queried_ms": 1.5,
+        },
+    ]
+
+
+def test_a_row_is_with_the_kernel_before_add_returns(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from chaos.evidence import schema\n"
+        "from chaos.evidence.recorder import Recorder\n"
+        "Recorder(Path(sys.argv[1]), 'r', 'g', []).add(schema.Closing, file='x', lines=1, sha256='y')\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], timeout=20, check=False)
+    assert b'"sha256":"y"}\n' in (tmp_path / "closings.jsonl").read_bytes()
+
+
+def test_numbers_are_reserved_for_rows_that_are_written_elsewhere(recorder: Recorder) -> None:
+    add_row(recorder)
+    assert recorder.reserve("rows", 5) == range(1, 6)
+    assert recorder.reserve("requests", 2) == range(2)
+    assert add_row(recorder) == 6
+    assert recorder.reserve("rows", 0) == range(7, 7)
+
+
+def test_a_completion_has_the_number_of_its_intent(recorder: Recorder) -> None:
+    columns = {
+        "status": 200,
+        "outcome": "ok",
+        "error": None,
+        "done_ms": 1.0,
+        "response": NULL,
+        "headers": NULL,
+    }
+    assert recorder.add(schema.Response, seq=41, **columns) == 41
+    assert rows(recorder, "responses")[0]["seq"] == 41
+    assert recorder.reserve("responses", 1) == range(1)
+
+
+def test_a_table_of_the_targets_own_has_a_file_of_its_own(recorder: Recorder) -> None:
+    recorder.add_collected("audit", {"actor": "a"})
+    assert rows(recorder, "collected.audit") == [
+        {"run_id": "r1", "gate": "g1", "seq": 0, "actor": "a"}
+    ]
+
+
+def test_evidence_of_another_run_is_never_added_to(recorder: Recorder) -> None:
+    add_row(recorder)
+    other = Recorder(recorder.directory, "r2", "g1", [])
+    with pytest.raises(RecordingError, match=r"cannot record to rows.jsonl: File exists"):
+        add_row(other)
+    assert len(rows(recorder, "rows")) == 1
+
+
+def test_rows_of_threads_do_not_mix(recorder: Recorder) -> None:
+    async def run() -> None:
+        await asyncio.gather(
+            *(asyncio.to_thread(add_row, recorder, "q", "x" * 500) for _ in range(200))
+        )
+
+    asyncio.run(run())
+    assert sorted(int(str(row["seq"])) for row in rows(recorder, "rows")) == list(range(200))
+
+
+def test_the_closing_rows_speak_of_every_file_and_are_the_last(recorder: Recorder) -> None:
+    add_row(recorder)
+    add_row(recorder)
+    (recorder.directory / "requests.load.jsonl").write_bytes(b"{}\n{}\n{}\n")
+    recorder.close()
+    closings = {row["file"]: (row["lines"], row["sha256"]) for row in rows(recorder, "closings")}
+    assert closings == {
+        path.name: (path.read_bytes().count(b"\n"), hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in recorder.directory.glob("r*.jsonl")
+    }
+    with pytest.raises(RecordingError, match=r"rows.jsonl: the evidence of this run is closed"):
+        add_row(recorder)
+
+
+def test_lines_and_digest_of_a_file_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"a\nbc\n" * 1000 + b"no end")
+    assert count_and_digest(path, 7) == (2000, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordingError, match=r"cannot record in .*/file/x: Not a directory"):
+        Recorder(tmp_path / "file" / "x", "r", "g", [])
+
+
+@contextmanager
+def no_file_above(size_bytes: int) -> Iterator[None]:
+    """What a full disk is to a writer; Python ignores SIGXFSZ, so that writing fails instead."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_told_and_loses_nothing_that_was_recorded(recorder: Recorder) -> None:
+    add_row(recorder)
+    size = (recorder.directory / "rows.jsonl").stat().st_size
+    # The first one fits in part, the second one not at all.
+    for limit in (size + 10, size):
+        with (
+            no_file_above(limit),
+            pytest.raises(RecordingError, match=r"cannot record to rows.jsonl: "),
+        ):
+            add_row(recorder)
+    assert add_row(recorder, "after") == 3
+    assert [row["query"] for row in rows(recorder, "rows")] == ["q", "after"]
+
+
+def test_known_secrets_and_patterns_reach_no_file(recorder: Recorder) -> None:
+    recorder.keep_secret(SECRET, SECRET, "short")
+    assert recorder.secrets == [SECRET]
+    add_row(recorder, f"a {SECRET} b", {SECRET: [f"x{SECRET}", "sk-abc123", "short"]})
+    recorder.add_collected("audit", {"token": SECRET})
+    written = b"".join(path.read_bytes() for path in recorder.directory.iterdir())
+    assert SECRET.encode() not in written
+    assert b"sk-abc123" not in written
+    (row,) = rows(recorder, "rows")
+    assert row["query"] == "a [redacted] b"
+    assert row["row"] == {"[redacted]": ["x[redacted]", "[redacted]", "short"]}
+    assert recorder.redact(SECRET.encode() + b"!") == b"[redacted]!"
+
+
+def test_a_secret_that_is_learnt_later_is_kept_from_then_on(recorder: Recorder) -> None:
+    add_row(recorder, SECRET)
+    recorder.keep_secret(SECRET)
+    add_row(recorder, SECRET)
+    assert [row["query"] for row in rows(recorder, "rows")] == [SECRET, "[redacted]"]
+
+
+def test_a_number_that_is_a_secret_is_redacted_where_somebody_said_it(recorder: Recorder) -> None:
+    recorder.keep_secret("12345678")
+    recorder.add(
+        schema.QueryRow,
+        query="q",
+        vars=NULL,
+        snapshot=0,
+        row=as_json({"pin": 12345678}),
+        queried_ms=12345678.0,
+    )
+    (row,) = rows(recorder, "rows")
+    assert row["row"] == {"pin": "[redacted]"}
+    assert row["queried_ms"] == 12345678.0
+
+
+def test_a_pattern_that_is_too_greedy_does_not_break_the_line(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "r1", "g1", ["Bearer .*"])
+    add_row(recorder, "x", {"a": "Bearer abc", "b": 1})
+    (row,) = rows(recorder, "rows")
+    assert row["row"] == {"a": "[redacted]", "b": 1}
+
+
+SECRETS = st.text(min_size=8, max_size=20)
+
+
+@given(SECRETS, st.text(max_size=5), st.integers(0, 2))
+@settings(deadline=None)
+def test_a_secret_is_found_however_often_it_is_quoted(secret: str, around: str, times: int) -> None:
+    value: object = around + secret + around
+    for _ in range(times):
+        value = msgspec.json.encode({"x": value}).decode()
+    line = msgspec.json.encode({"row": value})
+    redacted = Redactor([secret], []).redact_line(line)
+    text = msgspec.json.decode(redacted)["row"]
+    for _ in range(times):
+        text = msgspec.json.decode(text)["x"]
+    assert secret not in text.replace("[redacted]", "")
+
+
+def test_spellings_of_a_plain_secret_are_one() -> None:
+    assert spellings(SECRET) == (SECRET.encode(),)
+    assert b'a\\"b' in spellings('a"b')
+
+
+def test_every_table_can_be_written(recorder: Recorder) -> None:
+    examples: dict[object, object] = {
+        str: "x",
+        int: 1,
+        float: 1.0,
+        bool: True,
+        msgspec.Raw: NULL,
+        list[str]: ["x"],
+    }
+    for table, struct in schema.TABLES.items():
+        columns = {}
+        for name, hint in struct.__annotations__.items():
+            columns[name] = examples.get(hint)
+        recorder.add(struct, **columns)
+        assert rows(recorder, table)[0]["gate"] == "g1"

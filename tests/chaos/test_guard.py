@@ -1,0 +1,142 @@
+"""Whatever ends a worker ends everything that it started."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chaos.guard import Guard, end_process
+
+# A worker whose child has a child in a session of its own, and one whose environment is empty.
+WORKER = """
+import asyncio, sys
+from chaos.guard import Guard
+
+CHILD = '''
+import subprocess, sys
+code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+for options in ({"start_new_session": True}, {"env": {}}):
+    subprocess.Popen([sys.executable, "-c", code], **options)
+print(__import__("os").getpid(), flush=True)
+__import__("time").sleep(600)
+'''
+
+async def main():
+    guard = Guard()
+    print(guard._process.pid, flush=True)
+    await guard.spawn([sys.executable, "-c", CHILD], stdout=sys.stdout)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def until(condition: Callable[[], bool], within_s: float = 15.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_nothing_outlives_a_worker_whatever_ends_it(number: int) -> None:
+    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    pids = [int(worker.stdout.readline()) for _ in range(4)]
+    assert not any(map(is_gone, pids))
+    worker.send_signal(number)
+    worker.wait(timeout=15)
+    assert until(lambda: all(map(is_gone, pids)))
+
+
+def test_ctrl_c_at_the_terminal_does_not_reach_what_was_started() -> None:
+    async def started_in_another_session() -> bool:
+        guard = Guard()
+        try:
+            process = await guard.spawn(["sleep", "600"])
+            return os.getsid(process.pid) == process.pid != os.getsid(0)
+        finally:
+            guard.close()
+
+    assert asyncio.run(started_in_another_session())
+
+
+def test_closing_waits_until_all_is_gone_and_may_be_repeated() -> None:
+    async def run() -> int:
+        guard = Guard()
+        process = await guard.spawn([sys.executable, "-c", "import time; time.sleep(600)"])
+        guard.close()
+        guard.close()
+        assert is_gone(process.pid)
+        return await process.wait()
+
+    assert asyncio.run(run()) == -signal.SIGKILL
+
+
+def test_the_environment_is_the_given_one_and_the_marker() -> None:
+    async def run() -> bytes:
+        guard = Guard()
+        try:
+            process = await guard.spawn(
+                ["env"], env={"A": "1"}, stdout=asyncio.subprocess.PIPE, cwd=Path("/")
+            )
+            output, _ = await process.communicate()
+            return output.replace(guard.marker.encode(), b"MARKER")
+        finally:
+            guard.close()
+
+    assert sorted(asyncio.run(run()).split()) == [b"A=1", b"MARKER"]
+
+
+STUBBORN = """
+import signal, subprocess, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.parametrize("ignores", [True, False])
+def test_ending_a_process_ends_its_group(ignores: bool) -> None:
+    async def run() -> tuple[int | None, int]:
+        guard = Guard()
+        code = STUBBORN if ignores else STUBBORN.replace("SIG_IGN", "SIG_DFL")
+        process = await guard.spawn([sys.executable, "-c", code], stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        child = int(await process.stdout.readline())
+        await end_process(process, 0.2 if ignores else 10)
+        guard.close()
+        return process.returncode, child
+
+    code, child = asyncio.run(run())
+    # The child that was asked to end takes its parent along where that one waits for it.
+    assert code in ((0, -signal.SIGKILL) if ignores else (-signal.SIGTERM,))
+    assert until(lambda: is_gone(child))
+
+
+def test_ending_what_has_ended_is_no_error() -> None:
+    async def run() -> int | None:
+        guard = Guard()
+        process = await guard.spawn(["true"])
+        await process.wait()
+        await end_process(process, 1.0)
+        guard.close()
+        return process.returncode
+
+    assert asyncio.run(run()) == 0
