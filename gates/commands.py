@@ -13,7 +13,7 @@ from rich.table import Table
 
 from chaos.errors import HarnessError, Problem, SpecError
 from gates import ledger, schemas
-from gates.conclude import conclude, rejudge
+from gates.conclude import conclude, rejudge, stored_report
 from gates.explain import explain as explained
 from gates.lint import lint as all_problems
 from gates.progress import Progress
@@ -25,7 +25,7 @@ from gates.report import (
     EXIT_UNKNOWN,
     Report,
 )
-from gates.session import Options, Session, exercise, open_session, project_of, prune
+from gates.session import Options, Session, chosen, exercise, open_session, project_of, prune
 from gates.template import TEMPLATE
 
 KEEP_SESSIONS = 20
@@ -34,7 +34,7 @@ KEEP_SESSIONS = 20
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Run gates, judge them, write the report, print the verdict."""
     options = options_of(arguments)
-    project = _sound_project(Path(options.specs))
+    project = _sound_project(options)
     prune(arguments.runs, KEEP_SESSIONS)
     session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
     if not session.gates:
@@ -164,17 +164,6 @@ def report(arguments: argparse.Namespace, console: Console) -> int:
     return stored.exit_code
 
 
-def stored_report(directory: Path) -> Report:
-    """`gate-report.json` of a release; HarnessError when there is none that can be read."""
-    path = directory / "gate-report.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
-    except OSError as error:
-        raise HarnessError(f"cannot read {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
-        raise HarnessError(f"{path} is no gate report: {error}") from error
-
-
 def options_of(arguments: argparse.Namespace) -> Options:
     """The options of a run as its session records them."""
     part: Literal["all", "floor", "delta"] = "all"
@@ -193,9 +182,13 @@ def options_of(arguments: argparse.Namespace) -> Options:
     )
 
 
-def _sound_project(specs: Path) -> Project:
-    project = project_of(str(specs))
+def _sound_project(options: Options) -> Project:
+    """The project, or SpecError: of a partial run only what is wrong with the gates that were chosen."""
+    project = project_of(options.specs)
     problems = all_problems(project)
+    if not options.full:
+        others = {str(project.files[name]) for name in project.gates if name not in chosen(project, options)}
+        problems = [problem for problem in problems if str(Path(problem.file).resolve()) not in others]
     if problems:
         raise SpecError(problems)
     return project
@@ -207,7 +200,7 @@ def _run_items(session: Session, console: Console, *, first: bool) -> bool:
     files = [str(project.files[name]) for name in session.gates]
     runs = len(files) * session.options.repeat
     workers = min(session.options.workers, runs)
-    arguments = ["-q", "--gates-session", session.directory, "-p", "gates.pytest_plugin", "-p", "no:terminal"]
+    arguments = ["--gates-session", session.directory, "-p", "gates.pytest_plugin", "-p", "no:terminal"]
     arguments += ["-p", "no:cacheprovider", "-p", "no:logging", "-p", "no:warnings", f"--rootdir={session.root}"]
     arguments += ["-c", os.devnull, "--import-mode=importlib"]
     if workers > 1:

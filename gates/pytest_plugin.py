@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from chaos.engine.run import Worker
+from gates.judge.result import GateVerdict
+from gates.judged import judged_of
 from gates.locks import turn
 from gates.quick import QuickJudge
-from gates.session import Session, load_session, plan_of, project_of
+from gates.session import Session, collected_of, exercise_name, load_session, plan_of, project_of
 from gates.spec.gate import Gate
-from gates.verdicts import GateVerdict
 
 SESSION_OPTION = "gates_session"
 
@@ -62,11 +63,13 @@ class _Runner:
         if self._worker is None:
             self._worker = Worker(worker_name())
         if self._judge is None:
-            self._judge = QuickJudge()
+            self._judge = QuickJudge(self.session.path, collected_of(project))
         plan = plan_of(self.session, project, gate, repeat)
         with turn(self.session.path, exclusive=gate.exclusive):
             self._loop.run(self._worker.run(plan))
-        return self._judge.judge(plan.directory, gate, project.targets[gate.target])
+        target = project.targets[gate.target]
+        exercised = self.session.gate_directory(exercise_name(target.target), 0)
+        return self._judge.judge(plan.directory, exercised, judged_of(gate, target))
 
     def pytest_sessionfinish(self) -> None:
         """End what the worker keeps between gates."""

@@ -6,7 +6,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gates.spec.gate import Gate
 from gates.spec.release import ListedGate, Release
 
 SCHEMA_VERSION = "13.0"
@@ -51,12 +50,12 @@ class FaultReport(Struct, frozen=True, kw_only=True):
     link: str
     stream: str
     attributes: object
-    on_ms: float
+    on_ms: float | None
     proven_ms: float | None
     off_ms: float | None
     clean_ms: float | None
     proven: bool
-    own_connections_before: int
+    own_before: int
     why: str | None
 
 
@@ -210,18 +209,18 @@ def _unmeasured(gates: Sequence[GateReport], invariants: Sequence[InvariantRepor
     return "; ".join(parts)
 
 
-def absent(listed: ListedGate, gate: Gate | None, status: Status, detail: str) -> GateReport:
+def absent(listed: ListedGate, status: Status, detail: str) -> GateReport:
     """The entry of a gate that has no run."""
     return GateReport(
         name=listed.gate,
         class_=listed.class_,
-        epic=gate.epic if gate is not None else "",
+        epic=listed.id[0] if listed.class_ == "delta" else "",
         status=status,
         detail=detail,
         duration_s=0.0,
         id=listed.id,
-        severity=gate.severity if gate is not None else "blocker",
-        title=gate.title if gate is not None else "",
+        severity="blocker",
+        title="",
         run_id=None,
         assertions=[],
         faults=[],

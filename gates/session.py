@@ -104,7 +104,7 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
         options=options,
         root=str(root),
         gates=names,
-        digests=_digests(project, toxiproxy),
+        digests=digests_now(project, toxiproxy),
         versions=_versions(toxiproxy),
         toxiproxy=toxiproxy,
         commit=commit,
@@ -190,7 +190,7 @@ def exercise_plans(session: Session, project: Project) -> Iterator[Plan]:
         target = project.targets[name]
         yield Plan(
             run_id=secrets.token_hex(8),
-            gate=exercise_name(target),
+            gate=exercise_name(target.target),
             target=target,
             needs=tuple(target.processes),
             config={},
@@ -203,7 +203,7 @@ def exercise_plans(session: Session, project: Project) -> Iterator[Plan]:
             seed=session.options.seed,
             digests={**session.digests, "target": sha256_of(target)},
             versions=session.versions,
-            directory=session.gate_directory(exercise_name(target), 0),
+            directory=session.gate_directory(exercise_name(target.target), 0),
             source_root=Path(session.root),
             toxiproxy=Path(session.toxiproxy.path) if session.toxiproxy is not None else None,
             keep=False,
@@ -211,9 +211,9 @@ def exercise_plans(session: Session, project: Project) -> Iterator[Plan]:
         )
 
 
-def exercise_name(target: Target) -> str:
+def exercise_name(target: str) -> str:
     """What evidence calls the exercise of a target's links."""
-    return f"exercise-{target.target}"
+    return f"exercise-{target}"
 
 
 def exercise(session: Session) -> None:
@@ -230,6 +230,11 @@ async def _exercise(plans: Iterable[Plan]) -> None:
             await worker.run(plan)
     finally:
         await worker.close()
+
+
+def collected_of(project: Project) -> dict[str, dict[str, str]]:
+    """Columns of every table that any target collects."""
+    return {table.table: table.columns for target in project.targets.values() for table in target.collect}
 
 
 def has_faults(gate: Gate) -> bool:
@@ -250,7 +255,8 @@ def _place(gate: Gate) -> tuple[str, str, int]:
     return order, gate.id.rstrip("0123456789"), int(number or 0)
 
 
-def _digests(project: Project, toxiproxy: ToxiproxyBinary | None) -> dict[str, str]:
+def digests_now(project: Project, toxiproxy: ToxiproxyBinary | None) -> dict[str, str]:
+    """SHA-256 in hex of everything that all gates of a session share, as it is on disk now."""
     lock = project.root / LOCK_FILE
     digests = {
         "release": sha256_of(project.release),

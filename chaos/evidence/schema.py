@@ -366,9 +366,19 @@ def sealed_tables() -> tuple[str, ...]:
 
 
 def collected_columns(columns: Mapping[str, str]) -> dict[str, str]:
-    """Columns of a collected table as sealed: the common ones and those its target declares."""
-    return {"run_id": "VARCHAR", "gate": "VARCHAR", "seq": "BIGINT", **columns}
+    """Columns of a collected table as sealed: the common ones, then those its target declares, by name."""
+    return {"run_id": "VARCHAR", "gate": "VARCHAR", "seq": "BIGINT", **dict(sorted(columns.items()))}
 
 
-OUTSIDE = ("requests", "frames", "hammers", "commands", "rows", "processes", "process_samples", "sockets", "loads")
+OUTSIDE = (
+    "requests",
+    "frames",
+    "hammers",
+    "commands",
+    "rows",
+    "processes",
+    "process_samples",
+    "sockets",
+    "loads",
+)
 """Tables that are observed from outside the system under test, never supplied by it alone."""
