@@ -61,10 +61,16 @@ class StateDir(msgspec.Struct, frozen=True):
     def lock(self) -> int:
         """Take the gateway's lock and return its descriptor, held until the process ends.
 
-        Raises StartRefused when another gateway runs on this directory: two would each
-        believe they own the tokens.
+        Raises StartRefused when there is no such directory, or another gateway runs on it: two would
+        each believe they own the tokens.
         """
-        descriptor = os.open(self.gateway_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.gateway_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as missing:
+            reason = (
+                f"{self.root} is no state directory ({missing.strerror}); `sonia init` makes one"
+            )
+            raise StartRefused(reason) from missing
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as held:

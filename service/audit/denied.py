@@ -3,7 +3,7 @@
 from typing import Final
 
 from service.clock import Clock
-from service.effects import Cause
+from service.effects import Cause, system_cause
 from service.errors import Unavailable
 from service.jsontypes import Json
 from service.storage.store import Storage
@@ -48,3 +48,10 @@ class DeniedAttempts:
             return
         self._level -= 1
         self._suppressed = 0
+
+    def flush(self, request_id: str) -> None:
+        """Write down what is still only counted; called when the gateway ends."""
+        if self._suppressed:
+            cause = system_cause("gate", "auth.denied.suppressed", request_id)
+            self._storage.note(cause, {"suppressed_before": self._suppressed})
+            self._suppressed = 0

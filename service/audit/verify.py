@@ -43,12 +43,11 @@ def verify_audit(
         checkpoints = tuple(read_checkpoints(checkpoints_path))
     except StateDamaged as damaged:
         return AuditReport(False, 0, 0, 0, None, str(damaged))
-    found = connection.execute(_FROM, (after_seq,))
-    rows = [msgspec.convert(list(values), AuditRow) for values in found]
-    finding = _check_checkpoints(checkpoints, key) or _check_rows(rows, after_seq, checkpoints, key)
+    walk = _Walk(connection, after_seq, checkpoints, key)
+    finding = _check_checkpoints(checkpoints, key) or walk.check()
     return AuditReport(
         intact=finding is None,
-        rows=len(rows),
+        rows=walk.rows,
         checkpoints=len(checkpoints),
         last_checkpoint_seq=max((checkpoint.seq for checkpoint in checkpoints), default=0),
         first_bad_seq=finding.seq if finding else None,
@@ -58,43 +57,60 @@ def verify_audit(
 
 def _check_checkpoints(checkpoints: tuple[Checkpoint, ...], key: bytes) -> _Finding | None:
     for checkpoint in checkpoints:
-        if not hmac.compare_digest(
-            checkpoint.mac, checkpoint_mac(key, checkpoint.seq, checkpoint.hmac)
-        ):
+        expected = checkpoint_mac(key, checkpoint.seq, checkpoint.hmac)
+        if not hmac.compare_digest(checkpoint.mac.encode(), expected.encode()):
             return _Finding(checkpoint.seq, "a checkpoint was not written with this key")
     return None
 
 
-def _check_rows(
-    rows: list[AuditRow], after_seq: int, checkpoints: tuple[Checkpoint, ...], key: bytes
-) -> _Finding | None:
-    pinned = {
-        checkpoint.seq: checkpoint.hmac for checkpoint in checkpoints if checkpoint.seq >= after_seq
-    }
-    if rows and not checkpoints:
-        return _Finding(
-            rows[-1].seq, "there is no checkpoint, although every state begins with one"
-        )
-    expected_seq, previous = (after_seq, None) if after_seq else (1, GENESIS)
-    for row in rows:
-        if reason := _wrong(row, expected_seq, previous, pinned.pop(row.seq, row.hmac), key):
-            return _Finding(expected_seq, reason)
-        expected_seq, previous = row.seq + 1, row.hmac
-    if pinned:
-        return _Finding(expected_seq, f"rows are missing up to the checkpoint at {max(pinned)}")
-    return None
+class _Walk:
+    """One pass over the rows, in order, one at a time: a long log takes time and no memory."""
 
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        after_seq: int,
+        checkpoints: tuple[Checkpoint, ...],
+        key: bytes,
+    ) -> None:
+        self.rows = 0
+        self._connection = connection
+        self._after_seq = after_seq
+        self._has_checkpoints = bool(checkpoints)
+        self._pinned = {each.seq: each.hmac for each in checkpoints if each.seq >= after_seq}
+        self._key = key
+        self._expected_seq = after_seq or 1
+        self._previous = None if after_seq else GENESIS
 
-def _wrong(
-    row: AuditRow, expected_seq: int, previous: str | None, pinned_hmac: str, key: bytes
-) -> str | None:
-    """Say what is wrong with `row`, or None. `previous` None: the row before it was not read."""
-    if row.seq != expected_seq:
-        return f"a row is missing: {row.seq} follows {expected_seq - 1}"
-    if previous is not None and row.prev_hmac != previous:
-        return "the row does not follow the one before it"
-    if not hmac.compare_digest(row.hmac, row_hmac(key, row)):
-        return "the row is not the one that was written"
-    if row.hmac != pinned_hmac:
-        return "the row is not the one that was checkpointed"
-    return None
+    def check(self) -> _Finding | None:
+        """Return the first thing that is wrong."""
+        try:
+            for values in self._connection.execute(_FROM, (self._after_seq,)):
+                row = msgspec.convert(list(values), AuditRow)
+                if reason := self._wrong(row):
+                    return _Finding(self._expected_seq, reason)
+                self._expected_seq, self._previous = row.seq + 1, row.hmac
+                self.rows += 1
+        except (apsw.Error, msgspec.ValidationError) as unreadable:
+            return _Finding(self._expected_seq, f"the row cannot be read: {unreadable}")
+        return self._missing()
+
+    def _wrong(self, row: AuditRow) -> str | None:
+        if row.seq != self._expected_seq:
+            return f"a row is missing: {row.seq} follows {self._expected_seq - 1}"
+        if self._previous is not None and row.prev_hmac != self._previous:
+            return "the row does not follow the one before it"
+        if not hmac.compare_digest(row.hmac.encode(), row_hmac(self._key, row).encode()):
+            return "the row is not the one that was written"
+        if self._pinned.pop(row.seq, row.hmac) != row.hmac:
+            return "the row is not the one that was checkpointed"
+        return None
+
+    def _missing(self) -> _Finding | None:
+        if self._pinned:
+            last = max(self._pinned)
+            return _Finding(self._expected_seq, f"rows are missing up to the checkpoint at {last}")
+        if self.rows and not self._has_checkpoints:
+            reason = "there is no checkpoint, although every state begins with one"
+            return _Finding(self._expected_seq - 1, reason)
+        return None

@@ -8,10 +8,10 @@ from typing import Final
 
 ROLE_KEY: Final = "role"
 
-PUBLIC: Final = {ROLE_KEY: "public"}
-OBSERVER: Final = {ROLE_KEY: "observer"}
-OPERATOR: Final = {ROLE_KEY: "operator"}
-SERVICE: Final = {ROLE_KEY: "service"}
+PUBLIC: Final[dict[str, object]] = {ROLE_KEY: "public"}
+OBSERVER: Final[dict[str, object]] = {ROLE_KEY: "observer"}
+OPERATOR: Final[dict[str, object]] = {ROLE_KEY: "operator"}
+SERVICE: Final[dict[str, object]] = {ROLE_KEY: "service"}
 
 DECLARABLE: Final = frozenset({"public", "observer", "operator", "service"})
 ISSUABLE: Final = ("operator", "observer")

@@ -30,6 +30,7 @@ from service.gateway import (
 from service.gateway.call import Services, provide_call
 from service.gateway.doorway import Doorway
 from service.gateway.gate import Gate
+from service.gateway.idempotency import Idempotency
 from service.gateway.lifespan import Lifespan, running
 from service.gateway.problems import EXCEPTION_HANDLERS
 from service.gateway.routing import (
@@ -94,7 +95,15 @@ def create_litestar(
         denied=services.denied,
         enabled=services.settings.auth.enabled,
     )
-    return assemble(handlers, [gate], [running(services)], State({"services": services}))
+    idempotency = DefineMiddleware(
+        Idempotency,
+        storage=services.storage,
+        clock=services.clock,
+        max_body_bytes=MAX_BODY_BYTES,
+    )
+    return assemble(
+        handlers, [gate, idempotency], [running(services)], State({"services": services})
+    )
 
 
 def describe_routes() -> RouteList:

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import apsw
 
@@ -16,6 +17,7 @@ from service.dependencies import NAMES, open_dependencies
 from service.errors import StartRefused, StateDamaged
 from service.gateway.call import Services
 from service.gateway.confirmations import expire_overdue
+from service.gateway.idempotency import settle as settle_keys
 from service.gateway.metrics import Metrics
 from service.gateway.toolruns import settle_interrupted
 from service.ids import NewId
@@ -63,6 +65,7 @@ def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: N
     adopt_bootstrap_tokens(control.storage, control.registry, control.keys, control.clock, new_id)
     check_operator(control.registry, control.clock.now_ms())
     expire_overdue(control.storage, control.clock.now_ms(), new_id)
+    control.storage.do_now(partial(settle_keys, now_ms=control.clock.now_ms()))
     settle_interrupted(control.storage, control.clock.now_ms(), new_id)
     return Services(
         state=control.state,

@@ -27,6 +27,7 @@ def running(services: Services) -> Lifespan:
         finally:
             marking.cancel()
             await services.dependencies.close()
+            services.denied.flush(services.new_id("end"))
 
     return lifespan
 

@@ -83,6 +83,8 @@ def on_problem(request: AnyRequest, error: ProblemError) -> Response[bytes]:
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Answer what Litestar refused: an unknown path or method, a body that is not what was asked for."""
     status = error.status_code
+    if status >= 500:
+        _LOG.error("request %s failed", _request_id(request), exc_info=error)
     headers = {
         name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"
     }

@@ -91,10 +91,13 @@ def count_turn(connection: apsw.Connection, session_id: str, now_ms: int, reques
 
 
 @post("/v1/sessions", opt=OPERATOR)
-async def create_session(call: InjectedCall, data: JSONBody[NewSession]) -> Response[Session]:
-    """Open a session."""
+async def create_session(
+    call: InjectedCall, data: JSONBody[NewSession | None] = None
+) -> Response[Session]:
+    """Open a session; without a body, with everything as configured."""
+    wanted = data or NewSession()
     settings = call.services.settings.sessions
-    ttl_s = settings.ttl_s if data.ttl_s is None else data.ttl_s
+    ttl_s = settings.ttl_s if wanted.ttl_s is None else wanted.ttl_s
     if not 0 < ttl_s <= settings.max_ttl_s:
         raise Invalid(f"ttl_s is between 0 and {settings.max_ttl_s:g}")
     session_id, now_ms = call.services.new_id("ses"), call.now_ms()
@@ -104,7 +107,7 @@ async def create_session(call: InjectedCall, data: JSONBody[NewSession]) -> Resp
         connection.execute(
             "INSERT INTO sessions (id, label, created_at_ms, expires_at_ms, turn_count, created_by,"
             " request_id) VALUES (?, ?, ?, ?, 0, ?, ?)",
-            (session_id, data.label, now_ms, expires_at_ms, call.actor.id, call.request_id),
+            (session_id, wanted.label, now_ms, expires_at_ms, call.actor.id, call.request_id),
         )
         made = view(find(connection, session_id), now_ms)
         return Effect(made, "sessions", session_id, {"expires_at_ms": expires_at_ms})

@@ -77,21 +77,24 @@ Outgoing = ReadyFrame | AnswerFrame | PongFrame | ErrorFrame
 _INCOMING: Final = msgspec.json.Decoder(TurnFrame | PingFrame)
 
 
-def closing_code(services: Services, presented: Presented, opened_by: Actor) -> int | None:
-    """Decide whether a stream may stay open now: None, or the code to close it with."""
-    if not services.settings.auth.enabled:
+def closing_code(services: Services, presented: Presented | None) -> int | None:
+    """Decide whether a stream may stay open now: None, or the code to close it with.
+
+    `presented` is None where authentication is off.
+    """
+    if presented is None:
         return None
     verdict = services.registry.verify(presented, services.clock.now_ms())
-    if not isinstance(verdict, Actor) or verdict.id != opened_by.id:
+    if not isinstance(verdict, Actor):
         return TOKEN_OVER
     return None if permits(verdict.role, "operator") else ROLE_LOST
 
 
-async def watch(services: Services, presented: Presented, opened_by: Actor) -> int:
+async def watch(services: Services, presented: Presented | None) -> int:
     """Look at the stream's token on a timer, whether anything is sent or not; return the closing code."""
     while True:
         await asyncio.sleep(services.settings.auth.stream_recheck_s)
-        code = closing_code(services, presented, opened_by)
+        code = closing_code(services, presented)
         if code is not None:
             return code
 
@@ -113,12 +116,12 @@ async def answer_frame(call: Call, text: str | bytes) -> Outgoing:
         return ErrorFrame(frame.id, problem.code, problem.detail, call.request_id)
 
 
-async def converse(socket: Socket, call: Call, presented: Presented) -> None:
+async def converse(socket: Socket, call: Call, presented: Presented | None) -> None:
     """Serve frames until the caller leaves; the token is looked at before each is served."""
     while True:
         text = await socket.receive_text()
         services = call.services
-        code = closing_code(services, presented, call.actor)
+        code = closing_code(services, presented)
         if code is not None:
             await socket.close(code, "the token is not valid any more")
             return
@@ -130,11 +133,11 @@ async def converse(socket: Socket, call: Call, presented: Presented) -> None:
 @websocket("/v1/stream", opt=OPERATOR)
 async def stream(socket: Socket, call: InjectedCall) -> None:
     """Serve one stream until the caller leaves, its token ends (4401) or loses its role (4403)."""
-    presented: Presented = socket.scope["state"]["presented"]
+    presented: Presented | None = socket.scope["state"].get("presented")
     await socket.accept(PROTOCOL)
     await socket.send_text(msgspec.json.encode(ReadyFrame(call.actor.id, call.request_id)).decode())
     talking = asyncio.create_task(converse(socket, call, presented))
-    watching = asyncio.create_task(watch(call.services, presented, call.actor))
+    watching = asyncio.create_task(watch(call.services, presented))
     await asyncio.wait({talking, watching}, return_when=asyncio.FIRST_COMPLETED)
     try:
         if not talking.done():

@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody
 from service.auth import tokens
 from service.auth.roles import OBSERVER, OPERATOR
 from service.gateway.call import Call, InjectedCall
+from service.gateway.idempotency import SECRET
 from service.gateway.paging import Page
 from service.gateway.routing import READ
 
@@ -38,7 +39,7 @@ def change_of(call: Call) -> tokens.Change:
     return tokens.Change(call.now_ms(), call.request_id, call.services.registry.invalidate)
 
 
-@post("/v1/tokens", opt=OPERATOR)
+@post("/v1/tokens", opt=OPERATOR | SECRET)
 async def issue_token(call: InjectedCall, data: JSONBody[IssueRequest]) -> Response[tokens.Issued]:
     """Issue a token."""
     new = tokens.NewToken(
@@ -55,7 +56,7 @@ async def issue_token(call: InjectedCall, data: JSONBody[IssueRequest]) -> Respo
     return Response(issued, headers={"Location": f"/v1/tokens/{issued.id}", **_NO_STORE})
 
 
-@post("/v1/tokens/{token_id:str}/rotate", opt=OPERATOR, status_code=200)
+@post("/v1/tokens/{token_id:str}/rotate", opt=OPERATOR | SECRET, status_code=200)
 async def rotate_token(
     call: InjectedCall, token_id: FromPath[str], data: JSONBody[RotateRequest | None] = None
 ) -> Response[tokens.Issued]:

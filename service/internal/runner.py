@@ -15,20 +15,40 @@ DRAIN_S = 10
 
 
 def serve(app: ASGIApp, listen: Listen) -> None:
-    """Bind, start up, listen, serve until SIGTERM or SIGINT, drain for at most DRAIN_S seconds, return.
+    """Bind and serve. Call it after every start-up check has passed. Raises StartRefused."""
+    serve_on(app, bind(listen))
 
-    Call it after every start-up check has passed: this is where the port opens. Raises StartRefused when it
-    cannot be bound.
+
+def bind(listen: Listen) -> socket.socket:
+    """Take the address without listening on it. Raises StartRefused when it cannot be taken."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((listen.host, listen.port))
+    except OSError as error:
+        bound.close()
+        raise StartRefused(
+            f"cannot listen on {listen.host}:{listen.port}: {error.strerror}"
+        ) from error
+    return bound
+
+
+def serve_on(app: ASGIApp, bound: socket.socket, max_frame_bytes: int = 0) -> None:
+    """Start up, listen, serve until SIGTERM or SIGINT, drain for at most DRAIN_S seconds, return.
+
+    This is where the port opens. With `max_frame_bytes` the application is offered WebSockets, whose
+    frames are at most so long.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    bound = _bind(listen)
     config = uvicorn.Config(
         app,
         loop="uvloop",
         http="httptools",
-        ws="none",
+        ws="websockets-sansio" if max_frame_bytes else "none",
+        ws_max_size=max_frame_bytes,
         lifespan="on",
         log_config=None,
         log_level="warning",
@@ -40,18 +60,3 @@ def serve(app: ASGIApp, listen: Listen) -> None:
         server_header=False,
     )
     uvicorn.Server(config).run(sockets=[bound])
-
-
-def _bind(listen: Listen) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((listen.host, listen.port))
-    except OSError as error:
-        bound.close()
-        raise StartRefused(
-            f"cannot listen on {listen.host}:{listen.port}: {error.strerror}"
-        ) from error
-    bound.set_inheritable(True)
-    return bound

@@ -50,10 +50,13 @@ def open_database(path: Path, settings: StorageSettings, create: bool = False) -
 
 
 def open_reader(path: Path, settings: StorageSettings) -> apsw.Connection:
-    """Open `path` for reading only; what tries to write through it fails."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.set_busy_timeout(int(settings.busy_timeout_s * 1000))
-    connection.pragma("query_only", 1)
+    """Open `path` for reading only; what tries to write through it fails. Raises StartRefused."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection.set_busy_timeout(int(settings.busy_timeout_s * 1000))
+        connection.pragma("query_only", 1)
+    except apsw.Error as wrong:
+        raise StartRefused(f"{path.name} cannot be opened: {wrong}") from wrong
     return connection
 
 

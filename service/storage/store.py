@@ -58,6 +58,7 @@ class Storage:
         )
         self._writer = Writer(connection, settings.storage, self._chain, checkpoints, fatal)
         self._reader = open_reader(state.database, settings.storage)
+        self._reporting: asyncio.Future[StorageReport] | None = None
 
     def start(self) -> None:
         """Start the writer; nothing can be changed before."""
@@ -102,6 +103,10 @@ class Storage:
         """
         return await self._await(lambda connection: (run(connection), None))
 
+    def do_now(self, run: Run[T]) -> T:
+        """As `do`, for start-up, where there is no event loop."""
+        return self._block(lambda connection: (run(connection), None))
+
     def note(self, cause: Cause, detail: Mapping[str, Json]) -> None:
         """Queue an audit row about something that changed nothing, and do not wait for it."""
 
@@ -128,13 +133,23 @@ class Storage:
         return await asyncio.to_thread(apart)
 
     async def report(self) -> StorageReport:
-        """Describe the database from the writer's connection, outside any transaction."""
-        future: asyncio.Future[StorageReport] = asyncio.get_running_loop().create_future()
-        look: Operation[StorageReport] = Operation(
-            lambda connection: (self._describe(connection), None), deliver_to(future), False
-        )
-        self._writer.submit(look)
-        return await future
+        """Describe the database from the writer's connection, outside any transaction.
+
+        Everybody who asks while an answer is on its way shares it: anybody may ask, and must not be
+        able to fill the writer's queue.
+        """
+        if self._reporting is None:
+            future: asyncio.Future[StorageReport] = asyncio.get_running_loop().create_future()
+            look: Operation[StorageReport] = Operation(
+                lambda connection: (self._describe(connection), None), deliver_to(future), False
+            )
+            self._writer.submit(look)
+            self._reporting = future
+            future.add_done_callback(self._reported)
+        return await asyncio.shield(self._reporting)
+
+    def _reported(self, _: "asyncio.Future[StorageReport]") -> None:
+        self._reporting = None
 
     def _describe(self, connection: apsw.Connection) -> StorageReport:
         values = {

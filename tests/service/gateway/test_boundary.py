@@ -196,6 +196,12 @@ def test_a_flood_of_refusals_is_bounded_in_the_audit_log(tmp_path: Path) -> None
         assert gateway.stop() == 0
     written = rows(state, "SELECT count(*) FROM audit WHERE outcome = 'denied'")[0][0]
     assert 1 <= written < 25
+    counted = rows(
+        state,
+        "SELECT sum(detail->>'$.suppressed_before') FROM audit"
+        " WHERE action IN ('auth.denied', 'auth.denied.suppressed')",
+    )[0][0]
+    assert written + counted == 50
 
 
 @get("/undeclared", sync_to_thread=False)

@@ -153,3 +153,12 @@ def test_a_client_that_vanishes_leaves_the_gateway_well(gateway: Gateway) -> Non
         stream.recv(20)
         stream.socket.shutdown(socket.SHUT_RDWR)
     assert gateway.call("GET", "/healthz").status == 200
+
+
+def test_a_stream_without_authentication_stays_open(tmp_path: Path) -> None:
+    with (
+        running(new_state(tmp_path / "state", "auth: {enabled: false}\n")) as gateway,
+        opened(gateway, None) as stream,
+    ):
+        stream.recv(20)
+        assert exchange(stream, {"type": "ping"})["type"] == "pong"

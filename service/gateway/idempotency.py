@@ -1,0 +1,256 @@
+"""Idempotency-Key: a POST that is sent again has its effect once, and is answered as before.
+
+A key belongs to one actor and one route. It is written down before the handler runs and completed
+with the answer afterwards, so a key that is found begun and not completed may have had its effect:
+after a crash it is refused, never run again. Answers that say "try again" are not kept, and answers
+with a secret in them are never written down: those are refused when they are asked for again.
+"""
+
+import hashlib
+import re
+from functools import partial
+from typing import Final
+
+import apsw
+import msgspec
+from litestar.enums import ScopeType
+from litestar.types import (
+    ASGIApp,
+    HTTPReceiveMessage,
+    HTTPRequestEvent,
+    HTTPResponseStartEvent,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    WebSocketReceiveMessage,
+)
+
+from service.auth.registry import Actor
+from service.clock import Clock
+from service.errors import Conflict, Invalid, ProblemError, Unprocessable
+from service.storage import Storage
+from service.storage.query import select_one
+
+HIDDEN: Final = "answers_with_secret"
+SECRET: Final[dict[str, object]] = {HIDDEN: True}
+"""For the `opt` of a handler whose answer must not be stored."""
+
+KEPT_FOR_MS: Final = 86_400_000
+_HEADER: Final = b"idempotency-key"
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_NOT_KEPT: Final = frozenset({429, 503})
+_REPLAYED: Final = (b"idempotent-replayed", b"true")
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What is known of a key. `state`: in_flight, done, secret or interrupted."""
+
+    payload_sha256: str
+    state: str
+    status: int | None = None
+    headers: str | None = None
+    body: bytes | None = None
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """Where a key is kept."""
+
+    actor_id: str
+    route: str
+    key: str
+
+
+class Kept(msgspec.Struct):
+    """An answer while it is being given."""
+
+    status: int = 0
+    headers: list[tuple[str, str]] = []
+    body: bytes = b""
+
+
+class BodyTooLarge(ProblemError):
+    """The body is longer than any that is accepted."""
+
+    status = 413
+    title = "Content too large"
+    default_code = "too_large"
+
+
+def find(connection: apsw.Connection, slot: Slot) -> Entry | None:
+    """Read what is known of a key."""
+    where = "FROM idempotency WHERE actor_id = ? AND route = ? AND key = ?"
+    return select_one(connection, Entry, where, (slot.actor_id, slot.route, slot.key))
+
+
+def begin(
+    connection: apsw.Connection, slot: Slot, payload_sha256: str, now_ms: int
+) -> Entry | None:
+    """Write the key down and return None, or return what is known of it already."""
+    known = find(connection, slot)
+    if known is not None:
+        return known
+    connection.execute(
+        "INSERT INTO idempotency (actor_id, route, key, payload_sha256, state, created_at_ms)"
+        " VALUES (?, ?, ?, ?, 'in_flight', ?)",
+        (slot.actor_id, slot.route, slot.key, payload_sha256, now_ms),
+    )
+    return None
+
+
+def complete(connection: apsw.Connection, slot: Slot, kept: Kept, secret: bool) -> None:
+    """Keep the answer, or only that there was one, or forget the key, as the answer's nature asks."""
+    where = (slot.actor_id, slot.route, slot.key)
+    if kept.status in _NOT_KEPT or kept.status >= 500:
+        connection.execute(
+            "DELETE FROM idempotency WHERE actor_id = ? AND route = ? AND key = ?", where
+        )
+        return
+    hidden = secret and kept.status < 400
+    connection.execute(
+        "UPDATE idempotency SET state = ?, status = ?, headers = ?, body = ?"
+        " WHERE actor_id = ? AND route = ? AND key = ?",
+        (
+            "secret" if hidden else "done",
+            kept.status,
+            None if hidden else msgspec.json.encode(kept.headers).decode(),
+            None if hidden else kept.body,
+            *where,
+        ),
+    )
+
+
+def settle(connection: apsw.Connection, now_ms: int) -> None:
+    """At start-up: what was in flight is interrupted for good, and what is old is forgotten."""
+    connection.execute("UPDATE idempotency SET state = 'interrupted' WHERE state = 'in_flight'")
+    connection.execute("DELETE FROM idempotency WHERE created_at_ms < ?", (now_ms - KEPT_FOR_MS,))
+
+
+def judge(known: Entry, payload_sha256: str) -> Entry:
+    """Return an entry whose answer can be given again. Raises Conflict and Unprocessable."""
+    if known.payload_sha256 != payload_sha256:
+        raise Unprocessable("the key was used with another request", "idempotency_key_reused")
+    match known.state:
+        case "done":
+            return known
+        case "in_flight":
+            raise Conflict("the first request is still running", "request_in_flight", 1000)
+        case "secret":
+            raise Conflict("the answer held a secret, which is shown once", "secret_not_repeated")
+        case _:
+            raise Conflict(
+                "the first request was interrupted; look before trying again", "outcome_unknown"
+            )
+
+
+def key_of(scope: Scope) -> str | None:
+    """Return the request's key, or None. Raises Invalid for one that is none."""
+    if scope["type"] != ScopeType.HTTP or scope["method"] != "POST":
+        return None
+    found = [value for name, value in scope["headers"] if name == _HEADER]
+    if not found:
+        return None
+    key = found[0].decode("latin-1")
+    if len(found) > 1 or not _KEY.fullmatch(key):
+        raise Invalid("Idempotency-Key has between 1 and 255 visible ASCII characters")
+    return key
+
+
+class Idempotency:
+    """Stands behind the gate, so that the actor is known, and before the handler."""
+
+    def __init__(self, app: ASGIApp, storage: Storage, clock: Clock, max_body_bytes: int) -> None:
+        self._app = app
+        self._storage = storage
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the request, or answer it as it was answered before."""
+        key = key_of(scope)
+        actor = scope["state"].get("actor")
+        if key is None or not isinstance(actor, Actor):
+            await self._app(scope, receive, send)
+            return
+        body = await read_body(receive, self._max_body_bytes)
+        if body is None:
+            return
+        slot = Slot(actor.id, scope["path_template"], key)
+        payload_sha256 = digest(scope, body)
+        run = partial(begin, slot=slot, payload_sha256=payload_sha256, now_ms=self._clock.now_ms())
+        known = await self._storage.do(run)
+        if known is not None:
+            await replay(judge(known, payload_sha256), send)
+            return
+        kept = Kept()
+        await self._app(scope, replayed(body, receive), keeping(kept))
+        secret = bool(scope["route_handler"].opt.get(HIDDEN))
+        await self._storage.do(partial(complete, slot=slot, kept=kept, secret=secret))
+        await give(kept, send)
+
+
+def digest(scope: Scope, body: bytes) -> str:
+    """The hash of what makes two requests the same: path, query and body."""
+    parts = (scope["path"].encode(), scope["query_string"], body)
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """Read the whole body; None when the caller left before its end. Raises BodyTooLarge."""
+    chunks: list[bytes] = []
+    length = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        chunks.append(message["body"])
+        length += len(message["body"])
+        if length > limit:
+            raise BodyTooLarge(f"the body is longer than {limit} bytes")
+        if not message["more_body"]:
+            return b"".join(chunks)
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives `body` first and then whatever else comes."""
+    whole: HTTPRequestEvent = {"type": "http.request", "body": body, "more_body": False}
+    waiting = [whole]
+
+    async def again() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
+def keeping(kept: Kept) -> Send:
+    """Return a `send` that collects the answer."""
+
+    async def keep(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept.status = message["status"]
+            kept.headers = [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in message["headers"]
+            ]
+        elif message["type"] == "http.response.body":
+            kept.body += message["body"]
+
+    return keep
+
+
+async def give(kept: Kept, send: Send, *extra: tuple[bytes, bytes]) -> None:
+    """Send a collected answer."""
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept.headers]
+    start: HTTPResponseStartEvent = {
+        "type": "http.response.start",
+        "status": kept.status,
+        "headers": [*headers, *extra],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": kept.body, "more_body": False})
+
+
+async def replay(known: Entry, send: Send) -> None:
+    """Send the answer that was given before, marked as such."""
+    headers = msgspec.json.decode(known.headers or "[]", type=list[tuple[str, str]])
+    await give(Kept(known.status or 200, headers, known.body or b""), send, _REPLAYED)
