@@ -68,7 +68,8 @@ def _still_json(line: bytes) -> bool:
 @lru_cache(maxsize=1024)
 def spellings(secret: str) -> tuple[bytes, ...]:
     """The secret as it is, and as JSON that is quoted in JSON spells it, where that differs."""
-    return tuple(dict.fromkeys(_spellings(secret)))
+    # A shorter spelling may be a part of a longer one, and would leave half of it.
+    return tuple(sorted(set(_spellings(secret)), key=len, reverse=True))
 
 
 def _spellings(secret: str) -> Iterator[bytes]:
