@@ -8,7 +8,7 @@ already in the log that is read after it.
 Going past is told in two ways. A connection that is open is attributed by its socket: it is Toxiproxy's, or
 it belongs to another process of the stack. One that has closed has no owner any more, but stays visible in
 TIME_WAIT for a minute; every such connection needs a client of its own that Toxiproxy accepted at most
-`WINDOW_S` before. Where there are more connections than clients, the rest went past. Accepted clients
+`WINDOW_S` before the look that did not show it yet. Where there are more connections than clients, the rest went past. Accepted clients
 without a connection (refused, reset) expire, so they cannot lend themselves to a by-pass later.
 
 Input: one JSON object to begin with (see `Config`), then `{"id": n, "do": "sync"}` or `{"id": n, "do":
@@ -136,7 +136,8 @@ class Ledger:
     def __init__(self) -> None:
         self._accepted: dict[int, deque[float]] = {}
         self._known: dict[Client, tuple[float, Look]] = {}
-        self._open: dict[Client, float] = {}
+        self._open: dict[Client, tuple[float, float]] = {}
+        self._looked_s = 0.0
 
     def accepted(self, port: int, now_s: float) -> None:
         """Toxiproxy accepted a client whose server has this port."""
@@ -149,10 +150,13 @@ class Ledger:
 
     def look(self, looks: dict[Client, Look], now_s: float, *, first: bool = False) -> None:
         """Take in a look. What is there at the first one came before anything was counted."""
+        # On a busy machine looks may lie seconds apart; a client that was logged at the last one may have
+        # been dialled right after it.
+        since_s, self._looked_s = (now_s if first else self._looked_s), now_s
         for client, seen in looks.items():
             known = self._known.get(client)
             if self._is_new(known[1] if known else None, seen) and (not first or seen.inode):
-                self._open[client] = now_s
+                self._open[client] = (since_s, now_s)
             inode = seen.inode or (known[1].inode if known else 0)
             self._known[client] = (now_s, Look(inode, seen.alive))
         for client in [
@@ -195,21 +199,22 @@ class Ledger:
     def settle(self, now_s: float, *, all_of_them: bool = False) -> list[Client]:
         """Set old connections off, oldest first, and return those for which no client was accepted."""
         past = []
-        for client, seen_s in sorted(self._open.items(), key=lambda item: item[1]):
+        for client, (since_s, seen_s) in sorted(self._open.items(), key=lambda item: item[1][1]):
             if not all_of_them and now_s - seen_s < SETTLE_S:
                 break
             del self._open[client]
-            if not self._take(client.server_port, seen_s):
+            if not self._take(client.server_port, since_s, seen_s):
                 past.append(client)
+        oldest_s = min((since_s for since_s, _ in self._open.values()), default=now_s - SETTLE_S)
         for times in self._accepted.values():
-            while times and now_s - times[0] > WINDOW_S + 2 * SETTLE_S:
+            while times and times[0] < oldest_s - WINDOW_S - SETTLE_S:
                 times.popleft()
         return past
 
-    def _take(self, port: int, seen_s: float) -> bool:
+    def _take(self, port: int, since_s: float, seen_s: float) -> bool:
         times = self._accepted.get(port, deque())
         for index, accepted_s in enumerate(times):
-            if seen_s - WINDOW_S <= accepted_s <= seen_s:
+            if since_s - WINDOW_S <= accepted_s <= seen_s:
                 del times[index]
                 return True
         return False

@@ -112,8 +112,17 @@ def test_client_that_was_not_dialled_covers_nothing() -> None:
 def test_client_without_a_connection_covers_nothing_later() -> None:
     ledger = Ledger()
     ledger.accepted(PORT, 1.0)
+    ledger.look({}, 2.4)
     ledger.look({client(1): GONE}, 2.5)
     assert ledger.settle(4.0) == [client(1)]
+
+
+def test_looks_that_lie_far_apart_are_no_proof_of_a_bypass() -> None:
+    ledger = Ledger()
+    ledger.look({}, 1.0)
+    ledger.accepted(PORT, 1.0)
+    ledger.look({client(1): GONE}, 3.5)
+    assert ledger.settle(5.0) == []
 
 
 def test_client_that_comes_later_covers_nothing_before() -> None:
