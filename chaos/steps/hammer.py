@@ -37,15 +37,16 @@ async def run(step: Hammer, scope: Scope) -> int:
     port = scope.stack.port(process)
     count = _Count()
     began_ms = scope.clock.now_ms()
-    first_try = asyncio.Event()
-    task = asyncio.create_task(_try_on(port, step.every.s, count, scope, first_try))
+    first_try, stop = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(_try_on(port, step.every.s, count, scope, first_try, stop))
     try:
         await first_try.wait()
         await scope.run_steps(step.meanwhile, "meanwhile")
         await asyncio.sleep(step.linger.s)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # Not cancelled: a try that ends at that very moment would swallow it (asyncio before 3.12).
+        stop.set()
+        await task
         scope.recorder.add(
             schema.Hammer,
             hammer=scope.step_name(step),
@@ -63,9 +64,14 @@ async def run(step: Hammer, scope: Scope) -> int:
 
 
 async def _try_on(
-    port: int, every_s: float, count: _Count, scope: Scope, first_try: asyncio.Event
+    port: int,
+    every_s: float,
+    count: _Count,
+    scope: Scope,
+    first_try: asyncio.Event,
+    stop: asyncio.Event,
 ) -> None:
-    while True:
+    while not stop.is_set():
         if await accepts(scope.stack.host, port):
             count.accepted += 1
             if count.accepted_ms is None:
