@@ -57,61 +57,97 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
 }
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """A command's own help keeps the line breaks of its examples."""
+
+    def __init__(self, *, prog: str, help: str = "") -> None:  # noqa: A002 - argparse's own name
+        super().__init__(
+            prog=prog, description=help, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
-    codes = "exit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_MEANING.items())
+    codes = "exit codes:\n" + "\n".join(
+        f"  {code}  {meaning}" for code, meaning in EXIT_MEANING.items()
+    )
     parser = argparse.ArgumentParser(
         prog="python -m gates",
         description="Decides whether a release may ship: runs its gates against the real system and judges the evidence.",
         epilog=EXAMPLES + "\n" + codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--specs", type=Path, default=Path("specs"), help="directory of the specs (default: specs)")
-    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_run(verbs.add_parser("run", help="run gates, write the report, say the verdict", **_plain()))
-    lint = verbs.add_parser("lint", help="check every spec without running anything", **_plain())
-    lint.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="only problems in these files")
-    schema = verbs.add_parser("schema", help="write the JSON Schemas of all specs", **_plain())
-    schema.add_argument("--check", action="store_true", help="write nothing; exit 1 if one is out of date")
-    explain = verbs.add_parser("explain", help="what a gate does, in prose and with its SQL", **_plain())
+    parser.add_argument(
+        "--specs", type=Path, default=Path("specs"), help="directory of the specs (default: specs)"
+    )
+    verbs = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
+    )
+    _add_run(verbs.add_parser("run", help="run gates, write the report, say the verdict"))
+    lint = verbs.add_parser("lint", help="check every spec without running anything")
+    lint.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="only problems in these files"
+    )
+    schema = verbs.add_parser("schema", help="write the JSON Schemas of all specs")
+    schema.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if one is out of date"
+    )
+    explain = verbs.add_parser("explain", help="what a gate does, in prose and with its SQL")
     explain.add_argument("gate", help="id or name")
-    listed = verbs.add_parser("list", help="all gates of the release, and which of them exist", **_plain())
+    listed = verbs.add_parser("list", help="all gates of the release, and which of them exist")
     listed.add_argument("--missing", action="store_true", help="only those that do not exist yet")
-    new = verbs.add_parser("new", help="write a commented skeleton", **_plain())
+    new = verbs.add_parser("new", help="write a commented skeleton")
     new.add_argument("what", choices=["gate"])
     new.add_argument("name", help="its name; the file is named like it")
-    judge = verbs.add_parser("judge", help="verdicts again, from the evidence alone", **_plain())
+    judge = verbs.add_parser("judge", help="verdicts again, from the evidence alone")
     judge.add_argument("release", type=Path, metavar="RELEASE_DIR")
-    report = verbs.add_parser("report", help="print the report of a release", **_plain())
+    report = verbs.add_parser("report", help="print the report of a release")
     report.add_argument("release", type=Path, metavar="RELEASE_DIR")
     return parser
 
 
-def _plain() -> dict[str, type[argparse.HelpFormatter]]:
-    return {"formatter_class": argparse.RawDescriptionHelpFormatter}
-
-
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("only", nargs="*", metavar="GATE", help="ids or names; all gates when there is none")
+    parser.add_argument(
+        "only", nargs="*", metavar="GATE", help="ids or names; all gates when there is none"
+    )
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--floor-only", action="store_true", help="only the floor; never PROMOTE")
     part.add_argument("--delta-only", action="store_true", help="only the delta; never PROMOTE")
-    parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="run each gate N times")
-    parser.add_argument("--seed", type=int, default=46, help="seed of everything drawn (default: 46)")
-    parser.add_argument("--keep", action="store_true", help="leave the state directories and say where they are")
     parser.add_argument(
-        "--workers", type=_positive, default=default_workers(), metavar="N", help="gates at the same time"
+        "--repeat", type=_positive, default=1, metavar="N", help="run each gate N times"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=46, help="seed of everything drawn (default: 46)"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the state directories and say where they are"
+    )
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=default_workers(),
+        metavar="N",
+        help="gates at the same time",
     )
     parser.add_argument(
         "--allow-missing",
         action="store_true",
         help="exit 0 when all that was run passed, though gates are missing; the report still says HOLD",
     )
-    parser.add_argument("-k", dest="expression", default=None, metavar="EXPR", help="pytest's -k, on ids and names")
-    parser.add_argument("-x", dest="first", action="store_true", help="stop at the first gate that does not pass")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where sessions record (default: runs)")
     parser.add_argument(
-        "--releases", type=Path, default=Path("releases"), help="where a full run's release goes (default: releases)"
+        "-k", dest="expression", default=None, metavar="EXPR", help="pytest's -k, on ids and names"
+    )
+    parser.add_argument(
+        "-x", dest="first", action="store_true", help="stop at the first gate that does not pass"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where sessions record (default: runs)"
+    )
+    parser.add_argument(
+        "--releases",
+        type=Path,
+        default=Path("releases"),
+        help="where a full run's release goes (default: releases)",
     )
 
 
@@ -123,4 +159,3 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
     return value
-

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import pytest
 from rich.console import Console
 from rich.markdown import Markdown
@@ -40,10 +39,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if not session.gates:
         raise HarnessError("no gate was chosen, so nothing would be measured")
     if options.full and project.release is not None:
-        ledger.append(arguments.releases, ledger.Attempt(
-            session=session.id, at_ms=session.started_at_ms, inputs=session.inputs
-        ))
-    console.print(f"{len(session.gates)} gates, {options.workers} workers, recording below {_near(session.path)}")
+        ledger.append(
+            arguments.releases,
+            ledger.Attempt(session=session.id, at_ms=session.started_at_ms, inputs=session.inputs),
+        )
+    console.print(
+        f"{len(session.gates)} gates, {options.workers} workers, recording below {_near(session.path)}"
+    )
     exercise(session)
     interrupted = _run_items(session, console, first=arguments.first)
     report, directory = conclude(session, arguments.releases, interrupted=interrupted)
@@ -106,12 +108,22 @@ def list_gates(arguments: argparse.Namespace, console: Console) -> int:
     """Print the gates of the release with their state."""
     project = read_project(arguments.specs)
     table = Table("id", "gate", "class", "title", box=None, pad_edge=False)
-    listed = [(entry.id, entry.gate, entry.class_) for entry in project.release.gates] if project.release else []
-    listed += [(g.id, g.gate, g.class_) for g in project.gates.values() if g.gate not in {name for _, name, _ in listed}]
+    listed = (
+        [(entry.id, entry.gate, entry.class_) for entry in project.release.gates]
+        if project.release
+        else []
+    )
+    listed += [
+        (g.id, g.gate, g.class_)
+        for g in project.gates.values()
+        if g.gate not in {name for _, name, _ in listed}
+    ]
     for gate_id, name, class_ in listed:
         gate = project.gates.get(name)
         if gate is None or not arguments.missing:
-            table.add_row(gate_id, name, class_, gate.title if gate is not None else "(no file yet)")
+            table.add_row(
+                gate_id, name, class_, gate.title if gate is not None else "(no file yet)"
+            )
     console.print(table)
     return EXIT_PROMOTE
 
@@ -120,18 +132,32 @@ def new(arguments: argparse.Namespace, console: Console) -> int:
     """Write the skeleton of a gate where its class and epic belong."""
     project = read_project(arguments.specs)
     name = arguments.name
-    listed = {entry.gate: entry for entry in project.release.gates} if project.release is not None else {}
+    listed = (
+        {entry.gate: entry for entry in project.release.gates}
+        if project.release is not None
+        else {}
+    )
     entry = listed.get(name)
     if project.release is not None and entry is None:
         raise HarnessError(f"release.yaml lists no gate {name!r}: add it there first")
     floor = entry is not None and entry.class_ == "floor"
     epic = "" if floor or entry is None else entry.id[0]
-    folder = "gates" if entry is None else f"gates/floor/{entry.since}" if floor else f"gates/delta/{epic.lower()}"
+    folder = (
+        "gates"
+        if entry is None
+        else f"gates/floor/{entry.since}"
+        if floor
+        else f"gates/delta/{epic.lower()}"
+    )
     path = arguments.specs / folder / f"{name}.yaml"
     if path.exists():
         raise HarnessError(f"{path} exists already")
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = project.release.target if project.release is not None else next(iter(project.targets), "TARGET")
+    target = (
+        project.release.target
+        if project.release is not None
+        else next(iter(project.targets), "TARGET")
+    )
     known = project.targets.get(target)
     path.write_text(
         TEMPLATE.format(
@@ -153,7 +179,9 @@ def judge(arguments: argparse.Namespace, console: Console) -> int:
     recomputed, differences = rejudge(arguments.release)
     print_report(recomputed, arguments.release, console)
     for difference in differences:
-        console.print(f"differs from gate-report.json: {difference}", style="bold red", markup=False)
+        console.print(
+            f"differs from gate-report.json: {difference}", style="bold red", markup=False
+        )
     return EXIT_FAILED if differences else recomputed.exit_code
 
 
@@ -187,8 +215,14 @@ def _sound_project(options: Options) -> Project:
     project = project_of(options.specs)
     problems = all_problems(project)
     if not options.full:
-        others = {str(project.files[name]) for name in project.gates if name not in chosen(project, options)}
-        problems = [problem for problem in problems if str(Path(problem.file).resolve()) not in others]
+        others = {
+            str(project.files[name])
+            for name in project.gates
+            if name not in chosen(project, options)
+        }
+        problems = [
+            problem for problem in problems if str(Path(problem.file).resolve()) not in others
+        ]
     if problems:
         raise SpecError(problems)
     return project
@@ -200,11 +234,35 @@ def _run_items(session: Session, console: Console, *, first: bool) -> bool:
     files = [str(project.files[name]) for name in session.gates]
     runs = len(files) * session.options.repeat
     workers = min(session.options.workers, runs)
-    arguments = ["--gates-session", session.directory, "-p", "gates.pytest_plugin", "-p", "no:terminal"]
-    arguments += ["-p", "no:cacheprovider", "-p", "no:logging", "-p", "no:warnings", f"--rootdir={session.root}"]
+    arguments = [
+        "--gates-session",
+        session.directory,
+        "-p",
+        "gates.pytest_plugin",
+        "-p",
+        "no:terminal",
+    ]
+    arguments += [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:logging",
+        "-p",
+        "no:warnings",
+        f"--rootdir={session.root}",
+    ]
     arguments += ["-c", os.devnull, "--import-mode=importlib"]
     if workers > 1:
-        arguments += ["-p", "xdist", "-n", str(workers), "--dist", "worksteal", "--max-worker-restart", "0"]
+        arguments += [
+            "-p",
+            "xdist",
+            "-n",
+            str(workers),
+            "--dist",
+            "worksteal",
+            "--max-worker-restart",
+            "0",
+        ]
     if session.options.expression is not None:
         arguments += ["-k", session.options.expression]
     if first:
@@ -219,4 +277,3 @@ def _near(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
-

@@ -94,14 +94,20 @@ def conclude(session: Session, releases: Path, *, interrupted: bool) -> tuple[Re
         if (run / "output").is_dir():
             shutil.copytree(run / "output", staged / "output" / run.parent.name / run.name)
     _write(staged / "session.json", session)
-    (staged / "release.json").write_bytes(msgspec.json.format(canonical(MaybeRelease(release=project.release))))
-    _write(staged / "conclusion.json", _conclusion(session, project, releases, interrupted=interrupted))
+    (staged / "release.json").write_bytes(
+        msgspec.json.format(canonical(MaybeRelease(release=project.release)))
+    )
+    _write(
+        staged / "conclusion.json", _conclusion(session, project, releases, interrupted=interrupted)
+    )
     report = judge_directory(staged)
     write_report(staged, report)
     if not decides:
         return report, staged
     statuses = {gate.name: gate.status for gate in report.gates}
-    ledger.append(releases, ledger.Outcome(session=session.id, verdict=report.verdict, statuses=statuses))
+    ledger.append(
+        releases, ledger.Outcome(session=session.id, verdict=report.verdict, statuses=statuses)
+    )
     return report, _put_in_place(staged, releases / version)
 
 
@@ -182,8 +188,14 @@ def _collected(judged: Mapping[str, Judged]) -> dict[str, dict[str, str]]:
     return {table: columns for gate in judged.values() for table, columns in gate.collected.items()}
 
 
-def _conclusion(session: Session, project: Project, releases: Path, *, interrupted: bool) -> Conclusion:
-    attempts = [entry for entry in ledger.attempts_at(releases, session.inputs) if entry[0].session != session.id]
+def _conclusion(
+    session: Session, project: Project, releases: Path, *, interrupted: bool
+) -> Conclusion:
+    attempts = [
+        entry
+        for entry in ledger.attempts_at(releases, session.inputs)
+        if entry[0].session != session.id
+    ]
     failed = {
         gate
         for _, outcome in attempts
@@ -195,7 +207,9 @@ def _conclusion(session: Session, project: Project, releases: Path, *, interrupt
         elapsed_s=time.time() - session.started_at_ms / 1000,
         interrupted=interrupted,
         inputs_after=digests_now(project, session.toxiproxy),
-        attempts=[_attempt(attempt, outcome) for attempt, outcome in attempts] if session.options.full else [],
+        attempts=[_attempt(attempt, outcome) for attempt, outcome in attempts]
+        if session.options.full
+        else [],
         flaky_before=sorted(failed) if session.options.full else [],
         cards=[_card(project, name) for name in session.gates],
         existing=sorted(project.gates),
@@ -237,6 +251,9 @@ def _reports_of(
     """One report per run: one for a release, as many as were asked for with `--repeat`."""
     (card,) = [card for card in conclusion.cards if card.gate == judged.gate]
     records = [record for record in evidence.runs() if record.run.gate == judged.gate]
+    if not records and session.options.expression is not None:
+        # Not selected, so there is nothing to judge; it is listed as not run.
+        return
     if session.options.repeat == 1:
         record = records[0] if len(records) == 1 else None
         yield _report_of(card, judge_gate(evidence, judged, FAULT_PROOFS), evidence, record, judged)
@@ -245,7 +262,9 @@ def _reports_of(
         verdict = judge_gate(evidence, judged, FAULT_PROOFS, record.run.run_id)
         yield _report_of(card, verdict, evidence, record, judged)
     for _ in range(session.options.repeat - len(records)):
-        yield _report_of(card, judge_gate(evidence, judged, FAULT_PROOFS, "none"), evidence, None, judged)
+        yield _report_of(
+            card, judge_gate(evidence, judged, FAULT_PROOFS, "none"), evidence, None, judged
+        )
 
 
 def _report_of(
@@ -258,7 +277,9 @@ def _report_of(
         epic=card.epic,
         status=verdict.status,
         detail=verdict.detail,
-        duration_s=round(record.end.finished_ms / 1000, 3) if record is not None and record.end else 0.0,
+        duration_s=round(record.end.finished_ms / 1000, 3)
+        if record is not None and record.end
+        else 0.0,
         id=card.id,
         severity=card.severity,
         title=card.title,
@@ -290,7 +311,10 @@ def _entries(
 ) -> list[GateReport]:
     """One entry per gate of the release, in its order; what was not run is there as well."""
     ran = {gate.name: gate for gate in gates}
-    entries = [ran.pop(listed.gate, None) or _absent(listed, conclusion) for listed in release.gates]
+    entries = [
+        ran.pop(listed.gate) if listed.gate in ran else _absent(listed, conclusion)
+        for listed in release.gates
+    ]
     return [*entries, *ran.values()]
 
 
@@ -301,7 +325,11 @@ def _absent(listed: ListedGate, conclusion: Conclusion) -> GateReport:
 
 
 def _changed_inputs(session: Session, conclusion: Conclusion) -> list[str]:
-    changed = [name for name, digest in session.digests.items() if conclusion.inputs_after.get(name) != digest]
+    changed = [
+        name
+        for name, digest in session.digests.items()
+        if conclusion.inputs_after.get(name) != digest
+    ]
     return [f"{name} changed while the gates ran" for name in changed]
 
 
@@ -325,7 +353,7 @@ def _contract(evidence: Evidence, release: Release) -> tuple[bool | None, str]:
 def _row_counts(evidence: Evidence, key: tuple[str, str]) -> dict[str, int]:
     counts = evidence.grouped(
         "row counts",
-        f"SELECT run_id, gate, sealed_table, row_count FROM {stored('digests')} ORDER BY sealed_table",
+        f"SELECT run_id, gate, sealed_table, row_count FROM {stored('digests')}",  # noqa: S608  # a fixed name
     )
     return {str(table): int(str(count)) for table, count in counts.get(key, [])}
 

@@ -23,7 +23,11 @@ def defect_problems(gate: Gate, target: Target, root: Path) -> Iterator[Complain
         for key, names in (("fails", defect.fails), ("may_fail", defect.may_fail)):
             for number, name in enumerate(names):
                 if name not in known:
-                    yield (*place, key, number), f"no assertion is called {name!r}", closest(name, known)
+                    yield (
+                        (*place, key, number),
+                        f"no assertion is called {name!r}",
+                        closest(name, known),
+                    )
         if not defect.fails:
             yield (*place, "fails"), "a defect must fail at least one assertion", None
         problem = edit_problem(defect, target, root)
@@ -34,13 +38,19 @@ def defect_problems(gate: Gate, target: Target, root: Path) -> Iterator[Complain
 def edit_problem(defect: Defect, target: Target, root: Path) -> tuple[str, str] | None:
     """(key, message) when the edit cannot be made as written, or None."""
     if not any(Path(defect.file).is_relative_to(source) for source in target.source):
-        return "file", f"{defect.file} is not below the target's source ({', '.join(target.source) or 'it has none'})"
+        return (
+            "file",
+            f"{defect.file} is not below the target's source ({', '.join(target.source) or 'it has none'})",
+        )
     path = root / defect.file
     if not path.is_file():
         return "file", f"there is no file {defect.file}"
     occurrences = path.read_text(encoding="utf-8").count(defect.replace)
     if occurrences != 1:
-        return "replace", f"the text occurs {occurrences} times in {defect.file}; it must occur exactly once"
+        return (
+            "replace",
+            f"the text occurs {occurrences} times in {defect.file}; it must occur exactly once",
+        )
     if defect.replace == defect.with_:
         return "with", "the edit changes nothing"
     return None

@@ -45,7 +45,11 @@ def _claim(assertion: Assertion) -> str:
         return f"every row has `{assertion.every}`"
     if assertion.none is not None:
         return f"no row has `{assertion.none}`"
-    what = assertion.value if assertion.value is not None else f"the share of rows with {assertion.share}"
+    what = (
+        assertion.value
+        if assertion.value is not None
+        else f"the share of rows with {assertion.share}"
+    )
     return f"`{what}` is `{assertion.is_}`"
 
 
@@ -73,9 +77,12 @@ def _shown(value: object) -> str:
     if isinstance(value, Send):
         return " ".join(value.target())
     if isinstance(value, msgspec.Struct):
-        fields = {name: item for name, item in msgspec.to_builtins(value, enc_hook=str).items() if item is not None}
+        fields = {
+            name: item
+            for name, item in msgspec.to_builtins(value, enc_hook=str).items()
+            if item is not None
+        }
         return ", ".join(f"{name} {item}" for name, item in fields.items())
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
     return str(value)
-

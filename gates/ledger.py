@@ -62,7 +62,9 @@ def attempts_at(releases: Path, inputs: Mapping[str, str]) -> list[tuple[Attempt
     return [(attempt, outcomes.get(attempt.session)) for attempt in found]
 
 
-def flaky_gates(attempts: list[tuple[Attempt, Outcome | None]], statuses: Mapping[str, str]) -> list[str]:
+def flaky_gates(
+    attempts: list[tuple[Attempt, Outcome | None]], statuses: Mapping[str, str]
+) -> list[str]:
     """Gates that pass now and failed in another attempt at equal inputs."""
     failed = {
         gate

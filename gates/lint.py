@@ -45,7 +45,7 @@ def lint(project: Project) -> list[Problem]:
     problems = list(project.problems)
     for name, target in project.targets.items():
         problems += _TargetLint(target, project.target_documents[name]).problems()
-    for name, gate in project.gates.items():
+    for gate in project.gates.values():
         problems += lint_gate(gate, project)
     return in_order(problems)
 
@@ -245,33 +245,33 @@ class _GateLint:
                     self._problem((*path, "expect", field), problem)
         if isinstance(step, Await) and step.expect is None:
             self._problem(path, "`await` needs an `expect`")
-        if isinstance(step, Repeat) and (step.repeat == 0 or step.repeat == {}):
+        if isinstance(step, Repeat) and (step.repeat in (0, {})):
             self._problem((*path, "repeat"), "repeats nothing")
 
     def _faults(self) -> None:
-        cleared = {step.clear for _, step, _ in self.steps if isinstance(step, Clear)}
+        faults = [(path, step) for path, step, _ in self.steps if isinstance(step, FaultStep)]
+        clears = [(path, step) for path, step, _ in self.steps if isinstance(step, Clear)]
+        cleared = {step.clear for _, step in clears}
         named: set[str] = set()
-        for path, step, _ in self.steps:
-            if not isinstance(step, FaultStep) or step.link not in self.target.links:
-                continue
-            name = step.name or ""
-            if not name:
-                self._problem(path, "a fault needs a `name`: assertions and `during` speak of it")
-            if step.for_ is None and name not in cleared:
-                self._problem(path, "this fault never ends: give it a `for`, or `clear` it later")
-            if name in named:
-                self._problem((*path, "name"), f"there is another fault named {name!r}")
-            named.add(name)
-            reason = impossible(step, self.target.links[step.link])
-            if reason is not None:
-                self._problem(path, f"this fault could never be proven: {reason}")
-        for path, step, _ in self.steps:
-            if isinstance(step, Clear) and step.clear not in named:
-                self._problem(
-                    (*path, "clear"),
-                    f"there is no fault named {step.clear!r}",
-                    closest(step.clear, named),
-                )
+        for path, step in faults:
+            self._fault(path, step, cleared)
+            if step.name in named:
+                self._problem((*path, "name"), f"there is another fault named {step.name!r}")
+            named.add(step.name or "")
+        for path, step in clears:
+            if step.clear not in named:
+                hint = closest(step.clear, named)
+                self._problem((*path, "clear"), f"there is no fault named {step.clear!r}", hint)
+
+    def _fault(self, path: Path, step: FaultStep, cleared: set[str]) -> None:
+        if not step.name:
+            self._problem(path, "a fault needs a `name`: assertions and `during` speak of it")
+        if step.for_ is None and step.name not in cleared:
+            self._problem(path, "this fault never ends: give it a `for`, or `clear` it later")
+        link = self.target.links.get(step.link)
+        reason = impossible(step, link) if link is not None else None
+        if reason is not None:
+            self._problem(path, f"this fault could never be proven: {reason}")
 
     def _names(self) -> None:
         for name, count in Counter(

@@ -20,7 +20,9 @@ class Progress:
         self.done: dict[str, str] = {}
         self.running: dict[str, float] = {}
         self.began = time.monotonic()
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=4, transient=True)
+        self._live = Live(
+            console=console, get_renderable=self._table, refresh_per_second=4, transient=True
+        )
 
     def pytest_sessionstart(self) -> None:
         """Start drawing."""
@@ -46,11 +48,15 @@ class Progress:
         took_s = time.monotonic() - self.running.pop(name, time.monotonic())
         self.done[name] = str(status)
         line = Text.assemble(
-            (f"{len(self.done):3}/{self.total} ", "dim"), (f"{status:8}", STYLE.get(str(status), "")), f"{name}  {took_s:.1f} s"
+            (f"{len(self.done):3}/{self.total} ", "dim"),
+            (f"{status:8}", STYLE.get(str(status), "")),
+            f"{name}  {took_s:.1f} s",
         )
         self.console.print(line)
         if report.failed:
-            self.console.print(Text(f"             {_first_line(report.longreprtext)}", style="dim"))
+            self.console.print(
+                Text(f"             {_first_line(report.longreprtext)}", style="dim")
+            )
 
     def left_s(self) -> float | None:
         """Seconds that are left by the mean duration so far; None before the first gate is done."""
@@ -65,7 +71,9 @@ class Progress:
         about = f"about {left:.0f} s left" if left is not None else "time left not known yet"
         table.add_row(f"{len(self.done)} of {self.total} gates done", about)
         for name, began in list(self.running.items()):
-            table.add_row(Text(f"running {name}", style="cyan"), f"{time.monotonic() - began:.1f} s")
+            table.add_row(
+                Text(f"running {name}", style="cyan"), f"{time.monotonic() - began:.1f} s"
+            )
         return table
 
 

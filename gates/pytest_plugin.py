@@ -5,6 +5,7 @@ release is ever taken from an outcome.
 """
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,9 @@ class GateNotPassed(Exception):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--gates-session` is given by `python -m gates run`."""
-    parser.addoption("--gates-session", dest=SESSION_OPTION, default=None, help="directory of an opened session")
+    parser.addoption(
+        "--gates-session", dest=SESSION_OPTION, default=None, help="directory of an opened session"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,7 +51,9 @@ class _Runner:
         project = project_of(session.options.specs)
         self._files = {project.files[name].resolve(): project.gates[name] for name in session.gates}
 
-    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    def pytest_collect_file(
+        self, file_path: Path, parent: pytest.Collector
+    ) -> pytest.Collector | None:
         """A gate of the session is a file with one item per repetition."""
         gate = self._files.get(file_path.resolve())
         if gate is None:
@@ -88,7 +93,9 @@ class GateFile(pytest.File):
         """One item, or one per repetition."""
         times = self.runner.session.options.repeat
         for repeat in range(times):
-            name = f"{self.gate.id} {self.gate.gate}" + (f" [{repeat + 1}/{times}]" if times > 1 else "")
+            name = f"{self.gate.id} {self.gate.gate}" + (
+                f" [{repeat + 1}/{times}]" if times > 1 else ""
+            )
             item: GateItem = GateItem.from_parent(self, name=name)
             item.repeat = repeat
             item.extra_keyword_matches.update((self.gate.id, self.gate.gate, self.gate.class_))
@@ -108,7 +115,11 @@ class GateItem(pytest.Item):
         if verdict.status != "PASS":
             raise GateNotPassed(f"{verdict.status}: {verdict.detail}")
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+    def repr_failure(
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        style: object = None,  # noqa: ARG002  # pytest's signature
+    ) -> str:
         """The verdict's own words, without a traceback of the harness."""
         if isinstance(excinfo.value, GateNotPassed):
             return str(excinfo.value)
@@ -121,6 +132,4 @@ class GateItem(pytest.Item):
 
 def worker_name() -> str:
     """The name of this worker, `main` without xdist."""
-    import os
-
     return os.environ.get("PYTEST_XDIST_WORKER", "main")

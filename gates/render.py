@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from rich.console import Console
 from rich.table import Table
@@ -42,24 +42,32 @@ def _print_totals(report: Report, console: Console) -> None:
     )
     for invariant in report.invariants:
         state = {True: "holds", False: "BROKEN", None: "not measured"}[invariant.holds]
-        console.print(f"  {state:12} {invariant.id}: {invariant.statement} ({invariant.detail})", markup=False)
+        console.print(
+            f"  {state:12} {invariant.id}: {invariant.statement} ({invariant.detail})", markup=False
+        )
 
 
 def _print_reasons(gate: GateReport, console: Console) -> None:
-    console.print(Text(f"{gate.status} {gate.id} {gate.name}: {gate.title}", style=STYLE[gate.status]))
+    console.print(
+        Text(f"{gate.status} {gate.id} {gate.name}: {gate.title}", style=STYLE[gate.status])
+    )
     console.print(f"  {gate.detail}", markup=False)
     for assertion in gate.assertions:
         if assertion.status != "PASS":
             _print_assertion(assertion, console)
     for fault in gate.faults:
         if not fault.proven:
-            console.print(f"  fault {fault.fault} ({fault.kind} {fault.link}): {fault.why}", markup=False)
+            console.print(
+                f"  fault {fault.fault} ({fault.kind} {fault.link}): {fault.why}", markup=False
+            )
     console.print(f"  again: {gate.rerun}\n", markup=False)
 
 
 def _print_assertion(assertion: AssertionReport, console: Console) -> None:
     console.print(Text(f"  {assertion.status}: {assertion.that}", style=STYLE[assertion.status]))
-    console.print(f"    expected {assertion.expectation}; measured {assertion.measured}", markup=False)
+    console.print(
+        f"    expected {assertion.expectation}; measured {assertion.measured}", markup=False
+    )
     population = "nothing" if assertion.population is None else assertion.population
     console.print(f"    over {population} rows (at least {assertion.at_least})", markup=False)
     if assertion.why:
@@ -78,7 +86,7 @@ def _measured(gate: GateReport) -> str:
 def junit(report: Report) -> bytes:
     """One test case per gate: FAIL is a failure, UNKNOWN and MISSING are errors, SKIP is skipped."""
     summary = report.summary
-    suite = ElementTree.Element(
+    suite = ET.Element(
         "testsuite",
         name=f"gates {report.version}",
         tests=str(summary.total),
@@ -89,16 +97,25 @@ def junit(report: Report) -> bytes:
         timestamp=report.timestamp,
     )
     for gate in report.gates:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=f"gates.{gate.class_}", name=f"{gate.id} {gate.name}", time=f"{gate.duration_s:.3f}"
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            classname=f"gates.{gate.class_}",
+            name=f"{gate.id} {gate.name}",
+            time=f"{gate.duration_s:.3f}",
         )
-        tag = {"FAIL": "failure", "UNKNOWN": "error", "MISSING": "error", "SKIP": "skipped"}.get(gate.status)
+        tag = {"FAIL": "failure", "UNKNOWN": "error", "MISSING": "error", "SKIP": "skipped"}.get(
+            gate.status
+        )
         if tag is not None:
-            problem = ElementTree.SubElement(case, tag, message=_xml_text(gate.detail))
+            problem = ET.SubElement(case, tag, message=_xml_text(gate.detail))
             problem.text = _xml_text("\n".join(f"{a.status}: {a.that}" for a in gate.assertions))
-    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return document
 
 
 def _xml_text(text: str) -> str:
     """XML 1.0 has no place for most control characters."""
-    return "".join(character for character in text if character in "\t\n\r" or ord(character) >= 0x20)
+    return "".join(
+        character for character in text if character in "\t\n\r" or ord(character) >= 0x20
+    )

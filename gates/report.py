@@ -1,6 +1,6 @@
 """`gate-report.json`: what a release manager reads and everything else is rendered from."""
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -106,7 +106,6 @@ class Summary(Struct, frozen=True, kw_only=True, rename=yaml_name):
     pass_: int
 
 
-
 class InvariantReport(Struct, frozen=True, kw_only=True):
     """Something about the release as a whole; `holds` is None where it was not measured."""
 
@@ -176,7 +175,11 @@ def summarise(gates: Sequence[GateReport]) -> Summary:
 
 
 def decide(
-    gates: Sequence[GateReport], invariants: Sequence[InvariantReport], flaky: Sequence[str], *, partial: bool
+    gates: Sequence[GateReport],
+    invariants: Sequence[InvariantReport],
+    flaky: Sequence[str],
+    *,
+    partial: bool,
 ) -> tuple[Literal["PROMOTE", "HOLD"], int, str]:
     """(verdict, exit code, reason). Nothing but a full run with everything measured and good is PROMOTE."""
     failed = [f"{gate.id} {gate.name}" for gate in gates if gate.status == "FAIL"]
@@ -193,7 +196,11 @@ def decide(
     if broken:
         return "HOLD", EXIT_FAILED, f"invariants do not hold: {', '.join(broken)}"
     if partial:
-        return "HOLD", EXIT_UNKNOWN, "this run covers only some of the gates, so it decides no release"
+        return (
+            "HOLD",
+            EXIT_UNKNOWN,
+            "this run covers only some of the gates, so it decides no release",
+        )
     return "PROMOTE", EXIT_PROMOTE, f"all {len(gates)} gates pass and every invariant holds"
 
 
@@ -248,12 +255,17 @@ def invariants_of(
     """Each invariant of the release, decided by its check. `same_inputs` says what differs, if anything."""
     summary = summarise(gates)
     present = [gate for gate in gates if gate.status != "MISSING"]
-    foreign = [gate.id for gate in present if gate.class_ == "delta" and gate.epic not in release.epics]
+    foreign = [
+        gate.id for gate in present if gate.class_ == "delta" and gate.epic not in release.epics
+    ]
     counted = summary.total == release.floor + release.delta and not summary.missing
     floor_failed = [gate.id for gate in gates if gate.class_ == "floor" and gate.status == "FAIL"]
     floor_open = summary.floor_pass < summary.floor_total
     decided: Mapping[str, tuple[bool | None, str]] = {
-        "counts": (True if counted else None, f"{summary.total - summary.missing} of {summary.total} gates exist"),
+        "counts": (
+            True if counted else None,
+            f"{summary.total - summary.missing} of {summary.total} gates exist",
+        ),
         "contract": contract,
         "floor": (
             False if floor_failed else None if floor_open else True,
@@ -272,4 +284,4 @@ def invariants_of(
 
 def timestamp_of(ms: float) -> str:
     """Milliseconds since the epoch as RFC 3339 in UTC."""
-    return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC).isoformat(timespec="seconds")
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).isoformat(timespec="seconds")

@@ -26,7 +26,7 @@ SPECS: Mapping[str, type[Struct]] = {
 def schema_of(name: str) -> dict[str, object]:
     """The schema of one sort of spec, a step being any one of the kinds."""
     kinds = [kind.spec for kind in BY_NAME.values()]
-    roots, components = msgspec.json.schema_components(
+    _roots, components = msgspec.json.schema_components(
         [SPECS[name], *kinds], schema_hook=_unit_schema, ref_template="#/$defs/{name}"
     )
     components[Step.__name__] = {
@@ -55,7 +55,9 @@ def write_schemas(directory: Path) -> list[Path]:
 def stale(directory: Path) -> list[Path]:
     """Files that are missing or do not say what the Structs say."""
     paths = {name: directory / f"{name}.schema.json" for name in SPECS}
-    return [path for name, path in paths.items() if not path.exists() or path.read_text() != _text(name)]
+    return [
+        path for name, path in paths.items() if not path.exists() or path.read_text() != _text(name)
+    ]
 
 
 def _text(name: str) -> str:

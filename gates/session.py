@@ -26,14 +26,23 @@ from chaos.engine.run import Worker
 from chaos.errors import HarnessError
 from chaos.evidence.schema import Mode
 from chaos.faults.base import FaultStep
-from chaos.spec.target import Target
 from chaos.toxiproxy_binary import ToxiproxyBinary, cache_directory, locate
-from gates.judged import canonical, judged_of, sha256_of
+from gates.judged import judged_of, sha256_of
 from gates.project import Project, read_project
 from gates.spec.assertion import Judged
 from gates.spec.gate import Gate
 
-VERSIONED = ("litestar", "msgspec", "duckdb", "apsw", "uvicorn", "uvloop", "httptools", "toxiproxy-python", "websockets")
+VERSIONED = (
+    "litestar",
+    "msgspec",
+    "duckdb",
+    "apsw",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "toxiproxy-python",
+    "websockets",
+)
 LOCK_FILE = "constraints.txt"
 
 
@@ -116,7 +125,9 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
     (session.path / "judged").mkdir()
     for name in names:
         gate = project.gates[name]
-        snapshot = msgspec.json.format(canonical(judged_of(gate, project.targets[gate.target])))
+        # In the gate's own order: a query under `with:` may use those before it.
+        snapshot = msgspec.json.encode(judged_of(gate, project.targets[gate.target]))
+        snapshot = msgspec.json.format(snapshot)
         (session.path / "judged" / f"{name}.json").write_bytes(snapshot)
     return session
 
@@ -185,7 +196,9 @@ def plan_of(session: Session, project: Project, gate: Gate, repeat: int = 0) -> 
 
 def exercise_plans(session: Session, project: Project) -> Iterator[Plan]:
     """One plan per target that a chosen gate puts a fault on: its links must carry bytes when all is well."""
-    faulted = {project.gates[name].target for name in session.gates if has_faults(project.gates[name])}
+    faulted = {
+        project.gates[name].target for name in session.gates if has_faults(project.gates[name])
+    }
     for name in sorted(faulted):
         target = project.targets[name]
         yield Plan(
@@ -234,12 +247,18 @@ async def _exercise(plans: Iterable[Plan]) -> None:
 
 def collected_of(project: Project) -> dict[str, dict[str, str]]:
     """Columns of every table that any target collects."""
-    return {table.table: table.columns for target in project.targets.values() for table in target.collect}
+    return {
+        table.table: table.columns
+        for target in project.targets.values()
+        for table in target.collect
+    }
 
 
 def has_faults(gate: Gate) -> bool:
     """Whether any step of the gate is a fault."""
-    return any(isinstance(step, FaultStep) for _, step in walk(tuple(gate.control + gate.scenario), ""))
+    return any(
+        isinstance(step, FaultStep) for _, step in walk(tuple(gate.control + gate.scenario), "")
+    )
 
 
 def prune(runs: Path, keep: int) -> None:
@@ -300,7 +319,11 @@ def _commit(root: Path, paths: Sequence[str]) -> tuple[str | None, bool]:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         result = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -310,4 +333,3 @@ def _git(root: Path, *arguments: str) -> str | None:
 def default_workers() -> int:
     """As many workers as cores, at most four: more would slow what they measure."""
     return max(1, min(4, os.cpu_count() or 1))
-
