@@ -258,10 +258,10 @@ class _GateLint:
             if step.name in named:
                 self._problem((*path, "name"), f"there is another fault named {step.name!r}")
             named.add(step.name or "")
-        for path, step in clears:
-            if step.clear not in named:
-                hint = closest(step.clear, named)
-                self._problem((*path, "clear"), f"there is no fault named {step.clear!r}", hint)
+        for path, clear in clears:
+            if clear.clear not in named:
+                hint = closest(clear.clear, named)
+                self._problem((*path, "clear"), f"there is no fault named {clear.clear!r}", hint)
 
     def _fault(self, path: Path, step: FaultStep, cleared: set[str]) -> None:
         if not step.name:
