@@ -25,6 +25,7 @@ import socket
 import sys
 import time
 from collections import deque
+from functools import lru_cache
 from typing import NamedTuple, TypedDict
 
 INTERVAL_S = 0.04
@@ -32,14 +33,20 @@ MOST_OF_A_CORE = 0.1
 WINDOW_S = 1.0
 SETTLE_S = 1.0
 FORGET_S = 5.0
+FORGET_TURNS = 3
+LATER_END_S = 0.5
+LONGEST_REST_S = 1.0
 MOST_REPORTS_PER_PORT = 100
 MOST_SEARCHED = 100_000
 
-ESTABLISHED, SYN_SENT, TIME_WAIT, LISTEN = "01", "02", "06", "0A"
+ESTABLISHED, SYN_SENT, TIME_WAIT, LISTEN = b"01", b"02", b"06", b"0A"
 
-_LINE = re.compile(
-    rb"\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+ +\d+ +\d+ (\d+)"
+# A line of /proc/net/tcp: both addresses, state, what the timer waits for, the socket's inode.
+_LINE = (
+    rb"\d+: ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]{2}) "
+    rb"\S+ [0-9A-F]{2}:([0-9A-F]+) \S+ +\d+ +\d+ (\d+)"
 )
+_TICKS_PER_S = 100
 
 
 class Config(TypedDict):
@@ -66,12 +73,30 @@ class Client(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What one look shows of a connection: the client's socket if it is open, and whether it is alive."""
+    """What one look shows of a connection.
 
-    inode: int
-    alive: bool
+    `inode` is the client's socket while it is open, `left_s` how long the kernel will still remember it
+    after it has closed.
+    """
+
+    inode: int = 0
+    alive: bool = False
+    left_s: float | None = None
+
+    def and_also(self, other: "Look") -> "Look":
+        """The same connection seen from its other end."""
+        return Look(
+            self.inode or other.inode, self.alive or other.alive, max_of(self.left_s, other.left_s)
+        )
 
 
+def max_of(one: float | None, other: float | None) -> float | None:
+    """The larger of what is known."""
+    known = [value for value in (one, other) if value is not None]
+    return max(known, default=None)
+
+
+@lru_cache(maxsize=1024)
 def ip_of(text: bytes) -> str:
     """An address of /proc/net/tcp or tcp6, where every 32 bits stand in the machine's byte order."""
     raw = bytes.fromhex(text.decode())
@@ -90,41 +115,79 @@ def is_here(local: str, remote: str) -> bool:
     return remote.startswith("127.") or remote in ("::1", local)
 
 
+@lru_cache(maxsize=4)
+def line_pattern(ports: frozenset[int]) -> re.Pattern[bytes]:
+    """Lines that hold one of the ports: with thousands of others, only these are worth taking apart."""
+    names = b"|".join(b"%04X" % port for port in sorted(ports))
+    return re.compile(rb"^ *(?=[^\n]*:(?:" + names + rb") )" + _LINE, re.MULTILINE)
+
+
 def parse_table(table: bytes, ports: frozenset[int]) -> dict[Client, Look]:
     """Connections to the watched ports in a table of the kernel's, each seen from either end or both."""
     looks: dict[Client, Look] = {}
     if not ports:
         return looks
-    # Most lines are others': only those that hold one of the ports are taken apart.
-    wanted = re.compile(b":(?:" + b"|".join(b"%04X" % port for port in sorted(ports)) + b") ")
-    done = -1
-    for match in wanted.finditer(table):
-        if match.start() < done:
+    known = {b"%04X" % port: port for port in ports}
+    for fields in line_pattern(ports).findall(table):
+        seen = _connection(fields, known)
+        if seen is None:
             continue
-        begin = table.rfind(b"\n", 0, match.start()) + 1
-        done = table.find(b"\n", match.start())
-        done = len(table) if done < 0 else done
-        _take_line(table[begin:done], ports, looks)
+        client, look = seen
+        earlier = looks.get(client)
+        looks[client] = look if earlier is None else look.and_also(earlier)
     return looks
 
 
-def _take_line(line: bytes, ports: frozenset[int], looks: dict[Client, Look]) -> None:
-    fields = _LINE.match(line)
+def _connection(fields: tuple[bytes, ...], ports: dict[bytes, int]) -> tuple[Client, Look] | None:
+    local, local_port, remote, remote_port, state, timer, inode = fields
     # What never was connected is not counted: Toxiproxy's failed dials are taken from its log.
-    if fields is None or fields[5].decode() in (LISTEN, SYN_SENT):
-        return
-    local, remote = ip_of(fields[1]), ip_of(fields[3])
-    local_port, remote_port = int(fields[2], 16), int(fields[4], 16)
-    state, inode = fields[5].decode(), int(fields[6])
-    if remote_port in ports and is_here(local, remote):
-        client, inode_seen = Client(local, local_port, remote_port), inode
-    elif local_port in ports:
-        client, inode_seen = Client(remote, remote_port, local_port), 0
-    else:
-        return
-    earlier = looks.get(client, Look(0, alive=False))
-    alive = earlier.alive or inode_seen != 0 or state == ESTABLISHED
-    looks[client] = Look(earlier.inode or inode_seen, alive)
+    if state in (LISTEN, SYN_SENT):
+        return None
+    left_s = int(timer, 16) / _TICKS_PER_S if state == TIME_WAIT else None
+    alive = state == ESTABLISHED
+    if remote_port in ports and is_here(ip_of(local), ip_of(remote)):
+        client = Client(ip_of(local), int(local_port, 16), ports[remote_port])
+        return client, Look(int(inode), alive or inode != b"0", left_s)
+    if local_port in ports:
+        client = Client(ip_of(remote), int(remote_port, 16), ports[local_port])
+        return client, Look(0, alive, left_s)
+    return None
+
+
+def connections_to(ports: frozenset[int]) -> dict[Client, Look]:
+    """All connections to the watched ports that the kernel knows now."""
+    looks: dict[Client, Look] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for client, seen in parse_table(read(table), ports).items():
+                earlier = looks.get(client)
+                looks[client] = seen if earlier is None else seen.and_also(earlier)
+    return looks
+
+
+class Known(NamedTuple):
+    """What is remembered of a connection: when it was seen last, and until when the kernel remembers it."""
+
+    turn: int
+    seen_s: float
+    inode: int
+    alive: bool
+    until_s: float | None
+
+
+def _is_new(known: Known | None, seen: Look, began_s: float) -> bool:
+    """Whether a connection is another one than that which had the same addresses before.
+
+    The kernel gives a client's port to a new connection while it still remembers an old one, after a second
+    at the earliest. One that has closed again can be told by its later end of remembrance alone.
+    """
+    if known is None:
+        return True
+    if seen.inode and known.inode:
+        return seen.inode != known.inode
+    if seen.left_s is not None and known.until_s is not None:
+        return began_s + seen.left_s - known.until_s > LATER_END_S
+    return seen.alive and not known.alive and known.inode == 0
 
 
 class Ledger:
@@ -135,9 +198,10 @@ class Ledger:
 
     def __init__(self) -> None:
         self._accepted: dict[int, deque[float]] = {}
-        self._known: dict[Client, tuple[float, Look]] = {}
+        self._known: dict[Client, Known] = {}
         self._open: dict[Client, tuple[float, float]] = {}
         self._looked_s = 0.0
+        self._turn = 0
 
     def accepted(self, port: int, now_s: float) -> None:
         """Toxiproxy accepted a client whose server has this port."""
@@ -148,39 +212,44 @@ class Ledger:
         if self._accepted.get(port):
             self._accepted[port].pop()
 
-    def look(self, looks: dict[Client, Look], now_s: float, *, first: bool = False) -> None:
-        """Take in a look. What is there at the first one came before anything was counted."""
+    def look(
+        self,
+        looks: dict[Client, Look],
+        now_s: float,
+        took_s: float = 0.0,
+        *,
+        first: bool = False,
+    ) -> None:
+        """Take in a look that ended now and `took_s` to read.
+
+        What is there at the first look came before anything was counted.
+        """
         # On a busy machine looks may lie seconds apart; a client that was logged at the last one may have
         # been dialled right after it.
         since_s, self._looked_s = (now_s if first else self._looked_s), now_s
+        self._turn += 1
         for client, seen in looks.items():
             known = self._known.get(client)
-            if self._is_new(known[1] if known else None, seen) and (not first or seen.inode):
+            if _is_new(known, seen, now_s - took_s) and (not first or seen.inode):
                 self._open[client] = (since_s, now_s)
-            inode = seen.inode or (known[1].inode if known else 0)
-            self._known[client] = (now_s, Look(inode, seen.alive))
+            self._known[client] = Known(
+                self._turn,
+                now_s,
+                seen.inode or (known.inode if known else 0),
+                seen.alive,
+                None if seen.left_s is None else now_s + seen.left_s,
+            )
+        # A look may miss an end that is just changing its state: being away once proves nothing.
         for client in [
-            client for client, (seen_s, _) in self._known.items() if now_s - seen_s > FORGET_S
+            client
+            for client, known in self._known.items()
+            if now_s - known.seen_s > FORGET_S and self._turn - known.turn > FORGET_TURNS
         ]:
             del self._known[client]
 
-    @staticmethod
-    def _is_new(known: Look | None, seen: Look) -> bool:
-        """Whether a connection is another one than that which had the same addresses before.
-
-        A look may miss an end that is just changing its state, so being away for a moment proves nothing.
-        """
-        if known is None:
-            return True
-        if seen.inode and known.inode:
-            return seen.inode != known.inode
-        return seen.alive and not known.alive and known.inode == 0
-
     def unowned(self) -> dict[Client, int]:
         """Connections that are not attributed yet, with the client's socket where it was seen open."""
-        return {
-            client: self._known[client][1].inode for client in self._open if client in self._known
-        }
+        return {client: self._known[client].inode for client in self._open if client in self._known}
 
     def is_proxied(self, client: Client) -> None:
         """The connection is Toxiproxy's: it takes up the latest client that was accepted."""
@@ -301,21 +370,15 @@ class Watcher:
 
     def look(self, *, last: bool = False) -> None:
         """One look at everything."""
-        looks: dict[Client, Look] = {}
-        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-            with contextlib.suppress(OSError):
-                for client, seen in parse_table(read(table), self.ports).items():
-                    earlier = looks.get(client, Look(0, alive=False))
-                    looks[client] = Look(earlier.inode or seen.inode, earlier.alive or seen.alive)
+        began_s = time.monotonic()
+        looks = connections_to(self.ports)
+        # Toxiproxy's log after the kernel's table: what was dialled in one was accepted in the other.
         accepted = self.log.news()
         now_s = time.monotonic()
         self._count(accepted, now_s)
-        others = {
-            client: seen
-            for client, seen in looks.items()
-            if client.address not in self.config["past"]
-        }
-        self.ledger.look(others, now_s, first=self.first)
+        past = self.config["past"]
+        others = {client: seen for client, seen in looks.items() if client.address not in past}
+        self.ledger.look(others, now_s, now_s - began_s, first=self.first)
         self._attribute(now_s)
         if self.first:
             self.ledger.forgive()
@@ -419,7 +482,8 @@ def serve() -> None:
         watcher.look(last=any(question["do"] == "finish" for question in asked))
         for question in asked:
             reply({"id": question["id"]})
-        rest_s = max(INTERVAL_S, (time.monotonic() - begun_s) * (1 / MOST_OF_A_CORE - 1))
+        took_s = time.monotonic() - begun_s
+        rest_s = min(max(INTERVAL_S, took_s * (1 / MOST_OF_A_CORE - 1)), LONGEST_REST_S)
 
 
 if __name__ == "__main__":

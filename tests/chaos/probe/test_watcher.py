@@ -20,7 +20,7 @@ from chaos.probe.watcher import (
 
 PORT = 8080
 OPEN = Look(7, alive=True)
-GONE = Look(0, alive=False)
+GONE = Look(left_s=60.0)
 
 little = pytest.mark.skipif(sys.byteorder != "little", reason="the samples are of such a machine")
 
@@ -46,10 +46,10 @@ TABLE_6 = b"""\
 @little
 def test_table_shows_connections_to_the_watched_port_from_both_ends() -> None:
     assert parse_table(TABLE, frozenset({PORT})) == {
-        Client("127.0.0.1", 0x848A, PORT): GONE,
-        Client("127.0.0.1", 0x8490, PORT): GONE,
+        Client("127.0.0.1", 0x848A, PORT): Look(left_s=59.99),
+        Client("127.0.0.1", 0x8490, PORT): Look(left_s=59.99),
         Client("127.0.0.1", 0x8491, PORT): Look(99, alive=True),
-        Client("127.0.0.2", 0x8495, PORT): GONE,
+        Client("127.0.0.2", 0x8495, PORT): Look(),
     }
     assert parse_table(TABLE, frozenset()) == {}
     assert parse_table(b"", frozenset({PORT})) == {}
@@ -151,22 +151,42 @@ def test_connection_of_somebody_known_is_not_counted_again() -> None:
 def test_same_connection_seen_again_counts_once() -> None:
     ledger = Ledger()
     ledger.accepted(PORT, 1.0)
-    stages = [OPEN, {}, Look(0, alive=True), GONE, {}, GONE]
+    closing = [Look(left_s=60.0 - 0.05 * turn) for turn in range(4)]
+    stages = [OPEN, None, Look(0, alive=True), Look(), closing[0], None, closing[2], closing[3]]
     for turn, seen in enumerate(stages):
-        looks = {client(1): seen} if isinstance(seen, Look) else {}
-        ledger.look(looks, 1.0 + turn * 0.05)
+        ledger.look({client(1): seen} if seen else {}, 1.0 + turn * 0.05, 0.04)
     assert ledger.settle(9.0) == []
 
 
-@pytest.mark.parametrize("again", [Look(8, alive=True)])
-def test_port_that_is_used_again_is_another_connection(again: Look) -> None:
-    for before in (OPEN, GONE):
-        ledger = Ledger()
-        ledger.accepted(PORT, 1.0)
-        ledger.look({client(1): before}, 1.0)
-        assert ledger.settle(2.5) == []
-        ledger.look({client(1): again}, 3.0)
-        assert ledger.settle(4.5) == [client(1)]
+@pytest.mark.parametrize("before", [OPEN, Look(left_s=60.0)])
+@pytest.mark.parametrize("again", [Look(8, alive=True), Look(left_s=59.9)])
+def test_port_that_is_used_again_is_another_connection(before: Look, again: Look) -> None:
+    ledger = Ledger()
+    ledger.accepted(PORT, 1.0)
+    ledger.look({client(1): before}, 1.0)
+    assert ledger.settle(2.5) == []
+    ledger.look({client(1): Look(left_s=58.5)}, 2.5)
+    ledger.look({client(1): again}, 4.0)
+    assert ledger.settle(5.5) == [client(1)]
+
+
+def test_remembrance_that_ends_a_little_later_is_the_same_connection() -> None:
+    """A FIN that is sent again begins it anew, and a slow look blurs it."""
+    ledger = Ledger()
+    ledger.accepted(PORT, 1.0)
+    ledger.look({client(1): Look(left_s=59.9)}, 1.0)
+    ledger.look({client(1): Look(left_s=60.0)}, 1.2)
+    ledger.look({client(1): Look(left_s=60.0)}, 2.4, 1.0)
+    assert ledger.settle(9.0) == []
+
+
+def test_connection_that_a_slow_look_missed_is_not_forgotten() -> None:
+    ledger = Ledger()
+    ledger.accepted(PORT, 1.0)
+    ledger.look({client(1): GONE}, 1.0)
+    ledger.look({}, 8.0)
+    ledger.look({client(1): Look(left_s=46.0)}, 15.0)
+    assert ledger.settle(20.0) == []
 
 
 def test_what_was_there_before_the_first_look_is_only_attributed() -> None:
@@ -213,7 +233,9 @@ def play(story: list[Life], seed: int) -> int:
             is_gone = turn >= dialled + life.alive and not (life.reset and life.proxied)
             if (is_alive or is_gone) and (turn == dialled or chance.random() > 0.1):
                 inode = number + 1 if is_alive and life.seen_alive else 0
-                looks[client(number)] = Look(inode, alive=is_alive)
+                ended_s = 0.04 * (dialled + life.alive)
+                left_s = None if is_alive else 60.0 - (now_s - ended_s)
+                looks[client(number)] = Look(inode, is_alive, left_s)
         ledger.look(looks, now_s)
         for one, inode in ledger.unowned().items():
             if inode and story[inode - 1].proxied:
