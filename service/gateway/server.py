@@ -5,11 +5,8 @@ from contextlib import nullcontext
 from typing import Final
 
 from service.control import open_control
-from service.gateway.app import create_app
-from service.gateway.boot import boot
 from service.gateway.children import Children
 from service.ids import random_id
-from service.internal.runner import bind, serve_on
 from service.settings import listen_address
 from service.state import StateDir
 
@@ -26,6 +23,11 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
     try:
         control = open_control(state)
         try:
+            # A state that is not sound is refused in half the time when the framework is not imported for it.
+            from service.gateway.app import create_app  # noqa: PLC0415 - see above
+            from service.gateway.boot import boot  # noqa: PLC0415 - see above
+            from service.internal.runner import bind, serve_on  # noqa: PLC0415 - see above
+
             app = create_app(boot(control, listen, environ, random_id))
             # Bound here, so that a port in use is a refusal; it listens after the lifespan began.
             bound = bind(listen)
