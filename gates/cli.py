@@ -33,7 +33,10 @@ def main(arguments: Sequence[str]) -> int:
         return command(options, console)
     except SpecError as error:
         console.print(str(error), markup=False)
-        console.print(f"{len(error.problems)} problems in the specs; nothing was run", markup=False)
+        console.print(
+            f"{_counted(len(error.problems), 'problem')} in the specs; nothing was run",
+            markup=False,
+        )
         return EXIT_SPEC
     except ChaosError as error:
         console.print(f"error: {error}", markup=False)
@@ -58,11 +61,18 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
 
 
 class _CommandParser(argparse.ArgumentParser):
-    """A command's own help keeps the line breaks of its examples."""
+    """A command's own help keeps the line breaks of its examples; `--specs` may stand behind it too."""
 
     def __init__(self, *, prog: str, help: str = "") -> None:  # noqa: A002 - argparse's own name
         super().__init__(
             prog=prog, description=help, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        self.add_argument(
+            "--specs",
+            type=Path,
+            default=argparse.SUPPRESS,
+            metavar="DIR",
+            help="directory of the specs (default: specs)",
         )
 
 
@@ -77,7 +87,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--specs", type=Path, default=Path("specs"), help="directory of the specs (default: specs)"
+        "--specs",
+        type=Path,
+        default=Path("specs"),
+        metavar="DIR",
+        help="directory of the specs (default: specs)",
     )
     verbs = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
@@ -149,6 +163,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=Path("releases"),
         help="where a full run's release goes (default: releases)",
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _positive(text: str) -> int:
