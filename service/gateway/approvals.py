@@ -17,7 +17,7 @@ from service.gateway.confirmations import (
     Overdue,
     expire,
     expire_cause,
-    pending,
+    find_in_time,
     settle,
 )
 from service.gateway.policies import decision
@@ -51,7 +51,7 @@ def decided_by(call: Call) -> Decided:
 
 def _deny(connection: apsw.Connection, call: Call, request: ApproveRequest) -> Effect[None]:
     decided = decided_by(call)
-    row = pending(connection, request.confirmation_id, decided.at_ms)
+    row = find_in_time(connection, request.confirmation_id, decided.at_ms)
     settle(connection, row.id, "denied", decided)
     return Effect(None, "confirmations", row.id, {"args_sha256": row.args_sha256})
 
@@ -59,7 +59,7 @@ def _deny(connection: apsw.Connection, call: Call, request: ApproveRequest) -> E
 def _approve(connection: apsw.Connection, call: Call, request: ApproveRequest) -> Effect[ToolRun]:
     """Settle the confirmation and record that its run begins, in one transaction."""
     decided = decided_by(call)
-    row = pending(connection, request.confirmation_id, decided.at_ms)
+    row = find_in_time(connection, request.confirmation_id, decided.at_ms)
     if request.args_sha256 != row.args_sha256:
         raise Conflict("args_sha256 is not the hash of the stored arguments", "args_mismatch")
     if row.tool not in TOOLS or decision(connection, TOOLS[row.tool].safety.value) == "deny":

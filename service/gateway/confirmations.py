@@ -139,12 +139,10 @@ def create_confirmation(
     return Effect(made, "confirmations", made.id, detail)
 
 
-def pending(connection: apsw.Connection, confirmation_id: str, now_ms: int) -> Confirmation:
-    """Read a confirmation that can be decided. Raises NotFound, Conflict and Overdue."""
+def find_in_time(connection: apsw.Connection, confirmation_id: str, now_ms: int) -> Confirmation:
+    """Read a confirmation that was not left waiting for too long. Raises NotFound and Overdue."""
     row = find(connection, confirmation_id)
-    if row.status != "pending":
-        raise Conflict(f"the confirmation {confirmation_id} is {row.status}", "already_decided")
-    if is_expired(row, now_ms):
+    if row.status == "pending" and is_expired(row, now_ms):
         raise Overdue
     return row
 

@@ -1,0 +1,106 @@
+"""The gate without a network: what it leaves on disk, and what it asks of a handler."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service.audit.denied import DeniedAttempts
+from service.auth.registry import Actor, EpochFile, Registry, Secret, TokenRecord
+from service.auth.roles import OBSERVER
+from service.clock import Clock, MarkFile
+from service.gateway.gate import Gate
+from service.keys import hash_secret
+
+EXPIRES_AT_MS = 1_000_050
+
+
+class Quiet:
+    """An audit log that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[Any, Any]] = []
+
+    def note(self, cause: Any, detail: Any) -> None:
+        self.noted.append((cause, detail))
+
+
+class Desk:
+    """A gate before a handler, at a time that is set by hand."""
+
+    def __init__(self, directory: Path) -> None:
+        self.wall_ms = 1_000_000
+        self.passed = 0
+        self.mark = directory / "mark"
+        file = MarkFile(self.mark)
+        file.create(self.wall_ms)
+        clock = Clock(file, self.wall_ms, lambda: self.wall_ms, lambda: 0)
+        record = TokenRecord(
+            Actor("tok_1", "operator", ""), EXPIRES_AT_MS, None, (Secret(hash_secret("s"), None),)
+        )
+        registry = Registry(EpochFile(directory / "epoch"), lambda: {"tok_1": record})
+        self.log = Quiet()
+        denied = DeniedAttempts(self.log, clock, 1000)  # type: ignore[arg-type]
+        self.gate = Gate(self._handle, registry, clock, denied, True)
+
+    async def _handle(self, scope: Any, receive: Any, send: Any) -> None:
+        self.passed += 1
+
+    async def ask(self, token: bytes | None, opt: dict[str, object]) -> int:
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        headers = [] if token is None else [(b"authorization", b"Bearer " + token)]
+        scope: Any = {
+            "type": "http",
+            "method": "GET",
+            "path": "/x",
+            "path_template": "/x",
+            "headers": headers,
+            "state": {"request_id": "req_1"},
+            "route_handler": SimpleNamespace(opt=opt),
+        }
+        await self.gate(scope, send, send)  # type: ignore[arg-type]
+        return statuses[0] if statuses else 200
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def ask(desk: Desk, token: bytes | None, opt: dict[str, object]) -> int:
+    import asyncio
+
+    return asyncio.run(desk.ask(token, opt))
+
+
+def test_the_refusal_of_an_expired_token_outlives_the_process(desk: Desk) -> None:
+    desk.wall_ms = EXPIRES_AT_MS - 1
+    assert ask(desk, b"tok_1.s", OBSERVER) == 200
+    desk.wall_ms = EXPIRES_AT_MS
+    assert ask(desk, b"tok_1.s", OBSERVER) == 401
+    assert int(desk.mark.read_text()) >= EXPIRES_AT_MS
+
+
+@pytest.mark.parametrize("opt", [{}, {"role": None}, {"role": "root"}, {"role": "service"}])
+def test_a_handler_that_declares_nothing_admits_nobody(desk: Desk, opt: dict[str, object]) -> None:
+    assert ask(desk, b"tok_1.s", opt) == 403
+    assert ask(desk, None, opt) == 401
+    assert desk.passed == 0
+
+
+def test_only_the_log_is_told_why(desk: Desk) -> None:
+    for token in (None, b"x", b"tok_2.s", b"tok_1.t"):
+        assert ask(desk, token, OBSERVER) == 401
+    assert [str(detail["reason"]) for _, detail in desk.log.noted] == [
+        "no_credentials",
+        "malformed",
+        "unknown",
+        "wrong_secret",
+    ]
+    assert {cause.actor_id for cause, _ in desk.log.noted} == {"anonymous"}
