@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import shlex
 import signal
 import sys
@@ -55,8 +56,9 @@ class Stack:
         self.state.mkdir()
         self.logs = self.directory / "logs"
         self.logs.mkdir()
-        self.marker = f"{STACK_MARKER}={plan.run_id}.{plan.gate}"
-        self.tool_marker = f"{TOOL_MARKER}={plan.run_id}.{plan.gate}"
+        # Whatever carries them is killed at the end: no other stack may have the same.
+        self.marker = f"{STACK_MARKER}={secrets.token_hex(8)}"
+        self.tool_marker = f"{TOOL_MARKER}={secrets.token_hex(8)}"
         self.lives: dict[str, Life] = {}
         self.variables = Variables()
         self.links = Links(plan.target, self.logs / "toxiproxy.log")
