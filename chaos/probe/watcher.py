@@ -8,8 +8,8 @@ already in the log that is read after it.
 Going past is told in two ways. A connection that is open is attributed by its socket: it is Toxiproxy's, or
 it belongs to another process of the stack. One that has closed has no owner any more, but stays visible in
 TIME_WAIT for a minute; every such connection needs a client of its own that Toxiproxy accepted at most
-`WINDOW_S` before the look that did not show it yet. Where there are more connections than clients, the rest went past. Accepted clients
-without a connection (refused, reset) expire, so they cannot lend themselves to a by-pass later.
+`WINDOW_S` before the look that did not show it yet. Where there are more connections than clients, the
+rest went past. Accepted clients without a connection (refused, reset) expire, so they cannot lend themselves to a by-pass later.
 
 Input: one JSON object to begin with (see `Config`), then `{"id": n, "do": "sync"}` or `{"id": n, "do":
 "finish"}`; both are answered with `{"id": n}` after a look. Output without an id is news: `accepted` is a list
@@ -35,7 +35,8 @@ SETTLE_S = 1.0
 FORGET_S = 5.0
 FORGET_TURNS = 3
 LATER_END_S = 0.5
-LONGEST_REST_S = 1.0
+LONGEST_REST_S = 0.5
+READ_BYTES = 1 << 16
 MOST_REPORTS_PER_PORT = 100
 MOST_SEARCHED = 100_000
 
@@ -72,28 +73,32 @@ class Client(NamedTuple):
     server_port: int
 
 
+class Piece(NamedTuple):
+    """Whole lines of the kernel's table, and when they were read at the earliest and at the latest."""
+
+    lines: bytes
+    from_s: float
+    to_s: float
+
+
 class Look(NamedTuple):
     """What one look shows of a connection.
 
-    `inode` is the client's socket while it is open, `left_s` how long the kernel will still remember it
-    after it has closed.
+    `inode` is the client's socket while it is open. Once it has closed, the kernel will remember it until
+    some time between `until_s` and `at_most_s`.
     """
 
     inode: int = 0
     alive: bool = False
-    left_s: float | None = None
+    until_s: float | None = None
+    at_most_s: float | None = None
 
     def and_also(self, other: "Look") -> "Look":
         """The same connection seen from its other end."""
+        ends = self if (self.until_s or 0) >= (other.until_s or 0) else other
         return Look(
-            self.inode or other.inode, self.alive or other.alive, max_of(self.left_s, other.left_s)
+            self.inode or other.inode, self.alive or other.alive, ends.until_s, ends.at_most_s
         )
-
-
-def max_of(one: float | None, other: float | None) -> float | None:
-    """The larger of what is known."""
-    known = [value for value in (one, other) if value is not None]
-    return max(known, default=None)
 
 
 @lru_cache(maxsize=1024)
@@ -122,60 +127,80 @@ def line_pattern(ports: frozenset[int]) -> re.Pattern[bytes]:
     return re.compile(rb"^ *(?=[^\n]*:(?:" + names + rb") )" + _LINE, re.MULTILINE)
 
 
-def parse_table(table: bytes, ports: frozenset[int]) -> dict[Client, Look]:
-    """Connections to the watched ports in a table of the kernel's, each seen from either end or both."""
+def parse_table(piece: Piece, ports: frozenset[int]) -> dict[Client, Look]:
+    """Connections to the watched ports in a piece of the table, each seen from either end or both."""
     looks: dict[Client, Look] = {}
     if not ports:
         return looks
     known = {b"%04X" % port: port for port in ports}
-    for fields in line_pattern(ports).findall(table):
-        seen = _connection(fields, known)
-        if seen is None:
-            continue
-        client, look = seen
-        earlier = looks.get(client)
-        looks[client] = look if earlier is None else look.and_also(earlier)
+    for fields in line_pattern(ports).findall(piece.lines):
+        seen = _connection(fields, known, piece)
+        if seen is not None:
+            _add(looks, *seen)
     return looks
 
 
-def _connection(fields: tuple[bytes, ...], ports: dict[bytes, int]) -> tuple[Client, Look] | None:
+def _add(looks: dict[Client, Look], client: Client, look: Look) -> None:
+    earlier = looks.get(client)
+    looks[client] = look if earlier is None else look.and_also(earlier)
+
+
+def _connection(
+    fields: tuple[bytes, ...], ports: dict[bytes, int], piece: Piece
+) -> tuple[Client, Look] | None:
     local, local_port, remote, remote_port, state, timer, inode = fields
     # What never was connected is not counted: Toxiproxy's failed dials are taken from its log.
     if state in (LISTEN, SYN_SENT):
         return None
-    left_s = int(timer, 16) / _TICKS_PER_S if state == TIME_WAIT else None
-    alive = state == ESTABLISHED
+    look = Look(alive=state == ESTABLISHED)
+    if state == TIME_WAIT:
+        left_s = int(timer, 16) / _TICKS_PER_S
+        look = Look(0, False, piece.from_s + left_s, piece.to_s + left_s)
     if remote_port in ports and is_here(ip_of(local), ip_of(remote)):
         client = Client(ip_of(local), int(local_port, 16), ports[remote_port])
-        return client, Look(int(inode), alive or inode != b"0", left_s)
+        if inode != b"0":
+            look = Look(int(inode), alive=True)
+        return client, look
     if local_port in ports:
-        client = Client(ip_of(remote), int(remote_port, 16), ports[local_port])
-        return client, Look(0, alive, left_s)
+        return Client(ip_of(remote), int(remote_port, 16), ports[local_port]), look
     return None
 
 
-def connections_to(ports: frozenset[int]) -> dict[Client, Look]:
-    """All connections to the watched ports that the kernel knows now."""
-    looks: dict[Client, Look] = {}
+def read_pieces() -> list[Piece]:
+    """The kernel's tables, in the pieces in which it hands them out: each is timed on its own."""
+    pieces = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError):
-            for client, seen in parse_table(read(table), ports).items():
-                earlier = looks.get(client)
-                looks[client] = seen if earlier is None else seen.and_also(earlier)
+        rest = b""
+        with contextlib.suppress(OSError), open(table, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib costs milliseconds of start-up
+            from_s = time.monotonic()
+            while data := file.read(READ_BYTES):
+                to_s = time.monotonic()
+                lines, newline, rest = (rest + data).rpartition(b"\n")
+                pieces.append(Piece(lines + newline, from_s, to_s))
+                from_s = to_s
+    return pieces
+
+
+def connections_in(pieces: list[Piece], ports: frozenset[int]) -> dict[Client, Look]:
+    """All connections to the watched ports in the kernel's tables."""
+    looks: dict[Client, Look] = {}
+    for piece in pieces:
+        for client, seen in parse_table(piece, ports).items():
+            _add(looks, client, seen)
     return looks
 
 
 class Known(NamedTuple):
-    """What is remembered of a connection: when it was seen last, and until when the kernel remembers it."""
+    """What is remembered of a connection: when it was seen last, and what was seen of it."""
 
     turn: int
     seen_s: float
     inode: int
     alive: bool
-    until_s: float | None
+    at_most_s: float | None
 
 
-def _is_new(known: Known | None, seen: Look, began_s: float) -> bool:
+def _is_new(known: Known | None, seen: Look) -> bool:
     """Whether a connection is another one than that which had the same addresses before.
 
     The kernel gives a client's port to a new connection while it still remembers an old one, after a second
@@ -185,8 +210,8 @@ def _is_new(known: Known | None, seen: Look, began_s: float) -> bool:
         return True
     if seen.inode and known.inode:
         return seen.inode != known.inode
-    if seen.left_s is not None and known.until_s is not None:
-        return began_s + seen.left_s - known.until_s > LATER_END_S
+    if seen.until_s is not None and known.at_most_s is not None:
+        return seen.until_s - known.at_most_s > LATER_END_S
     return seen.alive and not known.alive and known.inode == 0
 
 
@@ -212,32 +237,22 @@ class Ledger:
         if self._accepted.get(port):
             self._accepted[port].pop()
 
-    def look(
-        self,
-        looks: dict[Client, Look],
-        now_s: float,
-        took_s: float = 0.0,
-        *,
-        first: bool = False,
-    ) -> None:
-        """Take in a look that ended now and `took_s` to read.
-
-        What is there at the first look came before anything was counted.
-        """
+    def look(self, looks: dict[Client, Look], now_s: float, *, first: bool = False) -> None:
+        """Take in a look. What is there at the first one came before anything was counted."""
         # On a busy machine looks may lie seconds apart; a client that was logged at the last one may have
         # been dialled right after it.
         since_s, self._looked_s = (now_s if first else self._looked_s), now_s
         self._turn += 1
         for client, seen in looks.items():
             known = self._known.get(client)
-            if _is_new(known, seen, now_s - took_s) and (not first or seen.inode):
+            if _is_new(known, seen) and (not first or seen.inode):
                 self._open[client] = (since_s, now_s)
             self._known[client] = Known(
                 self._turn,
                 now_s,
                 seen.inode or (known.inode if known else 0),
                 seen.alive,
-                None if seen.left_s is None else now_s + seen.left_s,
+                seen.at_most_s,
             )
         # A look may miss an end that is just changing its state: being away once proves nothing.
         for client in [
@@ -370,15 +385,15 @@ class Watcher:
 
     def look(self, *, last: bool = False) -> None:
         """One look at everything."""
-        began_s = time.monotonic()
-        looks = connections_to(self.ports)
-        # Toxiproxy's log after the kernel's table: what was dialled in one was accepted in the other.
+        pieces = read_pieces()
+        # Toxiproxy's log right after the kernel's table: what was dialled in one was accepted in the other.
         accepted = self.log.news()
         now_s = time.monotonic()
+        looks = connections_in(pieces, self.ports)
         self._count(accepted, now_s)
         past = self.config["past"]
         others = {client: seen for client, seen in looks.items() if client.address not in past}
-        self.ledger.look(others, now_s, now_s - began_s, first=self.first)
+        self.ledger.look(others, now_s, first=self.first)
         self._attribute(now_s)
         if self.first:
             self.ledger.forgive()

@@ -12,6 +12,7 @@ from chaos.probe.watcher import (
     Client,
     Ledger,
     Look,
+    Piece,
     client_of,
     ip_of,
     is_here,
@@ -20,7 +21,7 @@ from chaos.probe.watcher import (
 
 PORT = 8080
 OPEN = Look(7, alive=True)
-GONE = Look(left_s=60.0)
+GONE = Look(until_s=61.0, at_most_s=61.1)
 
 little = pytest.mark.skipif(sys.byteorder != "little", reason="the samples are of such a machine")
 
@@ -45,19 +46,19 @@ TABLE_6 = b"""\
 
 @little
 def test_table_shows_connections_to_the_watched_port_from_both_ends() -> None:
-    assert parse_table(TABLE, frozenset({PORT})) == {
-        Client("127.0.0.1", 0x848A, PORT): Look(left_s=59.99),
-        Client("127.0.0.1", 0x8490, PORT): Look(left_s=59.99),
+    assert parse_table(Piece(TABLE, 100.0, 100.1), frozenset({PORT})) == {
+        Client("127.0.0.1", 0x848A, PORT): Look(until_s=159.99, at_most_s=160.09),
+        Client("127.0.0.1", 0x8490, PORT): Look(until_s=159.99, at_most_s=160.09),
         Client("127.0.0.1", 0x8491, PORT): Look(99, alive=True),
         Client("127.0.0.2", 0x8495, PORT): Look(),
     }
-    assert parse_table(TABLE, frozenset()) == {}
-    assert parse_table(b"", frozenset({PORT})) == {}
+    assert parse_table(Piece(TABLE, 100.0, 100.1), frozenset()) == {}
+    assert parse_table(Piece(b"", 0.0, 0.0), frozenset({PORT})) == {}
 
 
 @little
 def test_table_of_ipv6_shows_mapped_and_real_addresses() -> None:
-    assert parse_table(TABLE_6, frozenset({PORT})) == {
+    assert parse_table(Piece(TABLE_6, 0.0, 0.0), frozenset({PORT})) == {
         Client("127.0.0.1", 0x9000, PORT): Look(0, alive=True),
         Client("::1", 0x9001, PORT): Look(6, alive=True),
     }
@@ -85,6 +86,11 @@ def test_clients_are_read_from_the_log() -> None:
     assert client_of(accepted.replace(b"Accepted client", b"Started proxy")) is None
     assert client_of(b'"Accepted client" torn') is None
     assert client_of(b"") is None
+
+
+def gone(until_s: float, blur_s: float = 0.1) -> Look:
+    """A connection that has closed and is remembered until then."""
+    return Look(until_s=until_s, at_most_s=until_s + blur_s)
 
 
 def client(number: int) -> Client:
@@ -151,21 +157,20 @@ def test_connection_of_somebody_known_is_not_counted_again() -> None:
 def test_same_connection_seen_again_counts_once() -> None:
     ledger = Ledger()
     ledger.accepted(PORT, 1.0)
-    closing = [Look(left_s=60.0 - 0.05 * turn) for turn in range(4)]
-    stages = [OPEN, None, Look(0, alive=True), Look(), closing[0], None, closing[2], closing[3]]
+    stages = [OPEN, None, Look(0, alive=True), Look(), gone(61.2), None, gone(61.2), gone(61.3)]
     for turn, seen in enumerate(stages):
-        ledger.look({client(1): seen} if seen else {}, 1.0 + turn * 0.05, 0.04)
+        ledger.look({client(1): seen} if seen else {}, 1.0 + turn * 0.05)
     assert ledger.settle(9.0) == []
 
 
-@pytest.mark.parametrize("before", [OPEN, Look(left_s=60.0)])
-@pytest.mark.parametrize("again", [Look(8, alive=True), Look(left_s=59.9)])
+@pytest.mark.parametrize("before", [OPEN, GONE])
+@pytest.mark.parametrize("again", [Look(8, alive=True), gone(64.0)])
 def test_port_that_is_used_again_is_another_connection(before: Look, again: Look) -> None:
     ledger = Ledger()
     ledger.accepted(PORT, 1.0)
     ledger.look({client(1): before}, 1.0)
     assert ledger.settle(2.5) == []
-    ledger.look({client(1): Look(left_s=58.5)}, 2.5)
+    ledger.look({client(1): gone(61.0)}, 2.5)
     ledger.look({client(1): again}, 4.0)
     assert ledger.settle(5.5) == [client(1)]
 
@@ -174,18 +179,18 @@ def test_remembrance_that_ends_a_little_later_is_the_same_connection() -> None:
     """A FIN that is sent again begins it anew, and a slow look blurs it."""
     ledger = Ledger()
     ledger.accepted(PORT, 1.0)
-    ledger.look({client(1): Look(left_s=59.9)}, 1.0)
-    ledger.look({client(1): Look(left_s=60.0)}, 1.2)
-    ledger.look({client(1): Look(left_s=60.0)}, 2.4, 1.0)
+    ledger.look({client(1): gone(61.0)}, 1.0)
+    ledger.look({client(1): gone(61.3, blur_s=1.0)}, 1.2)
+    ledger.look({client(1): gone(62.3)}, 2.4)
     assert ledger.settle(9.0) == []
 
 
-def test_connection_that_a_slow_look_missed_is_not_forgotten() -> None:
+def test_connection_that_looks_missed_for_long_is_not_forgotten() -> None:
     ledger = Ledger()
     ledger.accepted(PORT, 1.0)
     ledger.look({client(1): GONE}, 1.0)
     ledger.look({}, 8.0)
-    ledger.look({client(1): Look(left_s=46.0)}, 15.0)
+    ledger.look({client(1): GONE}, 15.0)
     assert ledger.settle(20.0) == []
 
 
@@ -234,8 +239,7 @@ def play(story: list[Life], seed: int) -> int:
             if (is_alive or is_gone) and (turn == dialled or chance.random() > 0.1):
                 inode = number + 1 if is_alive and life.seen_alive else 0
                 ended_s = 0.04 * (dialled + life.alive)
-                left_s = None if is_alive else 60.0 - (now_s - ended_s)
-                looks[client(number)] = Look(inode, is_alive, left_s)
+                looks[client(number)] = Look(inode, True) if is_alive else gone(60.0 + ended_s)
         ledger.look(looks, now_s)
         for one, inode in ledger.unowned().items():
             if inode and story[inode - 1].proxied:
