@@ -96,7 +96,7 @@ class _Walk:
         name = syntax.class_of(node)
         if name:
             self.expression(name, node, scope)
-        elif "select_list" in node or "setop_type" in node:
+        elif syntax.text_of(node, "type") in _QUERIES:
             self.query(node, scope)
         elif syntax.text_of(node, "type"):
             self.other(syntax.text_of(node, "type"), node, scope)
@@ -119,6 +119,8 @@ class _Walk:
             self.refuse("table", _REFUSED_TABLES[name], node)
         elif name == "BASE_TABLE":
             self.table(node, scope)
+        elif name == "RECURSIVE_CTE_NODE":
+            self.refuse("form", "recursive queries are not allowed", node)
         elif name == "JOIN" and syntax.text_of(node, "ref_type") not in _JOINS:
             self.refuse("order", "positional and nearest joins are not allowed", node)
         elif name == "DISTINCT_MODIFIER" and node.get("distinct_on_targets"):
@@ -135,9 +137,6 @@ class _Walk:
 
     def query(self, node: Node, scope: Scope) -> None:
         """A query node: its named queries first, then the rest with their names known."""
-        if syntax.text_of(node, "type") not in _QUERIES:
-            self.refuse("form", "recursive queries are not allowed", node)
-            return
         if node.get("sample") is not None:
             self.sample(node)
             return
@@ -214,17 +213,16 @@ class _Walk:
             self.uses.columns.append(node)
 
     def arrow(self, node: Node, scope: Scope) -> None:
-        """`x -> …` of a list function, or the JSON arrow, which the parser takes for the same thing."""
-        left, right = syntax.child(node, "lhs"), syntax.child(node, "expr")
+        """`lambda x: …`, or the JSON arrow, which the parser takes for the same thing."""
+        left = syntax.child(node, "lhs")
         if is_json_arrow(node):
             self.visit(left, scope)
-        elif constant_below_comparison(node):
-            self.refuse(
-                "form", "put parentheses around (… -> …): the arrow takes all that follows it", node
-            )
+        elif syntax.text_of(node, "syntax_type") == "SINGLE_ARROW":
+            message = "put parentheses around (json -> 'path'): the arrow takes all that follows; a lambda is `lambda x: …`"
+            self.refuse("form", message, node)
         else:
             bound = {n.lower() for part in syntax.walk(left) for n in syntax.names_of(part)[:1]}
-            self.visit(right, Scope(scope.lambdas | bound, scope.queries))
+            self.visit(syntax.child(node, "expr"), Scope(scope.lambdas | bound, scope.queries))
 
     def subquery(self, node: Node, scope: Scope) -> None:
         if self.place != "query":
@@ -258,15 +256,3 @@ def is_json_arrow(node: Node) -> bool:
     )
     kind = syntax.constant(syntax.child(node, "expr"))
     return is_arrow and kind is not None and kind[0] in ("STRING", "INTEGER")
-
-
-def constant_below_comparison(node: Node) -> bool:
-    """Whether it reads like `json -> ('path' = 'x')`, which nobody means."""
-    right = syntax.child(node, "expr")
-    first = syntax.constant(syntax.child(right, "left")) or next(
-        (found for part in syntax.parts(right) if (found := syntax.constant(part))), None
-    )
-    text = first[1] if first and first[0] == "STRING" else ""
-    return syntax.class_of(right) in ("COMPARISON", "OPERATOR", "CONJUNCTION") and text.startswith(
-        ("$", "/")
-    )

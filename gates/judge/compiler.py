@@ -32,6 +32,7 @@ class _Compiler:
         self.problems: list[Problem] = []
         self.evidence = evidence_tables(judged)
         self.queries: dict[str, QueryPlan] = {}
+        self.refused: set[str] = set()
         self.trees: dict[str, Tree | SyntaxProblem] = {}
 
     def add(self, kind: Kind, message: str, where: str) -> None:
@@ -125,10 +126,12 @@ class _Compiler:
         return None if uses.problems else uses
 
     def relations(self, source: Source, uses: Uses) -> frozenset[str] | None:
-        """The relations that are read, lower case; None after noting an unknown one."""
+        """The relations that are read, lower case; None after noting an unknown one, or when one was refused."""
         known = frozenset(self.evidence) | frozenset(self.queries) | frozenset(self.judged.data)
         read = set()
         for name, node in uses.tables:
+            if name.lower() in self.refused:
+                return None
             if name.lower() not in known:
                 message = f"there is no table {name}{suggestion(name, known)}"
                 self.problems.append(source.problem("table", message, syntax.offset_of(node)))
@@ -167,11 +170,12 @@ class _Compiler:
         node = self.tree(source)
         uses = self.inspect(source, node, "query") if node else None
         relations = self.relations(source, uses) if uses else None
-        if relations is None:
-            return
-        reads = self.behind(relations)
-        if not reads:
+        reads = self.behind(relations or frozenset())
+        if relations is not None and not reads:
             self.problems.append(source.problem("table", "the query reads no evidence"))
+        if relations is None or not reads:
+            self.refused.add(name)
+            return
         self.queries[name] = QueryPlan(name, named.query, named.at_least, relations, reads)
 
     def assertion(self, parts: Parts) -> Draft | None:

@@ -13,12 +13,17 @@ from gates.judge.result import Status
 
 
 class Measurement(Struct, frozen=True):
-    """What SQL counted. `population` are distinct rows, `rows` all of them; of these `true` satisfy the
-    predicate and for `null` it is not known. `odd` hold NaN or infinity. `value` is an aggregate as DuckDB
-    gave it, `fast` how many rows are within the limit of a percentile."""
+    """What SQL counted.
+
+    `rows` are all rows and `distinct` the distinct ones; `population` are those that say something, for a value
+    the distinct rows whose inputs are known. Of all rows `true` satisfy the predicate and for `null` it is not
+    known; `odd` hold NaN or infinity. `value` is an aggregate as DuckDB gave it, `fast` how many rows are within
+    the limit of a percentile.
+    """
 
     population: int
     rows: int
+    distinct: int
     true: int = 0
     null: int = 0
     odd: int = 0
@@ -45,8 +50,8 @@ def decide(
     if measured.odd:
         why = f"{measured.odd} rows hold NaN or infinity, which SQL orders above every number"
         return Outcome("UNKNOWN", None, None, why)
-    if plan.test in ("share", "value") and measured.rows != measured.population:
-        why = f"the query gives {measured.rows} rows for {measured.population} distinct ones, which would count some twice"
+    if plan.test in ("share", "value") and measured.rows != measured.distinct:
+        why = f"the query gives {measured.rows} rows for {measured.distinct} distinct ones, which would count some twice"
         return Outcome("UNKNOWN", None, None, why)
     if plan.test == "value":
         return _value(plan, measured, expected)

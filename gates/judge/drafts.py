@@ -134,18 +134,24 @@ _OPPOSITES |= {opposite: name for name, opposite in _OPPOSITES.items()}
 
 def said_by_where(expression: Node, where: Node) -> bool:
     """Whether the population is narrowed to exactly the rows for which the predicate has one answer."""
-    conditions = [syntax.bare(part) for part in conjuncts(where)]
-    return syntax.bare(expression) in conditions or syntax.bare(_opposite(expression)) in conditions
+    conditions = [syntax.bare(_plain(part)) for part in conjuncts(where)]
+    return any(
+        syntax.bare(_plain(said)) in conditions
+        for said in (expression, {**_NOT, "children": [expression]})
+    )
 
 
-def _opposite(node: Node) -> Node:
-    """The negation of a predicate, written the other way where SQL has a way."""
-    name = syntax.text_of(node, "type")
+def _plain(node: Node) -> Node:
+    """`NOT a = b` as `a <> b`, and so on, where SQL has another way of writing it."""
+    if syntax.text_of(node, "type") != "OPERATOR_NOT":
+        return node
+    inner = _plain(syntax.children(node, "children")[0])
+    name = syntax.text_of(inner, "type")
     if name == "OPERATOR_NOT":
-        return syntax.children(node, "children")[0]
-    if name in _OPPOSITES:
-        return {**node, "type": _OPPOSITES[name]}
-    return {**_NOT, "children": [node]}
+        return syntax.children(inner, "children")[0]
+    return (
+        {**inner, "type": _OPPOSITES[name]} if name in _OPPOSITES else {**node, "children": [inner]}
+    )
 
 
 def quantile_of(node: Node) -> float | None:

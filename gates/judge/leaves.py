@@ -128,7 +128,8 @@ _NUMERIC = (
 
 
 def corruptions(kind: str, leaf: str, constants: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """SQL to try in the place of a leaf of this type: extremes, what it is compared with, and large multiples."""
+    """SQL to try in the place of a leaf of this type: extremes, what it is compared with, large
+    multiples, and something else in every row (`judge_row`)."""
     words = [_quoted(text) for _, text in constants]
     if kind.endswith("[]"):
         tried = ["[]", "['corrupted']", *(f"[{word}]" for word in words)]
@@ -136,11 +137,12 @@ def corruptions(kind: str, leaf: str, constants: tuple[tuple[str, str], ...]) ->
         numbers = [text for name, text in constants if name in ("INTEGER", "NUMERIC")]
         near = [f"{text} {step}" for text in numbers for step in ("", "- 1", "+ 1")]
         tried = [*_NUMBERS, *near, f"{leaf}::DOUBLE * 1e6", f"{leaf}::DOUBLE * -1e6"]
+        tried += ["judge_row * 1e12", "judge_row * -1e12"]
     elif kind == "VARCHAR":
         multiples = [
             f"(TRY_CAST({leaf} AS DOUBLE) * {factor})::VARCHAR" for factor in ("1e6", "-1e6")
         ]
-        tried = [*_VALUES[kind], *words, *multiples]
+        tried = [*_VALUES[kind], *words, *multiples, "judge_row"]
     else:
         tried = list(_VALUES.get(kind, ()))
     return tuple(f"TRY_CAST({value} AS {kind})" for value in dict.fromkeys(tried))

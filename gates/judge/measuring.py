@@ -35,30 +35,31 @@ def measure(
     columns = bound.columns[plan.relation]
     row = connection.execute(before + measure_sql(plan, bound)).fetchone()
     assert row is not None
-    population = int(row[0])
+    population, distinct = int(row[0]), int(row[1])
     if not _by_seq(plan, columns) and not _is_direct(plan):
-        distinct = connection.execute(before + distinct_sql(plan.source, columns)).fetchone()
-        population = min(population, int(distinct[0]) if distinct else 0)
+        found = connection.execute(before + distinct_sql(plan.source, columns)).fetchone()
+        distinct = int(found[0]) if found else 0
+    common = {"population": min(population, distinct), "distinct": distinct, "rows": int(row[2])}
     if plan.test == "value":
-        return Measurement(population, int(row[1]), odd=int(row[2]), value=row[3], fast=int(row[4]))
-    return Measurement(population, int(row[1]), odd=int(row[2]), true=int(row[3]), null=int(row[4]))
+        return Measurement(**common, odd=int(row[3]), value=row[4], fast=int(row[5]))
+    return Measurement(**common, odd=int(row[3]), true=int(row[4]), null=int(row[5]))
 
 
 def measure_sql(plan: AssertPlan, bound: Bound) -> str:
-    """One row: population, rows, odd rows, then value and fast ones, or true and unknown ones."""
+    """One row: population, distinct rows, rows, odd rows, then value and fast ones, or true and unknown ones."""
     columns = bound.columns.get(plan.relation, {})
     rows = "count(DISTINCT seq)" if _by_seq(plan, columns) else "count(*)"
     odd = _odd(plan, columns)
     if plan.test == "value":
         return (
-            f"SELECT {_population(plan, rows)}, count(*), {f'count(*) FILTER (WHERE {odd})' if odd else '0'},"
+            f"SELECT {_population(plan, rows)}, {rows}, count(*), {f'count(*) FILTER (WHERE {odd})' if odd else '0'},"
             f" ({plan.expression}\n), {_fast(plan)} FROM {plan.source}"
         )
     inner = [f"({plan.expression}\n) AS judge_holds"]
     inner += [f"({odd}) AS judge_odd"] if odd else []
     inner += ["seq"] if _by_seq(plan, columns) else []
     return (
-        f"SELECT {rows}, count(*), {'count(*) FILTER (WHERE judge_odd)' if odd else '0'}, count(*) FILTER (WHERE judge_holds),"
+        f"SELECT {rows}, {rows}, count(*), {'count(*) FILTER (WHERE judge_odd)' if odd else '0'}, count(*) FILTER (WHERE judge_holds),"
         f" count(*) - count(judge_holds) FROM (SELECT {', '.join(inner)} FROM {plan.source}\n)"
     )
 

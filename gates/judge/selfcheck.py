@@ -33,7 +33,7 @@ def cannot_fail(
     expected: Expected,
 ) -> str | None:
     """Why the assertion cannot fail, or None once a corruption of the evidence made it fail."""
-    if decide(plan, Measurement(0, 0), expected).status != "UNKNOWN":
+    if decide(plan, Measurement(0, 0, 0), expected).status != "UNKNOWN":
         return "it cannot fail: it does not need any rows"
     problem = _rests_on_evidence(connection, plan, gate, bound)
     if problem or any(
@@ -49,7 +49,9 @@ def _rests_on_evidence(
     gate: GatePlan,
     bound: Bound,
 ) -> str | None:
-    """For what is read through queries: it must not pass with the tables behind them empty, nor with nothing in them."""
+    """For what is read through queries: with the tables behind them empty it must not pass.
+
+    And with nothing but NULL in them, with every row twice, or with half of the rows, it must turn at least once."""
     queries = gate.behind(plan)
     if not queries:
         return None
@@ -70,9 +72,16 @@ def _rests_on_evidence(
     emptied = status("SELECT * FROM temp.{name} LIMIT 0")
     if emptied == "PASS":
         return "it cannot fail: it passes without any evidence"
-    if emptied == "UNKNOWN" and status("SELECT {nulls} FROM temp.{name}") == "PASS":
-        return "it cannot fail: it passes with nothing but NULL in the evidence"
-    return None
+    turned = (
+        emptied == "FAIL"
+        or status("SELECT {nulls} FROM temp.{name}") != "PASS"
+        or status(
+            "FROM temp.{name} UNION ALL (SELECT * REPLACE (-1 - seq AS seq) FROM temp.{name})"
+        )
+        == "FAIL"
+        or status("FROM temp.{name} WHERE seq % 2 = 0") == "FAIL"
+    )
+    return None if turned else "it cannot fail: it passes whatever is in the evidence"
 
 
 def _body(bound: Bound, name: str, table_sql: str) -> str:
@@ -104,6 +113,7 @@ def _corrupted(
         everywhere = Measurement(
             measured.population,
             measured.rows,
+            measured.distinct,
             true=measured.rows if holds else 0,
             null=measured.rows if holds is None else 0,
         )
@@ -159,9 +169,7 @@ def _with_leaf(
         else f"leaf_{i}"
         for i in range(len(kinds))
     ]
-    return (
-        f"SELECT {', '.join(columns)} FROM (SELECT {originals} FROM {plan.source}\n LIMIT {rows})"
-    )
+    return f"SELECT {', '.join(columns)} FROM (SELECT row_number() OVER () AS judge_row, {originals} FROM {plan.source}\n LIMIT {rows})"
 
 
 def _values(
@@ -172,12 +180,13 @@ def _values(
     if not kinds:
         least = plan.assertion.at_least
         counts = {least, max(least, measured.rows - 1), measured.rows + 1, 10**12}
-        yield from (Measurement(count, count, value=count) for count in sorted(counts))
+        yield from (Measurement(count, count, count, value=count) for count in sorted(counts))
     values: Iterable[object] = _extremes(connection, plan, kinds) if kinds else []
     for index in range(len(kinds)):
         values = itertools.chain(values, _tried(connection, plan, kinds, index))
+    rows = measured.population
     for value in values:
-        yield Measurement(measured.population, measured.population, value=value)
+        yield Measurement(rows, rows, rows, value=value)
 
 
 def _extremes(

@@ -18,6 +18,9 @@ from gates.spec.assertion import Assertion, Judged
 TIME_LIMIT_S = 30.0
 """How long the assertions of one gate may take before they are interrupted, and UNKNOWN."""
 
+_UNUSABLE = frozenset({"evidence", "run", "seal", "judge"})
+"""What makes a verdict UNKNOWN whatever else was found: half of the evidence can look like a failure, too."""
+
 _LATENCIES = frozenset({"latency_ms", "service_ms"})
 
 
@@ -108,7 +111,9 @@ def _verdict(
     ]
     if not results and record is not None:
         found.append(Finding("UNKNOWN", "assertion", "there are no assertions"))
-    status = merge([*(result.status for result in results), *(finding.status for finding in found)])
+    unusable = any(finding.source in _UNUSABLE for finding in found)
+    statuses = [*(result.status for result in results), *(finding.status for finding in found)]
+    status = "UNKNOWN" if unusable else merge(statuses)
     return GateVerdict(
         gate=judged.gate,
         id=judged.id,

@@ -1,0 +1,141 @@
+"""Assertions that would have passed whatever had been observed are UNKNOWN."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gates.judge.result import AssertionResult
+from gates.spec.assertion import Named
+from tests.gates.judge.runs import Run, assertion
+
+ResultOf = Callable[..., AssertionResult]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"every": "status = 200 or true"},
+        {"every": "status is null or status is not null"},
+        {"every": "coalesce(status, 200) = coalesce(status, 200)"},
+        {"every": "status::VARCHAR is not null or actor is null or actor is not null"},
+        {"none": "status = 200 and false"},
+        {"none": "status is null and status is not null"},
+        {"share": "coalesce(status >= 0 or status < 0, true)", "is_": ">= 0.5"},
+        {"value": "count(*)", "is_": ">= 1"},
+        {"value": "count(*)", "is_": "> 9"},
+        {"value": "max(latency_ms) * 0", "is_": "= 0"},
+        {"value": "count(distinct status) * 0 + 3", "is_": "= 3"},
+        {"value": "greatest(max(latency_ms), 5)", "is_": ">= 5"},
+    ],
+)
+def test_an_assertion_that_nothing_turns_red_is_unknown(
+    plain_run: Path, result_of: ResultOf, changes: dict[str, object]
+) -> None:
+    result = result_of(plain_run, assertion(**changes))
+    assert result.status == "UNKNOWN"
+    assert "it cannot fail" in result.why
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"every": "status = 200"},
+        {"every": "error is null"},
+        {"none": "error is not null"},
+        {"none": "response->>'$.error' is not null"},
+        {"none": "coalesce(response->>'$.error', '') <> ''"},
+        {"every": "done_ms is null or done_ms - sent_ms < 500"},
+        {"every": "response->>'$.error' is null or (response->>'$.retries')::INTEGER > 3"},
+        {"every": "len(touched) = 0"},
+        {"none": "'outage' in during"},
+        {"every": "path not like '%secret%'"},
+        {"none": "regexp_matches(response::VARCHAR, 'sonia_[a-z]+')"},
+        {"every": "status in (200, 201)"},
+        {"every": "coalesce(status, 200) not in (500, 503)"},
+        {"every": "not coalesce((response->>'$.degraded')::BOOLEAN, false)"},
+        {"share": "coalesce(status, 500) < 500", "is_": ">= 0.9"},
+        {"share": "status >= 500", "is_": "<= 0.1"},
+        {"share": "coalesce(status, 0) >= 500", "is_": "between 0 and 0.1"},
+        {"value": "count(*)", "is_": "= 20"},
+        {"value": "count(*)", "is_": "<= 1000"},
+        {"value": "max(latency_ms)", "is_": "< 500"},
+        {"value": "max(latency_ms)", "is_": ">= 0.5"},
+        {"value": "count(distinct actor)", "is_": "= 1"},
+        {"value": "regr_slope(latency_ms, sent_ms)", "is_": "< 0.5"},
+        {"value": "stddev_pop(latency_ms)", "is_": "< 5"},
+        {"value": "sum((response->>'$.n')::INTEGER)", "is_": "= 60"},
+        {"value": "count(*) filter (where coalesce(status, 0) >= 500)", "is_": "<= 2"},
+        {"value": "max(len(touched))", "is_": "<= 0"},
+    ],
+)
+def test_an_assertion_that_can_fail_passes(
+    plain_run: Path, result_of: ResultOf, changes: dict[str, object]
+) -> None:
+    result = result_of(plain_run, assertion(**changes))
+    assert (result.status, result.why) == ("PASS", result.why)
+
+
+@pytest.mark.parametrize(
+    ("query", "every"),
+    [
+        ("select seq, 200 as status from requests", "status = 200"),
+        (
+            "select seq, coalesce(status, 200) as status from requests where status is null or status = 200",
+            "status = 200",
+        ),
+        (
+            "select m.n, 200 as status from fixed m left join requests r on r.seq = m.n",
+            "status = 200",
+        ),
+        (
+            "select m.n, m.n + 199 as status from fixed m, (select count(*) from requests)",
+            "status < 300",
+        ),
+    ],
+)
+def test_a_query_that_hides_a_constant_is_found_out(
+    plain_run: Path, result_of: ResultOf, query: str, every: str
+) -> None:
+    fixed: list[dict[str, object]] = [{"n": number} for number in range(1, 12)]
+    spec = assertion(from_="w", every=every)
+    result = result_of(
+        plain_run, spec, with_={"w": Named(query=query, at_least=1)}, data={"fixed": fixed}
+    )
+    assert (result.status, "it cannot fail" in result.why) == ("UNKNOWN", True)
+
+
+@pytest.mark.parametrize(
+    ("query", "changes"),
+    [
+        ("select count(*) as n from requests", {"every": "n = 20", "at_least": 1}),
+        ("select seq, status from requests where load is null", {"every": "status = 200"}),
+        (
+            "select f.n, r.status from fixed f left join requests r on r.seq = f.n",
+            {"every": "status = 200"},
+        ),
+        (
+            "select actor, count(*) as n from requests group by actor",
+            {"every": "n = 20", "at_least": 1},
+        ),
+        (
+            "select a.seq, b.status from requests a join requests b on b.seq = a.seq",
+            {"value": "count(*)", "is_": "= 20"},
+        ),
+    ],
+)
+def test_a_query_that_depends_on_the_evidence_passes(
+    plain_run: Path, result_of: ResultOf, query: str, changes: dict[str, object]
+) -> None:
+    fixed: list[dict[str, object]] = [{"n": number} for number in range(1, 12)]
+    named = {"w": Named(query=query, at_least=1)}
+    result = result_of(
+        plain_run, assertion(from_="w", **changes), with_=named, data={"fixed": fixed}
+    )
+    assert (result.status, result.why) == ("PASS", result.why)
+
+
+def test_conservation_of_counts_can_fail(new_run: Callable[..., Run], result_of: ResultOf) -> None:
+    run = new_run().load("turns", 20).plain(20, load="turns")
+    spec = assertion(value="count(*)", is_="= (select sum(sent) from loads)")
+    assert result_of(run.close(), spec, loads=["turns"]).status == "PASS"
