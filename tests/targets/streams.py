@@ -1,0 +1,40 @@
+"""A WebSocket server for tests of the harness, on 127.0.0.1:$PORT.
+
+Without `Authorization: Bearer good` it refuses with 401. It echoes; `bye` makes it close with 4401.
+"""
+
+import asyncio
+import os
+from http import HTTPStatus
+
+from websockets.asyncio.server import Request, Response, ServerConnection, serve
+
+
+def check(connection: ServerConnection, request: Request) -> Response | None:
+    """Refuse whoever has no good token."""
+    if request.headers.get("Authorization") != "Bearer good-token":
+        return connection.respond(HTTPStatus.UNAUTHORIZED, "who are you?\n")
+    return None
+
+
+async def converse(socket: ServerConnection) -> None:
+    """Tell which subprotocol was chosen, then echo."""
+    await socket.send(f'{{"subprotocol": "{socket.subprotocol}"}}')
+    async for message in socket:
+        if message == "bye":
+            await socket.close(4401, "token expired")
+            return
+        await socket.send(message)
+
+
+async def main() -> None:
+    """Serve until ended."""
+    port = int(os.environ["PORT"])
+    async with serve(
+        converse, "127.0.0.1", port, process_request=check, subprotocols=["trivial.v2"]
+    ) as server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
