@@ -85,10 +85,13 @@ def compared(workers: int, rounds: int) -> Measured:
     our_ms, their_ms = (median(column) for column in zip(*pairs, strict=True))
     if theirs is None:
         return unmeasured(PART, what, AIM, f"{MISSING}; ours is {our_ms:.1f} ms")
+    if min(our_ms, their_ms) <= 0:
+        why = "too noisy: the longer run was not the slower one; run it on a quieter machine"
+        return unmeasured(PART, what, AIM, why)
     return Measured(
         part=PART,
         what=what,
-        ratio=median(our / their for our, their in pairs),
+        ratio=our_ms / their_ms,
         aim=AIM,
         values={"our ms/gate": our_ms, "their ms/test": their_ms},
         note=f"from {FEW} to {MANY}, two requests each; ours with evidence recorded, sealed and judged",

@@ -1,0 +1,74 @@
+"""(d) Milliseconds that the judge takes per gate, reading the evidence included."""
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from bench.harness import FEW, MANY, Gates
+from bench.processes import ROOT
+from bench.report import Measured, unmeasured
+from gates.conclude import judge_directory
+
+PART = "d"
+AIM = "<= 10"
+EMPTY = "judging one more empty gate (ms)"
+REAL = "judging one gate of the last release (ms)"
+
+
+def measure(rounds: int, _: int) -> list[Measured]:
+    """Empty gates show the least that it costs, the last release what it costs."""
+    return [empty(rounds), real(rounds)]
+
+
+def empty(rounds: int) -> Measured:
+    """The marginal cost between two runs of empty gates."""
+    with tempfile.TemporaryDirectory(prefix="bench-judge-") as name:
+        suite = Gates(Path(name), workers=2)
+        few, many = (released(suite, count) for count in (FEW, MANY))
+        pairs = [(judging_ms(few), judging_ms(many)) for _ in range(rounds)]
+    return Measured(
+        part=PART,
+        what=EMPTY,
+        ratio=median((most - least) / (MANY - FEW) for least, most in pairs),
+        aim=AIM,
+        values={
+            f"ms for {FEW}": median(least for least, _ in pairs),
+            f"ms for {MANY}": median(most for _, most in pairs),
+        },
+    )
+
+
+def released(suite: Gates, count: int) -> Path:
+    """Run so many gates; where their sealed evidence is."""
+    suite.run_s(count)
+    (directory,) = (suite.directory / str(count) / "runs").glob("*/release")
+    return directory
+
+
+def real(rounds: int) -> Measured:
+    """The whole of the last release over its gates."""
+    releases = sorted(
+        (ROOT / "releases").glob("*/gate-report.json"), key=lambda path: path.stat().st_mtime
+    )
+    if not releases or not (releases[-1].parent / "evidence").is_dir():
+        why = "there is no release with its evidence: `python -m gates run` makes one"
+        return unmeasured(PART, REAL, AIM, why)
+    directory = releases[-1].parent
+    gates = sum(gate.run_id is not None for gate in judge_directory(directory).gates)
+    took_ms = median(judging_ms(directory) for _ in range(rounds))
+    return Measured(
+        part=PART,
+        what=REAL,
+        ratio=took_ms / gates,
+        aim=AIM,
+        values={"gates": gates, "ms for all": took_ms},
+        note=f"{directory.name}, with all checks of every assertion",
+    )
+
+
+def judging_ms(directory: Path) -> float:
+    """One judgement of a release directory, from opening its files to its report."""
+    began_s = time.perf_counter()
+    judge_directory(directory)
+    return (time.perf_counter() - began_s) * 1000
