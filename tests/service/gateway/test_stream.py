@@ -162,3 +162,11 @@ def test_a_stream_without_authentication_stays_open(tmp_path: Path) -> None:
     ):
         stream.recv(20)
         assert exchange(stream, {"type": "ping"})["type"] == "pong"
+
+
+def test_an_open_stream_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    state = new_state(tmp_path / "state")
+    with running(state) as gateway, opened(gateway, state.operator) as stream:
+        stream.recv(20)
+        assert gateway.stop() == 0
+        assert closing_of(stream) == 1012
