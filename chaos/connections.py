@@ -16,7 +16,7 @@ from chaos.probe.child import Child, Spawn
 
 PROBE_SOURCE: Final = "127.0.0.2"
 HARNESS_SOURCE: Final = "127.0.0.3"
-_WATCHER = Path(__file__).parent / "probe" / "watcher.py"
+_WATCH = "import sys; sys.path.insert(0, sys.argv[1]); from chaos.watch.watcher import main; main()"
 _ANSWER_WITHIN_S: Final = 10.0
 
 
@@ -109,7 +109,7 @@ class ConnectionMonitor:
         `processes` gives the names of the target's processes by pid.
         """
         monitor = cls(links, processes)
-        argv = [sys.executable, "-I", "-S", str(_WATCHER)]
+        argv = [sys.executable, "-I", "-S", "-c", _WATCH, str(Path(__file__).parents[1])]
         monitor._child = await Child.start(spawn, argv, "watching process", monitor._take)
         config = {
             "origin_s": clock.origin_s,

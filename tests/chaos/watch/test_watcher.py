@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.probe.watcher import (
+from chaos.watch.ledger import Ledger
+from chaos.watch.table import (
     Client,
-    Ledger,
     Look,
     Piece,
-    client_of,
     ip_of,
     is_here,
     parse_table,
 )
+from chaos.watch.watcher import client_of
 
 PORT = 8080
 OPEN = Look(7, alive=True)
