@@ -47,13 +47,15 @@ class Evidence:
         self.problems: list[str] = []
         self.missing: set[str] = set()
         self.altered: dict[RunKey, list[str]] = {}
+        self._runs: list[RunRecord] | None = None
         self._rows: dict[str, dict[RunKey, list[schema.Row]]] = {}
-        self._texts: dict[str, dict[RunKey, list[tuple[object, ...]]]] = {}
+        self._answers: dict[str, dict[RunKey, list[tuple[object, ...]]]] = {}
 
     def refresh(self) -> None:
         """Forget what was read, after other rows were loaded into the same connection."""
         self._rows.clear()
-        self._texts.clear()
+        self._answers.clear()
+        self._runs = None
 
     def has(self, table: str) -> bool:
         """Whether a table of evidence is there and could be read."""
@@ -77,24 +79,23 @@ class Evidence:
 
     def grouped(self, name: str, sql: str) -> Mapping[RunKey, list[tuple[object, ...]]]:
         """The answer to one query for all runs, without the run_id and gate that it begins with."""
-        if name not in self._texts:
+        if name not in self._answers:
             found: dict[RunKey, list[tuple[object, ...]]] = defaultdict(list)
             for run_id, gate, *rest in self.connection.execute(sql).fetchall():
                 found[str(run_id), str(gate)].append(tuple(rest))
-            self._texts[name] = found
-        return self._texts[name]
+            self._answers[name] = found
+        return self._answers[name]
 
     def runs(self) -> list[RunRecord]:
         """All runs, in order of gate and run."""
-        columns = schema.sealed_columns("runs")
-        names = ", ".join(tables.quoted(column) for column in columns)
-        found = self.grouped(
-            "runs",
-            f"SELECT run_id, gate, {names} FROM {tables.stored('runs')} ORDER BY gate, run_id",
-        )
-        return [
-            _run(dict(zip(columns, row, strict=True))) for rows in found.values() for row in rows
-        ]
+        if self._runs is None:
+            columns = schema.sealed_columns("runs")
+            names = ", ".join(tables.quoted(column) for column in columns)
+            found = self.connection.execute(
+                f"SELECT {names} FROM {tables.stored('runs')} ORDER BY gate, run_id"
+            ).fetchall()
+            self._runs = [_run(dict(zip(columns, row, strict=True))) for row in found]
+        return self._runs
 
 
 _TABLE_OF: Mapping[type[schema.Row], str] = {struct: name for name, struct in schema.TABLES.items()}

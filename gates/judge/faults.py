@@ -8,7 +8,7 @@ from msgspec import Struct
 from chaos.evidence.schema import Fault, LinkBypass, LinkProbe
 from chaos.evidence.schema import Link as LinkTraffic
 from gates.judge import tables
-from gates.judge.connection import Evidence, RunKey
+from gates.judge.connection import Evidence, RunKey, RunRecord
 from gates.judge.result import FaultResult
 
 Proof = Callable[[Mapping[str, float], Sequence[LinkProbe]], str | None]
@@ -23,18 +23,18 @@ class Proofs(Struct, frozen=True):
 
 
 def judge_faults(
-    evidence: Evidence, run: RunKey, planned: Sequence[str], proofs: Proofs
+    evidence: Evidence, record: RunRecord, planned: Sequence[str], proofs: Proofs
 ) -> list[FaultResult]:
     """One result per fault that was planned or recorded, in order of their rows; a fault without a row is not proven."""
-    rows = evidence.rows(Fault, run)
-    windows = _windows(evidence.rows(LinkProbe, run))
+    rows = evidence.rows(Fault, record.key)
+    windows = _windows(evidence.rows(LinkProbe, record.key))
     seen: dict[str, int] = {}
     results = []
     for row in rows:
         index = seen.get(row.fault, 0)
         seen[row.fault] = index + 1
         probes = windows.get(row.fault, [])
-        why = _unproven(evidence, run, row, probes[index] if index < len(probes) else [], proofs)
+        why = _unproven(evidence, record, row, probes[index] if index < len(probes) else [], proofs)
         results.append(_result(row, why))
     return results + [_absent(name) for name in dict.fromkeys(planned) if name not in seen]
 
@@ -56,18 +56,18 @@ def _windows(probes: Sequence[LinkProbe]) -> dict[str, list[list[LinkProbe]]]:
 
 
 def _unproven(
-    evidence: Evidence, run: RunKey, row: Fault, probes: Sequence[LinkProbe], proofs: Proofs
+    evidence: Evidence, record: RunRecord, row: Fault, probes: Sequence[LinkProbe], proofs: Proofs
 ) -> str | None:
     """The first reason why the fault counts for nothing, or None."""
-    return next(_reasons(evidence, run, row, probes, proofs), None)
+    return next(_reasons(evidence, record, row, probes, proofs), None)
 
 
 def _reasons(
-    evidence: Evidence, run: RunKey, row: Fault, probes: Sequence[LinkProbe], proofs: Proofs
+    evidence: Evidence, record: RunRecord, row: Fault, probes: Sequence[LinkProbe], proofs: Proofs
 ) -> Iterator[str]:
     yield from _recorded_reasons(row)
     yield from _recomputed_reasons(row, probes, proofs)
-    yield from _traffic_reasons(evidence, run, row)
+    yield from _traffic_reasons(evidence, record, row)
 
 
 def _recorded_reasons(row: Fault) -> Iterator[str]:
@@ -99,19 +99,25 @@ def _recomputed_reasons(row: Fault, probes: Sequence[LinkProbe], proofs: Proofs)
         yield f"after the fault: {clean}"
 
 
-def _traffic_reasons(evidence: Evidence, run: RunKey, row: Fault) -> Iterator[str]:
+def _traffic_reasons(evidence: Evidence, record: RunRecord, row: Fault) -> Iterator[str]:
     """The target's own traffic must have been on the link before, and nowhere past it (rule: met the fault)."""
-    first = _first_own(evidence, run).get(row.link)
+    first = _first_own(evidence, record.key).get(row.link)
     if first is None or first >= row.on_ms or row.own_before < 1:
         yield "no connection of the target's own went over the link before"
-    past = [bypass for bypass in evidence.rows(LinkBypass, run) if bypass.link == row.link]
+    past = [bypass for bypass in evidence.rows(LinkBypass, record.key) if bypass.link == row.link]
     if past:
         yield f"{len(past)} connections went past the link, the first from {past[0].process or past[0].client}"
-    carried = [link for link in evidence.rows(LinkTraffic, run) if link.link == row.link]
+    carried = [link for link in _exercised(evidence, record) if link.link == row.link]
     if any(
         link.own_connections < 1 or link.sent_bytes + link.received_bytes < 1 for link in carried
     ):
         yield "the link carried nothing when all was well"
+
+
+def _exercised(evidence: Evidence, record: RunRecord) -> list[LinkTraffic]:
+    """What the links of this run's target carried when they were exercised, in whichever run that was."""
+    same = [other.key for other in evidence.runs() if other.run.target == record.run.target]
+    return [link for key in same for link in evidence.rows(LinkTraffic, key)]
 
 
 def _first_own(evidence: Evidence, run: RunKey) -> dict[str, float]:

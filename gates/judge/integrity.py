@@ -198,6 +198,9 @@ def release_problems(evidence: Evidence, shipped: Mapping[str, str]) -> list[str
     target, and equal to what is shipped, where `shipped` names it.
     """
     problems = list(evidence.problems)
+    problems += [
+        f"{gate}: {text}" for (_, gate), texts in sorted(evidence.altered.items()) for text in texts
+    ]
     seen: dict[tuple[str, str], dict[str, str]] = {}
     for record in evidence.runs():
         if record.run.mode != "healthy":

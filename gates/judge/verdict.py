@@ -45,7 +45,7 @@ def judge_gate(
 def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord) -> GateVerdict:
     plan = compile_gate(evidence.connection, judged)
     found = integrity.findings(evidence, judged, record, limit_ms(plan))
-    faults = judge_faults(evidence, record.key, judged.faults, proofs)
+    faults = judge_faults(evidence, record, judged.faults, proofs)
     if not plan.problems and not rests_on_outside(plan):
         message = "no assertion rests on a table that is observed from outside"
         found.append(Finding("UNKNOWN", "assertion", message))

@@ -23,8 +23,13 @@ SPEC = judged(assertion(every="status = 200"), faults=["outage"])
 def verdict(live: tuple[Evidence, Loader]) -> Judge:
     evidence, loader = live
 
-    def judge(directory: Path, proofs: Proofs = PROVEN, run_id: str | None = None) -> GateVerdict:
-        loader.load([directory])
+    def judge(
+        directory: Path,
+        proofs: Proofs = PROVEN,
+        run_id: str | None = None,
+        beside: Path | None = None,
+    ) -> GateVerdict:
+        loader.load([directory, *([beside] if beside else [])])
         evidence.refresh()
         return verdict_of(evidence, SPEC, proofs, run_id)
 
@@ -130,8 +135,8 @@ def test_a_connection_past_the_link_is_unknown(new_run: NewRun, verdict: Judge) 
 def test_a_link_that_carried_nothing_when_all_was_well_is_unknown(
     new_run: NewRun, verdict: Judge, connections: int, sent: int, proven: bool
 ) -> None:
-    run = faulted(new_run)
-    run.recorder.add(
+    exercise = new_run(gate="exercise-toy", run_id="run-2").begin()
+    exercise.recorder.add(
         schema.Link,
         link="gateway->memory",
         own_connections=connections,
@@ -139,7 +144,8 @@ def test_a_link_that_carried_nothing_when_all_was_well_is_unknown(
         sent_bytes=sent,
         received_bytes=0,
     )
-    assert verdict(run.plain().close()).faults[0].proven == proven
+    found = verdict(faulted(new_run).plain().close(), beside=exercise.end().close())
+    assert found.faults[0].proven == proven
 
 
 def test_every_window_of_a_repeated_fault_needs_its_own_proof(
