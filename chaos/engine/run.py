@@ -162,9 +162,10 @@ def _endings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable
     yield stack.stop_processes()
     yield _record_lives(stack)
     yield collect(stack, recorder)
-    yield stack.links.record_connections(recorder, stack.clock)
+    # Counted first: what has been recorded is forgotten.
     if plan.exercise:
         yield stack.links.record_traffic(recorder)
+    yield stack.links.record_connections(recorder, stack.clock)
     yield stack.stop()
     yield _keep_output(stack, plan, recorder)
 
