@@ -126,13 +126,14 @@ class Registry:
     def __init__(self, epoch: "EpochFile", reload: Callable[[], dict[str, TokenRecord]]) -> None:
         self._epoch = epoch
         self._reload = reload
-        self._changes = self._seen_changes = 0
+        self._change = self._seen_change = object()
         self._seen_epoch = epoch.read()
         self._snapshot = Snapshot(reload(), {})
 
     def invalidate(self) -> None:
         """Have the tokens read anew before the next decision; called once a change is committed."""
-        self._changes += 1
+        # A fresh object is unlike any that was seen, whichever thread put it here and when.
+        self._change = object()
 
     def recall(self, token: bytes) -> Verified | None:
         """Return what was found out about `token`, or None when it has to be verified.
@@ -171,10 +172,10 @@ class Registry:
         }
 
     def _current(self) -> Snapshot:
-        epoch, changes = self._epoch.read(), self._changes
-        if epoch != self._seen_epoch or changes != self._seen_changes:
+        epoch, change = self._epoch.read(), self._change
+        if epoch != self._seen_epoch or change is not self._seen_change:
             self._snapshot = Snapshot(self._reload(), {})
-            self._seen_epoch, self._seen_changes = epoch, changes
+            self._seen_epoch, self._seen_change = epoch, change
         return self._snapshot
 
 

@@ -1,4 +1,4 @@
-"""What runs beside the requests: probes of the dependencies, and the clock's mark."""
+"""What runs beside the requests: probes of the dependencies, the clock's mark, a look at the tokens."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,10 @@ from typing import Final
 
 from litestar import Litestar
 
-from service.clock import Clock
 from service.gateway.call import Services
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
-MARK_EVERY_S: Final = 1.0
+TICK_EVERY_S: Final = 1.0
 
 
 def running(services: Services) -> Lifespan:
@@ -21,19 +20,28 @@ def running(services: Services) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         services.dependencies.start()
-        marking = asyncio.create_task(keep_mark(services.clock))
+        ticking = asyncio.create_task(tick(services))
         try:
             yield
         finally:
-            marking.cancel()
+            ticking.cancel()
             await services.dependencies.close()
             services.denied.flush(services.new_id("end"))
 
     return lifespan
 
 
-async def keep_mark(clock: Clock) -> None:
-    """Put the clock's mark on disk every second, so that an idle gateway's time outlives it too."""
+async def tick(services: Services) -> None:
+    """Once a second, put the clock's mark on disk and have the tokens read anew after any change.
+
+    So an idle gateway's time outlives it too, and a command that was killed after its COMMIT and
+    before it could say so has its effect nevertheless.
+    """
+    seen: object = None
     while True:
-        await asyncio.to_thread(clock.sync)
-        await asyncio.sleep(MARK_EVERY_S)
+        await asyncio.to_thread(services.clock.sync)
+        version = services.storage.read(lambda connection: connection.pragma("data_version"))
+        if version != seen:
+            services.registry.invalidate()
+            seen = version
+        await asyncio.sleep(TICK_EVERY_S)

@@ -214,7 +214,7 @@ def misspelt() -> None:
     """A handler whose role nobody has heard of."""
 
 
-@asgi("/mounted", is_mount=True)
+@asgi("/mounted", is_mount=True, copy_scope=True)
 async def mounted(scope: object, receive: object, send: object) -> None:
     """A mount that forgot its role."""
 
@@ -231,7 +231,7 @@ def test_a_route_without_a_role_keeps_the_gateway_from_starting(
 
 
 def test_the_walk_sees_mounts_and_sockets() -> None:
-    @asgi("/mounted", is_mount=True, opt=OBSERVER)
+    @asgi("/mounted", is_mount=True, copy_scope=True, opt=OBSERVER)
     async def declared(scope: object, receive: object, send: object) -> None:
         """A mount with a role."""
 

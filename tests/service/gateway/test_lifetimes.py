@@ -79,6 +79,15 @@ def test_commands_beside_a_running_gateway_take_effect_at_once(gateway: Gateway)
     assert sonia(gateway.state, "audit", "verify").returncode == 0
 
 
+def test_a_token_changed_behind_its_back_is_noticed_soon(state: State) -> None:
+    with running(state) as gateway:
+        issued = issue(gateway)
+        assert works(gateway, issued["token"])
+        rows(state, "UPDATE tokens SET revoked_at_ms = 1 WHERE id = ?", issued["id"])
+        until(lambda: not works(gateway, issued["token"]))
+        assert works(gateway, state.operator)
+
+
 def test_a_restart_keeps_revocations_and_windows(state: State) -> None:
     with running(state) as gateway:
         revoked, rotated = issue(gateway), issue(gateway)
