@@ -14,6 +14,7 @@ import chaos
 from chaos.clock import RunClock
 from chaos.engine.scope import Scope
 from chaos.engine.stack import HARNESS_SOURCE
+from chaos.engine.wire import fill_path, merge_headers
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
@@ -34,7 +35,6 @@ from chaos.load.plan import (
 from chaos.load.plan import Stage as PlanStage
 from chaos.spec.step import Send, Spec, Step
 from chaos.spec.units import Duration, Rate
-from chaos.engine.wire import fill_path
 
 DEFAULT_WITHIN_S: Final = 10.0
 START_S: Final = 15.0
@@ -193,23 +193,24 @@ def plan_of(step: Load, scope: Scope) -> Plan:
 
 def _message(send: Send, step: Load, scope: Scope) -> Message:
     """One kind of request. The load's own variables stay as they are written."""
-    variables = scope.variables.child({name: f"{{{name}}}" for name in Load.VARIABLES})
+    own = {name: f"{{{name}}}" for name in Load.VARIABLES}
+    variables = scope.variables.child(own)
     sender = scope.sender(send.as_ if send.as_ is not None else step.as_)
-    method, path = (str(variables.fill(part)) for part in send.target())
+    method, path = (variables.text(part) for part in send.target())
     if send.path_params is not None:
         params = {name: variables.text(value) for name, value in send.path_params.items()}
-        path = fill_path(path, params)
-    headers = dict(sender.headers)
+        path = fill_path(path, own | params)
+    defaults = {}
     body = None if send.body is None else variables.text(send.body)
     if send.json is not None:
         body = msgspec.json.encode(variables.fill(send.json)).decode()
-        headers["Content-Type"] = "application/json"
-    headers |= {name: variables.text(value) for name, value in (send.headers or {}).items()}
+        defaults["Content-Type"] = "application/json"
+    written = {name: variables.text(value) for name, value in (send.headers or {}).items()}
     return Message(
         method=method.upper(),
         path=path,
         route=send.target()[1],
-        headers=list(headers.items()),
+        headers=merge_headers(defaults, sender.headers, written),
         body=body,
         actor=sender.label,
         role=sender.role,

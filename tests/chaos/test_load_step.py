@@ -205,6 +205,13 @@ class TestPlan:
         assert message.body == '{"text":"{uuid} here","n":5}'
         assert dict(message.headers) == {"Content-Type": "application/json", "X-Y": "here"}
 
+    def test_path_parameters_leave_the_variables_of_the_load_alone(self, tmp_path: Path) -> None:
+        send = Send(get="/a/{i}/tasks/{id}", path_params={"*": "none"})
+        scope = scope_for(tmp_path, 8000, None)
+        scope.variables.set("id", "{id}")
+        (message,) = plan_of(msgspec.structs.replace(RATE, send=send), scope).messages
+        assert message.path == "/a/{i}/tasks/none"
+
     def test_each_message_may_have_its_own_actor(self, tmp_path: Path) -> None:
         sends = [SEND, Send(get="/y", as_=Bearer(bearer="made-up-token", label="forged"))]
         step = msgspec.structs.replace(RATE, send=sends, as_="operator")
