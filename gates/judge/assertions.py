@@ -10,7 +10,7 @@ from gates.judge import comparator, selfcheck, tables
 from gates.judge.binding import Bound
 from gates.judge.connection import message_of
 from gates.judge.deciding import Outcome, decide
-from gates.judge.measuring import Unjudgeable, distinct_sql, expected_of, measure, measure_sql
+from gates.judge.measuring import Unjudgeable, expected_of, is_direct, measure, measure_sql
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.result import AssertionResult
 
@@ -23,9 +23,10 @@ def judge(
     connection: duckdb.DuckDBPyConnection, plan: AssertPlan, gate: GatePlan, bound: Bound
 ) -> AssertionResult:
     """The result of one assertion, whose tables are bound; a failure of its SQL is UNKNOWN."""
-    sql = measure_sql(plan, bound)
+    unique = is_direct(plan) or bound.is_unique(plan.relation)
+    sql = measure_sql(plan, bound, unique=unique)
     try:
-        _populations(connection, plan, gate, bound)
+        _populations(plan, gate, bound)
         expected = expected_of(connection, plan.comparator)
         measured = measure(connection, plan, bound)
         outcome = decide(plan, measured, expected)
@@ -76,20 +77,14 @@ def expectation(plan: AssertPlan) -> str:
     return f"{'every row' if plan.test == 'every' else 'no row'} has {text}"
 
 
-def _populations(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, gate: GatePlan, bound: Bound
-) -> None:
+def _populations(plan: AssertPlan, gate: GatePlan, bound: Bound) -> None:
     """Every query behind the assertion must have run and have its own population."""
     if plan.relation in bound.broken:
         raise Unjudgeable(bound.broken[plan.relation])
     for query in gate.behind(plan):
         if query.name in bound.broken:
             raise Unjudgeable(bound.broken[query.name])
-        if query.name not in bound.counts:
-            sql = distinct_sql(tables.quoted(query.name), bound.columns[query.name])
-            found = connection.execute(sql).fetchone()
-            bound.counts[query.name] = int(found[0]) if found else 0
-        count = bound.counts[query.name]
+        count = bound.counts[query.name].distinct
         if count < query.at_least:
             raise Unjudgeable(
                 f"the query {query.name} has only {count} of at least {query.at_least} rows"

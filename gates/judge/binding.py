@@ -15,14 +15,30 @@ from gates.judge.problem import Problem, Source
 _DATA_TYPES: Mapping[type, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE"}
 
 
+class Counts(Struct, frozen=True):
+    """How many rows a query gives, and how many distinct ones."""
+
+    rows: int
+    distinct: int
+
+
 class Bound(Struct, frozen=True):
-    """What is there to be read: columns and types of every relation, what went wrong per
-    relation, and how many distinct rows those have that were counted."""
+    """What is there to be read.
+
+    `columns` are those of every relation, with their types; `broken` says what went wrong with a relation,
+    `counts` are of the queries. `worlds` keep how many rows queries give over changed evidence.
+    """
 
     columns: dict[str, dict[str, str]]
     broken: dict[str, str]
     problems: list[Problem]
-    counts: dict[str, int]
+    counts: dict[str, Counts]
+    worlds: dict[str, dict[str, int]]
+
+    def is_unique(self, name: str) -> bool:
+        """Whether a query is known to give no row twice."""
+        counts = self.counts.get(name)
+        return counts is not None and counts.rows == counts.distinct
 
 
 @contextmanager
@@ -32,7 +48,7 @@ def bound(evidence: Evidence, plan: GatePlan, run: RunKey | None) -> Iterator[Bo
     A relation that cannot be made is reported in `broken` and `problems`, and everything is dropped at the end.
     """
     connection = evidence.connection
-    result = Bound({}, {}, [], {})
+    result = Bound({}, {}, [], {}, {})
     made: list[str] = []
     try:
         for name in sorted(plan.tables()):
@@ -44,6 +60,7 @@ def bound(evidence: Evidence, plan: GatePlan, run: RunKey | None) -> Iterator[Bo
         for query in plan.queries:
             _bind_query(connection, query.name, query.text, query.uses, result)
             made.append(query.name)
+        _count_queries(connection, plan, result)
         yield result
     finally:
         for name in made:
@@ -131,6 +148,29 @@ def _bind_query(
     result.columns[name] = (
         described(connection, f"SELECT * FROM {tables.quoted(name)}") if not broken else {}
     )
+
+
+def distinct_sql(source: str, columns: Mapping[str, str]) -> str:
+    """How many distinct rows a relation has: by `seq` where it has one."""
+    if "seq" in columns:
+        return f"SELECT count(DISTINCT seq) FROM {source}"
+    return f"SELECT count(*) FROM (SELECT DISTINCT * FROM {source}\n)"
+
+
+def _count_queries(connection: duckdb.DuckDBPyConnection, plan: GatePlan, result: Bound) -> None:
+    """Rows and distinct rows of all queries that could be made, in one statement."""
+    names = [query.name for query in plan.queries if query.name not in result.broken]
+    parts = []
+    for name in names:
+        source = tables.quoted(name)
+        parts += [
+            f"(SELECT count(*) FROM {source})",
+            f"({distinct_sql(source, result.columns[name])})",
+        ]
+    row = connection.execute(f"SELECT {', '.join(parts)}").fetchone() if parts else None
+    for index, name in enumerate(names):
+        assert row is not None
+        result.counts[name] = Counts(int(row[2 * index]), int(row[2 * index + 1]))
 
 
 def described(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:

@@ -224,6 +224,10 @@ class _Compiler:
         where = syntax.child(node, "where_clause")
         uses = self.inspect(source, {"type": "", "table": table, "where": where}, "predicate")
         relations = self.relations(source, uses) if uses else None
+        if relations and not self.behind(relations):
+            message = "a population comes from the evidence; a fixed table can only be joined to it under `with:`"
+            self.problems.append(source.problem("table", message))
+            return None
         return next(iter(relations)) if relations else None
 
     def single(self, source: Source, node: Node) -> Node | None:

@@ -107,17 +107,18 @@ def _traffic_reasons(evidence: Evidence, record: RunRecord, row: Fault) -> Itera
     past = [bypass for bypass in evidence.rows(LinkBypass, record.key) if bypass.link == row.link]
     if past:
         yield f"{len(past)} connections went past the link, the first from {past[0].process or past[0].client}"
-    carried = [link for link in _exercised(evidence, record) if link.link == row.link]
-    if any(
-        link.own_connections < 1 or link.sent_bytes + link.received_bytes < 1 for link in carried
-    ):
+    if not all(carried for link, carried in _exercised(evidence, record) if link == row.link):
         yield "the link carried nothing when all was well"
 
 
-def _exercised(evidence: Evidence, record: RunRecord) -> list[LinkTraffic]:
-    """What the links of this run's target carried when they were exercised, in whichever run that was."""
-    same = [other.key for other in evidence.runs() if other.run.target == record.run.target]
-    return [link for key in same for link in evidence.rows(LinkTraffic, key)]
+def _exercised(evidence: Evidence, record: RunRecord) -> Iterator[tuple[str, bool]]:
+    """(link, whether it carried the target's own traffic) of every exercise of this run's target."""
+    for other in evidence.runs():
+        if other.run.target == record.run.target:
+            first = _first_own(evidence, other.key)
+            for link in evidence.rows(LinkTraffic, other.key):
+                own = link.own_connections > 0 or link.link in first
+                yield link.link, own and link.sent_bytes + link.received_bytes > 0
 
 
 def _first_own(evidence: Evidence, run: RunKey) -> dict[str, float]:

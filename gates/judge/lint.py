@@ -107,7 +107,7 @@ def _kind(
 def _whole(duck: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound) -> list[Problem]:
     """What the judge will run, and the query in `is:`."""
     where = Source(plan.where, "")
-    found = [_try(duck, where, measuring.measure_sql(plan, bound))]
+    found = [_try(duck, where, measuring.measure_sql(plan, bound, unique=False))]
     query = getattr(plan.comparator, "query", None)
     if isinstance(query, str):
         found.append(_try(duck, Source(f"{plan.where}.is", query), query))

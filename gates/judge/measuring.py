@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import duckdb
 
-from gates.judge.binding import Bound
+from gates.judge.binding import Bound, distinct_sql
 from gates.judge.comparator import Comparator, EqualsQuery
 from gates.judge.deciding import Measurement, finite
 from gates.judge.plan import AssertPlan
@@ -32,11 +32,13 @@ def measure(
     connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound, before: str = ""
 ) -> Measurement:
     """What the assertion comes to. `before` is a WITH clause that puts other tables in the place of the bound ones."""
-    columns = bound.columns[plan.relation]
-    row = connection.execute(before + measure_sql(plan, bound)).fetchone()
+    # What is known of the bound tables is not known of others.
+    unique = is_direct(plan) or (not before and bound.is_unique(plan.relation))
+    row = connection.execute(before + measure_sql(plan, bound, unique=unique)).fetchone()
     assert row is not None
     population, distinct = int(row[0]), int(row[1])
-    if not _by_seq(plan, columns) and not _is_direct(plan):
+    columns = bound.columns[plan.relation]
+    if not unique and "seq" not in columns:
         found = connection.execute(before + distinct_sql(plan.source, columns)).fetchone()
         distinct = int(found[0]) if found else 0
     common = {"population": min(population, distinct), "distinct": distinct, "rows": int(row[2])}
@@ -45,10 +47,11 @@ def measure(
     return Measurement(**common, odd=int(row[3]), true=int(row[4]), null=int(row[5]))
 
 
-def measure_sql(plan: AssertPlan, bound: Bound) -> str:
+def measure_sql(plan: AssertPlan, bound: Bound, *, unique: bool) -> str:
     """One row: population, distinct rows, rows, odd rows, then value and fast ones, or true and unknown ones."""
     columns = bound.columns.get(plan.relation, {})
-    rows = "count(DISTINCT seq)" if _by_seq(plan, columns) else "count(*)"
+    by_seq = not unique and "seq" in columns
+    rows = "count(DISTINCT seq)" if by_seq else "count(*)"
     odd = _odd(plan, columns)
     if plan.test == "value":
         return (
@@ -57,27 +60,16 @@ def measure_sql(plan: AssertPlan, bound: Bound) -> str:
         )
     inner = [f"({plan.expression}\n) AS judge_holds"]
     inner += [f"({odd}) AS judge_odd"] if odd else []
-    inner += ["seq"] if _by_seq(plan, columns) else []
+    inner += ["seq"] if by_seq else []
     return (
         f"SELECT {rows}, {rows}, count(*), {'count(*) FILTER (WHERE judge_odd)' if odd else '0'}, count(*) FILTER (WHERE judge_holds),"
         f" count(*) - count(judge_holds) FROM (SELECT {', '.join(inner)} FROM {plan.source}\n)"
     )
 
 
-def distinct_sql(source: str, columns: Mapping[str, str]) -> str:
-    """How many distinct rows a relation has: by `seq` where it has one."""
-    if "seq" in columns:
-        return f"SELECT count(DISTINCT seq) FROM {source}"
-    return f"SELECT count(*) FROM (SELECT DISTINCT * FROM {source}\n)"
-
-
-def _is_direct(plan: AssertPlan) -> bool:
+def is_direct(plan: AssertPlan) -> bool:
     """Whether the rows are those of an evidence table, which sealing keeps distinct."""
     return plan.relation in plan.reads
-
-
-def _by_seq(plan: AssertPlan, columns: Mapping[str, str]) -> bool:
-    return not _is_direct(plan) and "seq" in columns
 
 
 def _population(plan: AssertPlan, rows: str) -> str:
