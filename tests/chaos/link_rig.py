@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -241,3 +242,15 @@ def is_stuck(port: int) -> bool:
         if fields[1].endswith(f":{port:04X}") and int(fields[4].partition(":")[0], 16) > 0:
             return True
     return False
+
+
+async def freeze(pid: int) -> None:
+    """Stop a process and wait until each of its threads has: the first one has to be scheduled for it."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    await until(
+        lambda: all(
+            (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+            for task in tasks.iterdir()
+        )
+    )

@@ -22,7 +22,7 @@ from chaos.proxies import (
     Traffic,
     traffic_from,
 )
-from tests.chaos.link_rig import HOST, LINK, Rig, get, request, rig, run, toxiproxy
+from tests.chaos.link_rig import HOST, LINK, Rig, freeze, get, request, rig, run, toxiproxy
 
 
 def latency(name: str = "slow", **attributes: int) -> Toxic:
@@ -229,7 +229,7 @@ def test_hung_server_is_killed_and_says_so_ever_after(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, watched=False) as made:
             made.proxies._within_s = 0.3
-            os.kill(made.proxies.pid, signal.SIGSTOP)
+            await freeze(made.proxies.pid)
             with pytest.raises(ToxiproxyGoneError, match="and was killed"):
                 await made.proxies.cut(LINK)
             with pytest.raises(ToxiproxyGoneError, match=r"cannot restore .* and was killed"):

@@ -19,7 +19,7 @@ from chaos.faults.slicer import Slicer
 from chaos.faults.slow_close import SlowClose
 from chaos.faults.timeout import Timeout
 from chaos.spec.units import Duration, Size
-from tests.chaos.link_rig import LINK, get, is_stuck, rig, run, until
+from tests.chaos.link_rig import LINK, freeze, get, is_stuck, rig, run, until
 
 STEPS: dict[str, tuple[FaultStep, str, bytes]] = {
     "cut": (Cut(cut=LINK), "/20", b""),
@@ -237,7 +237,7 @@ def test_removal_that_hangs_is_told_and_the_server_killed(tmp_path: Path) -> Non
         async with rig(tmp_path) as made:
             window = made.window(Latency(latency=LINK, delay=Duration("50ms")))
             assert await window.open() is None
-            os.kill(made.proxies.pid, signal.SIGSTOP)
+            await freeze(made.proxies.pid)
             await window.close()
             (fault,) = made.faults()
             assert fault.off_ms is not None
