@@ -64,7 +64,10 @@ class Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-            self._add(place, ": ".join(filter(None, (error.context, error.problem))))
+            message = ": ".join(filter(None, (error.context, error.problem)))
+            if "got '?'" in message:
+                message += " (inside {…} and […], quote a text that contains a question mark)"
+            self._add(place, message)
             return None
         except yaml.reader.ReaderError as error:
             self._add(
