@@ -1,6 +1,8 @@
 """`watch`: look at processes, sockets or a live database again and again while other steps run."""
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,16 +43,14 @@ async def run(step: Watch, scope: Scope) -> int:
     stop = asyncio.Event()
 
     async def look_on() -> None:
-        number = 0
-        while True:
+        for number in itertools.count():
+            # Asked before the look: the last one begins after the last inner step has ended.
+            is_last = stop.is_set()
             await asyncio.to_thread(look, number)
-            number += 1
-            if stop.is_set():
+            if is_last:
                 return
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), step.every.s)
-            except TimeoutError:
-                continue
 
     task = asyncio.create_task(look_on())
     try:
@@ -123,7 +123,7 @@ def _process_look(step: Watch, scope: Scope) -> Look:
 
 def _socket_look(step: Watch, scope: Scope) -> Look:
     def look(_number: int) -> None:
-        for name, life in scope.stack.lives.items():
+        for name, life in list(scope.stack.lives.items()):
             for address, port in listening_sockets(life.process.pid):
                 scope.recorder.add(
                     schema.Socket,

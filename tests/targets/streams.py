@@ -5,9 +5,11 @@ Without `Authorization: Bearer good` it refuses with 401. It echoes; `bye` makes
 
 import asyncio
 import os
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.typing import Subprotocol
 
 
 def check(connection: ServerConnection, request: Request) -> Response | None:
@@ -15,6 +17,11 @@ def check(connection: ServerConnection, request: Request) -> Response | None:
     if request.headers.get("Authorization") != "Bearer good-token":
         return connection.respond(HTTPStatus.UNAUTHORIZED, "who are you?\n")
     return None
+
+
+def choose(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The second version where it is offered."""
+    return next((name for name in offered if name == "trivial.v2"), None)
 
 
 async def converse(socket: ServerConnection) -> None:
@@ -31,7 +38,7 @@ async def main() -> None:
     """Serve until ended."""
     port = int(os.environ["PORT"])
     async with serve(
-        converse, "127.0.0.1", port, process_request=check, subprotocols=["trivial.v2"]
+        converse, "127.0.0.1", port, process_request=check, select_subprotocol=choose
     ) as server:
         await server.serve_forever()
 

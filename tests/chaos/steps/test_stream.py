@@ -1,0 +1,135 @@
+"""WebSockets: every frame in both directions, refusals and closes."""
+
+import itertools
+from pathlib import Path
+
+from tests.chaos.gate_runs import run_steps
+
+
+def test_what_is_sent_and_received_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "audio").write_bytes(b"\x00\x01\x02")
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - stream: talk
+            open: /any
+            to: streams
+            as: {bearer: good-token, label: friend}
+            subprotocols: [trivial.v1, trivial.v2]
+            linger: 5s
+            send:
+              - {json: {word: "{greeting}"}}
+              - {text: "{greeting}", times: 2}
+              - {hex: "00ff"}
+              - {file: "FILE"}
+              - {text: bye}
+            meanwhile: [{pause: 1ms}]
+            expect: {status: 101, close: 4401, json: hello}
+        """.replace("FILE", str(tmp_path / "audio")),
+        needs=["streams"],
+    )
+    assert evidence.details() == []
+    frames = evidence.rows("frames")
+    out = [(row["kind"], row["size"], row["json"]) for row in frames if row["direction"] == "out"]
+    assert out == [
+        ("open", 0, None),
+        ("text", 16, {"word": "hello"}),
+        ("text", 5, "hello"),
+        ("text", 5, "hello"),
+        ("binary", 2, None),
+        ("binary", 3, None),
+        ("text", 3, "bye"),
+    ]
+    seen = [
+        (row["kind"], row["size"], row["json"], row["code"])
+        for row in frames
+        if row["direction"] == "in"
+    ]
+    assert seen == [
+        ("text", 29, {"subprotocol": "trivial.v2"}, None),
+        ("text", 16, {"word": "hello"}, None),
+        ("text", 5, "hello", None),
+        ("text", 5, "hello", None),
+        ("binary", 2, None, None),
+        ("binary", 3, None, None),
+        ("close", 0, "token expired", 4401),
+    ]
+    assert {(row["stream"], row["actor"]) for row in frames} == {("talk", "friend")}
+    assert evidence.rows("steps")[-1]["iterations"] == 1
+
+
+def test_a_refusal_a_loss_and_nobody_there(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - stream: refused
+            open: /any
+            to: streams
+            as: nobody
+            meanwhile: [{repeat: 2, steps: [{pause: 1ms}]}]
+            expect: {status: 401}
+          - stream: lost
+            open: /any
+            to: streams
+            as: {bearer: good-token, label: friend}
+            linger: 5s
+            meanwhile: [{kill: streams}]
+            expect: {status: 101, close: 1000}
+          - stream: nobody
+            open: /any
+            to: streams
+            expect: {status: 101}
+          - {start: streams}
+          - stream: deaf
+            open: /any
+            to: streams
+            as: {bearer: good-token, label: friend}
+            read: false
+            send: [{text: hello}]
+            expect: {status: 101}
+        """,
+        needs=["streams"],
+    )
+    outcomes = evidence.outcomes()
+    assert outcomes[:3] == [
+        ("scenario.0.meanwhile.0", "skipped"),
+        ("scenario.0.meanwhile.0.steps.0", "skipped"),
+        ("scenario.0", "ok"),
+    ]
+    assert [outcome for _, outcome in outcomes[3:]] == ["ok", "failed", "failed", "ok", "ok"]
+    frames = [
+        (row["stream"], row["direction"], row["kind"], row["code"])
+        for row in evidence.rows("frames")
+    ]
+    assert ("refused", "in", "refused", 401) in frames
+    assert ("lost", "in", "lost", None) in frames
+    assert ("nobody", "in", "lost", None) in frames
+    assert [frame for frame in frames if frame[0] == "deaf"] == [
+        ("deaf", "out", "open", None),
+        ("deaf", "out", "text", None),
+    ]
+
+
+def test_frames_are_spread_by_a_rate(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - stream: spread
+            open: /any
+            to: streams
+            as: {bearer: good-token, label: friend}
+            rate: 50/s
+            send: [{text: hello, times: 4}]
+        """,
+        needs=["streams"],
+    )
+    sent = [
+        float(str(row["frame_ms"]))
+        for row in evidence.rows("frames")
+        if row["kind"] == "text" and row["direction"] == "out"
+    ]
+    assert all(after - before >= 19 for before, after in itertools.pairwise(sent))
+    assert evidence.written().count(b"good-token") == 0
