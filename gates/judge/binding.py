@@ -160,17 +160,17 @@ def distinct_sql(source: str, columns: Mapping[str, str]) -> str:
 def _count_queries(connection: duckdb.DuckDBPyConnection, plan: GatePlan, result: Bound) -> None:
     """Rows and distinct rows of all queries that could be made, in one statement."""
     names = [query.name for query in plan.queries if query.name not in result.broken]
-    parts = []
-    for name in names:
-        source = tables.quoted(name)
-        parts += [
-            f"(SELECT count(*) FROM {source})",
-            f"({distinct_sql(source, result.columns[name])})",
-        ]
-    row = connection.execute(f"SELECT {', '.join(parts)}").fetchone() if parts else None
-    for index, name in enumerate(names):
-        assert row is not None
-        result.counts[name] = Counts(int(row[2 * index]), int(row[2 * index + 1]))
+    parts = [_count_sql(index, name, result.columns[name]) for index, name in enumerate(names)]
+    rows = connection.execute(" UNION ALL ".join(parts)).fetchall() if parts else []
+    for index, count, distinct in rows:
+        result.counts[names[int(index)]] = Counts(int(count), int(distinct))
+
+
+def _count_sql(index: int, name: str, columns: Mapping[str, str]) -> str:
+    source = tables.quoted(name)
+    if "seq" in columns:
+        return f"SELECT {index}, count(*), count(DISTINCT seq) FROM {source}"
+    return f"SELECT {index}, (SELECT count(*) FROM {source}), count(*) FROM (SELECT DISTINCT * FROM {source})"
 
 
 def described(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:

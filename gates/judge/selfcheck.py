@@ -98,15 +98,16 @@ def _rows_in(
     if world not in bound.worlds:
         queries = [query for query in gate.queries if query.name not in bound.broken]
         reads = frozenset().union(*(query.reads for query in queries))
-        counts = [f"(SELECT count(*) FROM {tables.quoted(query.name)})" for query in queries]
+        counts = [
+            f"SELECT {index}, count(*) FROM {tables.quoted(query.name)}"
+            for index, query in enumerate(queries)
+        ]
+        sql = _with(reads, queries, bound, world) + " UNION ALL ".join(counts)
         try:
-            row = connection.execute(
-                f"{_with(reads, queries, bound, world)} SELECT {', '.join(counts)}"
-            ).fetchone()
+            found = connection.execute(sql).fetchall()
         except duckdb.Error:
-            row = None
-        names = [query.name for query in queries]
-        bound.worlds[world] = dict(zip(names, row, strict=True)) if row else {}
+            found = []
+        bound.worlds[world] = {queries[int(index)].name: int(count) for index, count in found}
     return bound.worlds[world]
 
 

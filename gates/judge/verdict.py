@@ -55,7 +55,7 @@ def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord
 
 def _results(evidence: Evidence, plan: GatePlan, record: RunRecord) -> list[AssertionResult]:
     connection = evidence.connection
-    with binding.bound(evidence, plan, record.key) as bound, _limited(connection):
+    with _limited(connection), binding.bound(evidence, plan, record.key) as bound:
         results = []
         for index, assertion in enumerate(plan.judged.asserts):
             own = plan.asserts[index]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gates.judge import verdict
 from gates.judge.connection import Evidence
 from gates.judge.result import AssertionResult
 from gates.spec.assertion import Assertion, Named
@@ -354,6 +355,16 @@ def test_what_lint_refuses_is_unknown_when_it_is_judged_all_the_same(
     plain_run: Path, result_of: ResultOf, text: str
 ) -> None:
     assert result_of(plain_run, assertion(every=text)).status == "UNKNOWN"
+
+
+def test_a_query_that_takes_for_ever_is_unknown(
+    plain_run: Path, result_of: ResultOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "TIME_LIMIT_S", 0.05)
+    tables = ", ".join(f"requests r{number}" for number in range(9))
+    spec, with_query = joined(f"select sum(r0.status + r8.seq) as status from {tables}", at_least=1)
+    result = result_of(plain_run, spec, **with_query)
+    assert (result.status, "Interrupted" in result.why) == ("UNKNOWN", True)
 
 
 def test_rows_of_other_gates_and_runs_are_never_seen(

@@ -388,6 +388,13 @@ def test_a_gate_needs_something_from_outside() -> None:
     assert outside_population(BLANK.connection, spec)
 
 
+def test_a_population_is_never_a_fixed_table() -> None:
+    found = problems_of(
+        assertion(from_="roles", every="status = 201", at_least=1), data={"roles": ROLES}
+    )
+    assert (only(found).kind, "comes from the evidence" in only(found).message) == ("table", True)
+
+
 def test_data_without_columns_is_refused() -> None:
     found = problems_of(assertion(every="status = 200"), data={"roles": []})
     assert only(found).kind == "data"
