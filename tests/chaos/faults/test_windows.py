@@ -104,7 +104,7 @@ def test_fault_is_proven_and_leaves_a_clean_path(tmp_path: Path, name: str) -> N
     run(scenario)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", FAULTS)
 def test_sham_is_recorded_as_such_and_never_proven(tmp_path: Path, name: str) -> None:
     step, path, body = STEPS[name]
 
@@ -329,7 +329,7 @@ def test_cancelled_opening_and_closing_still_clean_up(tmp_path: Path) -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("turns", range(0, 60, 3))
+@pytest.mark.parametrize("turns", [0, 1, 2, 5, 10, 21, 44])
 def test_opening_may_be_cancelled_at_any_moment(tmp_path: Path, turns: int) -> None:
     """The removal never overtakes the injection that it takes back."""
 
