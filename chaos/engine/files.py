@@ -62,12 +62,18 @@ def database_copy(path: Path) -> Iterator[apsw.Connection]:
             if side.exists():
                 shutil.copyfile(side, copy.with_name(copy.name + suffix))
         connection = apsw.Connection(str(copy))
+        strict_about_names(connection)
         try:
             yield connection
         except apsw.Error as error:
             raise HarnessError(f"{path.name} cannot be read: {error}") from error
         finally:
             connection.close()
+
+
+def strict_about_names(connection: apsw.Connection) -> None:
+    """SQLite takes a column in double quotes that does not exist for a text; here it is an error."""
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
 
 
 def select(connection: apsw.Connection, sql: str) -> list[dict[str, object]]:

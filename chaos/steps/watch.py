@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from chaos.engine.files import select
+from chaos.engine.files import select, strict_about_names
 from chaos.engine.procfs import listening_sockets, sample
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
@@ -83,6 +83,7 @@ def _database_look(
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(2000)
+        strict_about_names(connection)
     except apsw.Error as error:
         raise HarnessError(f"cannot watch {path.name}: {error}") from error
 

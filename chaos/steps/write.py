@@ -7,7 +7,7 @@ from pathlib import Path
 
 import apsw
 
-from chaos.engine.files import open_elsewhere
+from chaos.engine.files import open_elsewhere, strict_about_names
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.evidence.recorder import as_json
@@ -99,6 +99,7 @@ def _run_sql(path: Path, sql: str, scope: Scope) -> None:
         connection = apsw.Connection(str(path))
         try:
             connection.pragma("ignore_check_constraints", True)
+            strict_about_names(connection)
             before = connection.total_changes()
             for _ in connection.execute(sql):
                 pass

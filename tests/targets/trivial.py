@@ -67,7 +67,7 @@ class Server:
         documents = {
             "/readyz": lambda: {"ready": True},
             "/token": lambda: {"token": "issued-token-abcdef", "id": 7},
-            "/asked": lambda: {"asked": self.asked},
+            "/asked": lambda: {"asked": self.asked, "pid": os.getpid()},
             "/time": lambda: {
                 "time": time.time(),
                 "datetime": dt.datetime.now(dt.UTC).timestamp(),
