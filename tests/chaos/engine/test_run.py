@@ -248,7 +248,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing_that_was_recorded(tmp_path: 
     async def full_while_running() -> None:
         worker = Worker("test")
         running = asyncio.create_task(worker.run(one))
-        while not (one.directory / "requests.jsonl").exists():
+        while not (one.directory / "requests.jsonl").exists():  # noqa: ASYNC110 - no event tells it
             await asyncio.sleep(0.001)
         try:
             with no_file_above(40_000):
