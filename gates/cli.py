@@ -9,6 +9,7 @@ from rich.console import Console
 
 from chaos.errors import ChaosError, SpecError
 from gates import commands
+from gates.prove.command import prove
 from gates.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
 from gates.session import default_workers
 
@@ -20,6 +21,16 @@ examples:
   python -m gates lint                       every problem of every spec, with file, line and column
   python -m gates explain A3                 what a gate does, in prose and with its SQL
   python -m gates judge releases/v4.6.0      the same verdicts again, from the evidence alone
+"""
+PROVE_EXAMPLES = """\
+Every defect in `falsified_by` is applied to a copy of the source, and must turn exactly its assertions red;
+faults are also only pretended, and something must fail then. What is finished is not run again until
+an input changes, so an interrupted proof goes on where it stopped.
+
+examples:
+  python -m gates prove                      all gates
+  python -m gates prove A3                   one gate
+  python -m gates prove A3 --no-cache        all of its trials again
 """
 
 
@@ -50,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
     "run": commands.run,
+    "prove": prove,
     "lint": commands.lint,
     "schema": commands.schema,
     "explain": commands.explain,
@@ -97,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
         dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
     )
     _add_run(verbs.add_parser("run", help="run gates, write the report, say the verdict"))
+    _add_prove(
+        verbs.add_parser("prove", help="show that gates can fail: run their defects and shams")
+    )
     lint = verbs.add_parser("lint", help="check every spec without running anything")
     lint.add_argument(
         "paths", nargs="*", type=Path, metavar="PATH", help="only problems in these files"
@@ -119,22 +134,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = EXAMPLES
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    """What all commands that run gates take."""
     parser.add_argument(
         "only", nargs="*", metavar="GATE", help="ids or names; all gates when there is none"
     )
-    part = parser.add_mutually_exclusive_group()
-    part.add_argument("--floor-only", action="store_true", help="only the floor; never PROMOTE")
-    part.add_argument("--delta-only", action="store_true", help="only the delta; never PROMOTE")
-    parser.add_argument(
-        "--repeat", type=_positive, default=1, metavar="N", help="run each gate N times"
-    )
     parser.add_argument(
         "--seed", type=int, default=46, help="seed of everything drawn (default: 46)"
-    )
-    parser.add_argument(
-        "--keep", action="store_true", help="leave the state directories and say where they are"
     )
     parser.add_argument(
         "--workers",
@@ -142,6 +148,29 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=default_workers(),
         metavar="N",
         help="gates at the same time",
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where sessions record (default: runs)"
+    )
+
+
+def _add_prove(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = PROVE_EXAMPLES
+    _add_choice(parser)
+    parser.add_argument("--no-cache", action="store_true", help="run every trial again")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    _add_choice(parser)
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--floor-only", action="store_true", help="only the floor; never PROMOTE")
+    part.add_argument("--delta-only", action="store_true", help="only the delta; never PROMOTE")
+    parser.add_argument(
+        "--repeat", type=_positive, default=1, metavar="N", help="run each gate N times"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the state directories and say where they are"
     )
     parser.add_argument(
         "--allow-missing",
@@ -153,9 +182,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-x", dest="first", action="store_true", help="stop at the first gate that does not pass"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where sessions record (default: runs)"
     )
     parser.add_argument(
         "--releases",

@@ -33,7 +33,7 @@ KEEP_SESSIONS = 20
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Run gates, judge them, write the report, print the verdict."""
     options = options_of(arguments)
-    project = _sound_project(options)
+    project = sound_project(options)
     prune(arguments.runs, KEEP_SESSIONS)
     session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
     if not session.gates:
@@ -210,7 +210,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
     )
 
 
-def _sound_project(options: Options) -> Project:
+def sound_project(options: Options) -> Project:
     """The project, or SpecError: of a partial run only what is wrong with the gates that were chosen."""
     project = project_of(options.specs)
     problems = all_problems(project)

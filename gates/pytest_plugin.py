@@ -68,7 +68,7 @@ class _Runner:
         if self._worker is None:
             self._worker = Worker(worker_name())
         if self._judge is None:
-            self._judge = QuickJudge(self.session.path, collected_of(project))
+            self._judge = QuickJudge([self.session.path], collected_of(project))
         plan = plan_of(self.session, project, gate, repeat)
         with turn(self.session.path, exclusive=gate.exclusive):
             self._loop.run(self._worker.run(plan))

@@ -279,15 +279,16 @@ def digests_now(project: Project, toxiproxy: ToxiproxyBinary | None) -> dict[str
     lock = project.root / LOCK_FILE
     digests = {
         "release": sha256_of(project.release),
-        "harness": _tree_digest(Path(__file__).resolve().parents[1], ["chaos", "gates"]),
+        "harness": tree_digest(Path(__file__).resolve().parents[1], ["chaos", "gates"]),
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "",
         "toxiproxy": toxiproxy.sha256 if toxiproxy is not None else "",
     }
     sources = sorted({source for target in project.targets.values() for source in target.source})
-    return digests | {"source": _tree_digest(project.root, sources)}
+    return digests | {"source": tree_digest(project.root, sources)}
 
 
-def _tree_digest(root: Path, folders: Sequence[str]) -> str:
+def tree_digest(root: Path, folders: Sequence[str]) -> str:
+    """SHA-256 in hex over names and contents of all files below `folders`, bytecode left out."""
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted((root / folder).rglob("*")):

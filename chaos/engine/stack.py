@@ -327,7 +327,7 @@ class Stack:
     def _environment(self, *layers: Mapping[str, str]) -> dict[str, str]:
         name, _, value = self.marker.partition("=")
         environment = {**os.environ, name: value, "PYTHONDONTWRITEBYTECODE": "1"}
-        for layer in layers:
+        for layer in (self.plan.environment, *layers):
             environment |= layer
         return environment
 

@@ -9,7 +9,8 @@ from gates.spec.assertion import Assertion, Named
 class Defect(Spec, frozen=True, kw_only=True):
     """A small edit of the system under test that must turn exactly the assertions in `fails` red.
 
-    `replace` must occur exactly once in `file`. `may_fail` lists assertions that are left undecided.
+    `replace` must occur exactly once in `file`. `may_fail` lists assertions that are left
+    undecided; `racing` says that it shows by timing, so it must be red with five seeds of five.
     """
 
     defect: str
@@ -18,6 +19,7 @@ class Defect(Spec, frozen=True, kw_only=True):
     with_: str
     fails: list[str]
     may_fail: list[str] = []
+    racing: bool = False
 
 
 class Gate(Spec, frozen=True, kw_only=True):

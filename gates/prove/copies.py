@@ -1,0 +1,86 @@
+"""Throw-away copies of the system under test, with or without a defect."""
+
+import ast
+import difflib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from chaos.errors import HarnessError
+from gates.spec.gate import Defect
+
+
+class Edit(Struct, frozen=True):
+    """What a defect changed: its unified diff, and the lines of the edited file that are the edit's own."""
+
+    file: str
+    diff: str
+    lines: tuple[int, ...]
+
+
+def copy_sources(root: Path, sources: list[str], into: Path) -> None:
+    """Copy the source trees, without any bytecode, so that a copy never runs what was compiled before."""
+    for source in sources:
+        shutil.copytree(
+            root / source,
+            into / source,
+            ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
+            symlinks=True,
+        )
+
+
+def apply(defect: Defect, root: Path) -> Edit:
+    """Make the edit below `root`. HarnessError when its text does not occur exactly once: it is stale."""
+    path = root / defect.file
+    before = path.read_text(encoding="utf-8")
+    if before.count(defect.replace) != 1:
+        raise HarnessError(
+            f"defect {defect.defect!r} is stale: its text occurs {before.count(defect.replace)} times"
+            f" in {defect.file}"
+        )
+    after = before.replace(defect.replace, defect.with_)
+    path.write_text(after, encoding="utf-8")
+    return Edit(defect.file, diff_of(defect.file, before, after), edited_lines(before, after))
+
+
+def diff_of(file: str, before: str, after: str) -> str:
+    """The edit as a unified diff."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{file}", f"b/{file}"
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def edited_lines(before: str, after: str) -> tuple[int, ...]:
+    """Lines of `after` whose execution means that the edit was executed, counted from 1.
+
+    These are the lines of the statements that the edit touches; of a compound statement only its head.
+    Where the edit removed something, the statement that now stands in its place counts.
+    """
+    old, new = before.splitlines(), after.splitlines()
+    changed: set[int] = set()
+    for tag, _, _, begin, end in difflib.SequenceMatcher(
+        None, old, new, autojunk=False
+    ).get_opcodes():
+        if tag != "equal":
+            changed.update(range(begin + 1, max(end, begin + 1) + 1))
+    try:
+        tree = ast.parse(after)
+    except SyntaxError:
+        return tuple(sorted(changed))
+    spans = [span for span in _spans(tree) if changed & set(span)]
+    return tuple(sorted({line for span in spans for line in span} or changed))
+
+
+def _spans(tree: ast.AST) -> Iterator[range]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            last = node.end_lineno or node.lineno
+            if isinstance(body, list) and body and isinstance(body[0], ast.stmt):
+                first_of_body = body[0]
+                decorators = getattr(first_of_body, "decorator_list", [])
+                last = min([first_of_body.lineno, *(item.lineno for item in decorators)]) - 1
+            yield range(node.lineno, max(last, node.lineno) + 1)

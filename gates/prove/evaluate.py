@@ -1,0 +1,182 @@
+"""Whether runs of defects and shams prove that a gate can fail. Pure: it sees verdicts and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from gates.judge.result import GateVerdict
+from gates.spec.gate import Defect
+
+Kind = Literal["control", "defect", "sham"]
+SHAM = "sham"
+# What a defect may do to a run besides turning assertions red: an expectation of a step fails, later ones
+# are skipped. Anything else means that the run shows nothing.
+ALLOWED_FINDINGS = frozenset({"step"})
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """One run of a proof. `executed` says whether an edited line was reached; None where there is no edit."""
+
+    gate: str
+    kind: Kind
+    defect: str | None
+    seed: int
+    run_id: str
+    diff: str
+    executed: bool | None
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """What one defect, or the sham, came to: `red` are the assertions that failed, `why` what is missing."""
+
+    name: str
+    proven: bool
+    red: list[str]
+    measured: dict[str, object]
+    diff: str
+    why: str | None
+
+
+class GateProof(Struct, frozen=True, kw_only=True):
+    """Whether a gate is proven able to fail, and by what each of its assertions is killed."""
+
+    gate: str
+    proven: bool
+    why: str | None
+    killed_by: dict[str, list[str]]
+    proofs: list[Proof]
+
+
+def evaluate(
+    gate: str,
+    assertions: Sequence[str],
+    by_sham: Sequence[str],
+    defects: Sequence[Defect],
+    trials: Sequence[tuple[Trial, GateVerdict]],
+    *,
+    needs_sham: bool,
+) -> GateProof:
+    """The proof of one gate from all of its trials.
+
+    `by_sham` are the assertions that are said to be killed by the sham, `needs_sham` whether the gate has
+    faults at all.
+    """
+    proofs = [_defect_proof(defect, assertions, trials) for defect in defects]
+    if needs_sham:
+        proofs.append(_sham_proof(by_sham, trials))
+    killed_by = {
+        name: [proof.name for proof in proofs if proof.proven and name in proof.red]
+        for name in assertions
+    }
+    reasons = [f"{proof.name}: {proof.why}" for proof in proofs if not proof.proven]
+    reasons += [_control_problem(trials)] if _control_problem(trials) else []
+    reasons += [f"nothing kills {name!r}" for name, killers in killed_by.items() if not killers]
+    return GateProof(
+        gate=gate,
+        proven=not reasons,
+        why="; ".join(reasons) or None,
+        killed_by=killed_by,
+        proofs=proofs,
+    )
+
+
+def _control_problem(trials: Sequence[tuple[Trial, GateVerdict]]) -> str:
+    controls = [verdict for trial, verdict in trials if trial.kind == "control"]
+    if not controls:
+        return "the copy was never run without a defect"
+    failed = [verdict for verdict in controls if verdict.status != "PASS"]
+    return f"the copy without a defect is {failed[0].status}: {failed[0].detail}" if failed else ""
+
+
+def _defect_proof(
+    defect: Defect, assertions: Sequence[str], trials: Sequence[tuple[Trial, GateVerdict]]
+) -> Proof:
+    mine = [
+        (trial, verdict)
+        for trial, verdict in trials
+        if trial.kind == "defect" and trial.defect == defect.defect
+    ]
+    wanted = 5 if defect.racing else 1
+    reasons = [] if len(mine) >= wanted else [f"{len(mine)} of {wanted} runs"]
+    for trial, verdict in mine:
+        reasons += _defect_reasons(defect, assertions, trial, verdict)
+    first = mine[0] if mine else None
+    return Proof(
+        name=defect.defect,
+        proven=not reasons,
+        red=_red(first[1]) if first is not None else [],
+        measured=_measured(first[1]) if first is not None else {},
+        diff=first[0].diff if first is not None else "",
+        why="; ".join(dict.fromkeys(reasons)) or None,
+    )
+
+
+def _defect_reasons(
+    defect: Defect, assertions: Sequence[str], trial: Trial, verdict: GateVerdict
+) -> list[str]:
+    nothing = _run_reason(verdict)
+    if nothing is not None:
+        return [nothing]
+    reasons = []
+    if not trial.executed:
+        reasons.append("no edited line was executed")
+    statuses = _statuses(verdict)
+    for name in assertions:
+        status = statuses.get(name, "UNKNOWN")
+        if name in defect.fails and status != "FAIL":
+            reasons.append(f"{name!r} is {status}, not FAIL")
+        elif name not in defect.fails and name not in defect.may_fail and status != "PASS":
+            reasons.append(f"{name!r} is {status}, and should be untouched")
+    return reasons
+
+
+def _sham_proof(by_sham: Sequence[str], trials: Sequence[tuple[Trial, GateVerdict]]) -> Proof:
+    mine = [verdict for trial, verdict in trials if trial.kind == "sham"]
+    reasons = [] if mine else ["it was never run"]
+    red: list[str] = []
+    measured: dict[str, object] = {}
+    for verdict in mine:
+        nothing = _run_reason(verdict)
+        if nothing is not None:
+            reasons.append(nothing)
+            continue
+        red, measured = _red(verdict), _measured(verdict)
+        if not red:
+            reasons.append("no assertion failed, so the gate does not need its faults")
+        reasons += [f"{name!r} did not fail" for name in by_sham if name not in red]
+    return Proof(
+        name=SHAM,
+        proven=not reasons,
+        red=red,
+        measured=measured,
+        diff="",
+        why="; ".join(dict.fromkeys(reasons)) or None,
+    )
+
+
+def _run_reason(verdict: GateVerdict) -> str | None:
+    """Why the run shows nothing at all, if so: whatever its assertions came to then is no proof."""
+    if verdict.run_id is None:
+        return verdict.detail
+    for finding in verdict.findings:
+        if finding.source not in ALLOWED_FINDINGS and finding.source != "fault":
+            return f"the run shows nothing: {finding.source}: {finding.message}"
+    for fault in verdict.faults:
+        if not fault.proven and verdict.mode != SHAM:
+            return f"the run shows nothing: fault {fault.fault}: {fault.why}"
+    return None
+
+
+def _statuses(verdict: GateVerdict) -> Mapping[str, str]:
+    return {result.that: result.status for result in verdict.assertions}
+
+
+def _red(verdict: GateVerdict) -> list[str]:
+    return [result.that for result in verdict.assertions if result.status == "FAIL"]
+
+
+def _measured(verdict: GateVerdict) -> dict[str, object]:
+    return {
+        result.that: result.measured for result in verdict.assertions if result.status == "FAIL"
+    }
