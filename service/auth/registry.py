@@ -21,6 +21,7 @@ from service.storage.query import select, select_one
 
 _NOBODY: Final = hashlib.sha256(b"no secret has this hash").digest()
 _EPOCH_BYTES: Final = 8
+_EPOCHS: Final = 1 << (8 * _EPOCH_BYTES)
 
 
 class Refusal(StrEnum):
@@ -97,27 +98,22 @@ def judge(record: TokenRecord | None, sha256: bytes, now_ms: int) -> Actor | Ref
 
 
 def never_ends(record: TokenRecord, sha256: bytes) -> bool:
-    """Whether neither the token nor its secret with hash `sha256` has an end."""
+    """Whether the secret with hash `sha256` works, and neither it nor its token has an end."""
     ends = [secret.expires_at_ms for secret in record.secrets if secret.sha256 == sha256]
-    return record.expires_at_ms is None and ends == [None]
-
-
-class Verified(msgspec.Struct, frozen=True):
-    """A token without an end that was found right once: it still is, until any token changes."""
-
-    actor: Actor
-    presented: Presented
+    return record.revoked_at_ms is None and record.expires_at_ms is None and ends == [None]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """All tokens at one moment, and those that were presented and found right since.
+    """All tokens at one moment, and who was found behind which credentials since.
 
-    A change makes a new snapshot, in which nothing was found yet: what was remembered of a token
-    cannot outlive a change of it. `verified` is by the SHA-256 of the whole token.
+    A change makes a new snapshot, in which nobody was found yet: what was remembered of a token
+    cannot outlive a change of it. `found` is by the credentials as they were presented, in memory
+    only. Looking them up compares whole hashes under a key of this process (SipHash) before it
+    compares any byte, so the time it takes says nothing about a remembered token.
     """
 
     records: dict[str, TokenRecord]
-    verified: dict[bytes, Verified]
+    found: dict[bytes, Actor]
 
 
 class Registry:
@@ -127,7 +123,7 @@ class Registry:
         self._epoch = epoch
         self._reload = reload
         self._change = self._seen_change = object()
-        self._seen_epoch = epoch.read()
+        self._seen_epoch = epoch.count[0]
         self._snapshot = Snapshot(reload(), {})
 
     def invalidate(self) -> None:
@@ -135,26 +131,17 @@ class Registry:
         # A fresh object is unlike any that was seen, whichever thread put it here and when.
         self._change = object()
 
-    def recall(self, token: bytes) -> Verified | None:
-        """Return what was found out about `token`, or None when it has to be verified.
+    def recall(self, credentials: bytes) -> Actor | None:
+        """Return who was found behind `credentials`, or None when they have to be verified."""
+        if self._epoch.count[0] != self._seen_epoch or self._change is not self._seen_change:
+            return None
+        return self._snapshot.found.get(credentials)
 
-        Hashing what is presented before it is looked up leaves its sender no way to steer, by
-        timing, towards a token that is remembered.
-        """
-        return self._current().verified.get(hashlib.sha256(token).digest())
-
-    def admit(self, token: bytes, presented: Presented, now_ms: int) -> Actor | Refusal:
-        """Verify a presented token, and remember it if it is right and has no end."""
-        snapshot = self._current()
-        record = snapshot.records.get(presented.token_id)
-        verdict = judge(record, presented.sha256, now_ms)
-        if (
-            isinstance(verdict, Actor)
-            and record is not None
-            and never_ends(record, presented.sha256)
-        ):
-            snapshot.verified[hashlib.sha256(token).digest()] = Verified(verdict, presented)
-        return verdict
+    def remember(self, credentials: bytes, presented: Presented, actor: Actor) -> None:
+        """Remember who was verified, unless the token or its secret has an end: that is asked anew."""
+        record = self._snapshot.records.get(presented.token_id)
+        if record is not None and never_ends(record, presented.sha256):
+            self._snapshot.found[credentials] = actor
 
     def verify(self, presented: Presented, now_ms: int) -> Actor | Refusal:
         """Return the actor behind a presented token, or why there is none."""
@@ -172,7 +159,7 @@ class Registry:
         }
 
     def _current(self) -> Snapshot:
-        epoch, change = self._epoch.read(), self._change
+        epoch, change = self._epoch.count[0], self._change
         if epoch != self._seen_epoch or change is not self._seen_change:
             self._snapshot = Snapshot(self._reload(), {})
             self._seen_epoch, self._seen_change = epoch, change
@@ -182,7 +169,8 @@ class Registry:
 class EpochFile:
     """A counter in a file: moved by whoever changes tokens from outside the gateway.
 
-    It is mapped into memory, because it is looked at on every request.
+    It is mapped into memory, because it is looked at on every request: `count[0]` is the counter,
+    and an equal counter means that nothing was changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -190,18 +178,13 @@ class EpochFile:
         try:
             if os.fstat(descriptor).st_size != _EPOCH_BYTES:
                 os.ftruncate(descriptor, _EPOCH_BYTES)
-            self._map = mmap.mmap(descriptor, _EPOCH_BYTES)
+            self.count = memoryview(mmap.mmap(descriptor, _EPOCH_BYTES)).cast("Q")
         finally:
             os.close(descriptor)
 
-    def read(self) -> bytes:
-        """The counter's bytes; equal bytes mean that nothing changed."""
-        return self._map[:]
-
     def bump(self) -> None:
         """Move the counter. The change must be committed before."""
-        count = int.from_bytes(self.read(), "little")
-        self._map[:] = (count + 1).to_bytes(_EPOCH_BYTES, "little")
+        self.count[0] = (self.count[0] + 1) % _EPOCHS
 
 
 class _TokenRow(msgspec.Struct, frozen=True):

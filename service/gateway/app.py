@@ -1,6 +1,7 @@
 """The gateway as an ASGI application: one table of handlers, one gate before them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from litestar import Litestar
@@ -88,22 +89,21 @@ def create_litestar(
     services: Services, handlers: Sequence[ControllerRouterHandler] = HANDLERS
 ) -> Litestar:
     """Build the gateway's application with its gate before every handler."""
-    gate = DefineMiddleware(
-        Gate,
-        registry=services.registry,
-        clock=services.clock,
-        denied=services.denied,
-        enabled=services.settings.auth.enabled,
-    )
-    idempotency = DefineMiddleware(
+    idempotency = partial(
         Idempotency,
         storage=services.storage,
         clock=services.clock,
         max_body_bytes=MAX_BODY_BYTES,
     )
-    return assemble(
-        handlers, [gate, idempotency], [running(services)], State({"services": services})
+    gate = DefineMiddleware(
+        Gate,
+        posts=idempotency,
+        registry=services.registry,
+        clock=services.clock,
+        denied=services.denied,
+        enabled=services.settings.auth.enabled,
     )
+    return assemble(handlers, [gate], [running(services)], State({"services": services}))
 
 
 def describe_routes() -> RouteList:

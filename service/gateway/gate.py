@@ -4,20 +4,22 @@ It is plain ASGI, not a Litestar guard, because a guard costs a request object. 
 asks for is the one its handler declares in `opt`; a handler that declares none admits nobody.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send, WebSocketScope
 
 from service.audit.denied import DeniedAttempts
-from service.auth.registry import Actor, Refusal, Registry, parse_token
+from service.auth.registry import Actor, Presented, Refusal, Registry, parse_token
 from service.auth.roles import ROLE_KEY, permits
 from service.clock import Clock
 from service.gateway.problems import MEDIA_TYPE, Problem
 from service.gateway.sockets import bearer_of_socket, deny_socket, method_of
 from service.storage import Cause
 
+_HTTP: Final = ScopeType.HTTP
 _BEARER: Final = b"bearer "
 _CHALLENGE_ABSENT: Final = b"Bearer"
 _CHALLENGE_INVALID: Final = b'Bearer error="invalid_token"'
@@ -37,12 +39,17 @@ class Denial(msgspec.Struct, frozen=True):
     actor: Actor | None = None
 
 
-def bearer_of_request(scope: Scope) -> bytes | None:
-    """Return the token of the Authorization header, None without one, b"" for another scheme."""
+def authorization_of(scope: Scope) -> bytes | None:
+    """Return the value of the Authorization header, or None."""
     for name, value in scope["headers"]:
         if name == b"authorization":
-            return value[7:].strip() if value[:7].lower() == _BEARER else b""
+            return value
     return None
+
+
+def bearer_of(authorization: bytes) -> bytes:
+    """Return the token of an Authorization header, b"" for another scheme."""
+    return authorization[7:].strip() if authorization[:7].lower() == _BEARER else b""
 
 
 def refuse_credentials(reason: Refusal) -> Denial:
@@ -70,12 +77,22 @@ def refuse_role(actor: Actor) -> Denial:
 
 
 class Gate:
-    """Lets a request pass to `app` with its actor, or answers it."""
+    """Lets a request pass to `app` with its actor, or answers it.
+
+    A POST passes by way of `posts`, what stands before `app` for those alone.
+    """
 
     def __init__(
-        self, app: ASGIApp, registry: Registry, clock: Clock, denied: DeniedAttempts, enabled: bool
+        self,
+        app: ASGIApp,
+        posts: Callable[[ASGIApp], ASGIApp],
+        registry: Registry,
+        clock: Clock,
+        denied: DeniedAttempts,
+        enabled: bool,
     ) -> None:
         self._app = app
+        self._posts = posts(app)
         self._registry = registry
         self._clock = clock
         self._denied = denied
@@ -87,47 +104,66 @@ class Gate:
         if required == "public":
             await self._app(scope, receive, send)
             return
-        verdict = self._authorise(scope, required)
+        verdict = self._remembered(scope, required) or self._authorise(scope, required)
         if isinstance(verdict, Denial):
             self._denied.record(denied_cause(scope, verdict), verdict.reason)
             await send_denial(scope, receive, send, verdict)
             return
         scope["state"]["actor"] = verdict
-        await self._app(scope, receive, send)
+        onward = self._posts if scope.get("method") == "POST" else self._app
+        await onward(scope, receive, send)
+
+    def _remembered(self, scope: Scope, required: object) -> Actor | None:
+        """The caller, when the same header was found right before and is enough; never a refusal.
+
+        This saves time and decides nothing: what is not remembered is authorised from scratch.
+        """
+        if scope["type"] == _HTTP and self._enabled:
+            for name, value in scope["headers"]:
+                if name == b"authorization":
+                    actor = self._registry.recall(value)
+                    return actor if actor is not None and permits(actor.role, required) else None
+        return None
 
     def _authorise(self, scope: Scope, required: object) -> Actor | Denial:
         if not self._enabled:
             return AUTH_OFF
-        actor = self._authenticate(scope)
+        if scope["type"] == _HTTP:
+            actor = self._authenticate_request(scope)
+        else:
+            actor = self._authenticate_socket(scope)
         if isinstance(actor, Refusal):
             return refuse_credentials(actor)
-        if not isinstance(required, str) or not permits(actor.role, required):
+        if not permits(actor.role, required):
             return refuse_role(actor)
         return actor
 
-    def _authenticate(self, scope: Scope) -> Actor | Refusal:
-        if scope["type"] == ScopeType.HTTP:
-            token = bearer_of_request(scope)
-        else:
-            token = bearer_of_socket(scope)
+    def _authenticate_request(self, scope: Scope) -> Actor | Refusal:
+        authorization = authorization_of(scope)
+        if authorization is None:
+            return Refusal.ABSENT
+        presented = parse_token(bearer_of(authorization))
+        verdict = self._verify(presented)
+        if isinstance(verdict, Actor) and presented is not None:
+            self._registry.remember(authorization, presented, verdict)
+        return verdict
+
+    def _authenticate_socket(self, scope: WebSocketScope) -> Actor | Refusal:
+        token = bearer_of_socket(scope)
         if token is None:
             return Refusal.ABSENT
-        known = self._registry.recall(token)
-        if known is None:
-            return self._verify(scope, token)
-        scope["state"]["presented"] = known.presented
-        return known.actor
-
-    def _verify(self, scope: Scope, token: bytes) -> Actor | Refusal:
         presented = parse_token(token)
+        scope["state"]["presented"] = presented
+        return self._verify(presented)
+
+    def _verify(self, presented: Presented | None) -> Actor | Refusal:
         if presented is None:
             return Refusal.MALFORMED
         now_ms = self._clock.now_ms()
-        verdict = self._registry.admit(token, presented, now_ms)
+        verdict = self._registry.verify(presented, now_ms)
         if verdict is Refusal.EXPIRED:
             # The refusal must outlive this process, or a clock turned back would undo it.
             self._clock.persist(now_ms)
-        scope["state"]["presented"] = presented
         return verdict
 
 

@@ -13,7 +13,6 @@ from typing import Final
 
 import apsw
 import msgspec
-from litestar.enums import ScopeType
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
@@ -145,8 +144,6 @@ def judge(known: Entry, payload_sha256: str) -> Entry:
 
 def key_of(scope: Scope) -> str | None:
     """Return the request's key, or None. Raises Invalid for one that is none."""
-    if scope["type"] != ScopeType.HTTP or scope["method"] != "POST":
-        return None
     found = [value for name, value in scope["headers"] if name == _HEADER]
     if not found:
         return None
@@ -157,7 +154,7 @@ def key_of(scope: Scope) -> str | None:
 
 
 class Idempotency:
-    """Stands behind the gate, so that the actor is known, and before the handler."""
+    """Stands behind the gate, so that the actor is known, and before the handlers of POST."""
 
     def __init__(self, app: ASGIApp, storage: Storage, clock: Clock, max_body_bytes: int) -> None:
         self._app = app
@@ -168,10 +165,10 @@ class Idempotency:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request, or answer it as it was answered before."""
         key = key_of(scope)
-        actor = scope["state"].get("actor")
-        if key is None or not isinstance(actor, Actor):
+        if key is None:
             await self._app(scope, receive, send)
             return
+        actor: Actor = scope["state"]["actor"]
         body = await read_body(receive, self._max_body_bytes)
         if body is None:
             return

@@ -78,12 +78,11 @@ _INCOMING: Final = msgspec.json.Decoder(TurnFrame | PingFrame)
 
 
 def closing_code(services: Services, presented: Presented | None) -> int | None:
-    """Decide whether a stream may stay open now: None, or the code to close it with.
-
-    `presented` is None where authentication is off.
-    """
-    if presented is None:
+    """Decide whether a stream may stay open now: None, or the code to close it with."""
+    if not services.settings.auth.enabled:
         return None
+    if presented is None:
+        return TOKEN_OVER
     verdict = services.registry.verify(presented, services.clock.now_ms())
     if not isinstance(verdict, Actor):
         return TOKEN_OVER

@@ -42,7 +42,7 @@ class Desk:
         registry = Registry(EpochFile(directory / "epoch"), lambda: {"tok_1": record})
         self.log = Quiet()
         denied = DeniedAttempts(self.log, clock, 1000)  # type: ignore[arg-type]
-        self.gate = Gate(self._handle, registry, clock, denied, True)
+        self.gate = Gate(self._handle, lambda app: app, registry, clock, denied, True)
 
     async def _handle(self, scope: Any, receive: Any, send: Any) -> None:
         self.passed += 1
