@@ -9,7 +9,7 @@ from litestar.params import Parameter
 from service.auth.roles import OBSERVER
 from service.dependencies import MemoryUnavailable
 from service.errors import Unavailable
-from service.gateway.call import Call
+from service.gateway.call import InjectedCall
 from service.gateway.routing import READ
 from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, MAX_TOKENS, Memory
 
@@ -23,7 +23,7 @@ class MemoryPage(msgspec.Struct, frozen=True):
 
 @route("/v1/memory", http_method=READ, opt=OBSERVER)
 async def find_memories(
-    call: Call,
+    call: InjectedCall,
     q: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)],
     max_tokens: Annotated[int, Parameter(ge=0, le=MAX_TOKENS)] = 512,
 ) -> MemoryPage:

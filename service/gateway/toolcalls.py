@@ -6,11 +6,12 @@ import apsw
 import msgspec
 from litestar import Response, post, route
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody
 
 from service.auth.roles import OBSERVER, OPERATOR
 from service.effects import Effect
 from service.errors import Forbidden, NotFound, ProblemError, Unavailable, Unprocessable
-from service.gateway.call import Call
+from service.gateway.call import Call, InjectedCall
 from service.gateway.confirmations import Confirmation, NewConfirmation, create_confirmation
 from service.gateway.policies import decision
 from service.gateway.routing import READ
@@ -90,7 +91,7 @@ class _DeniedByPolicy(Exception):
 
 
 @route("/v1/tools", http_method=READ, opt=OBSERVER, sync_to_thread=False)
-def list_tools(call: Call) -> ToolPage:
+def list_tools(call: InjectedCall) -> ToolPage:
     """Every tool there is, how dangerous it is, and what happens to a call of it at present."""
     return call.storage.read(
         lambda connection: ToolPage([_item(connection, tool) for tool in TOOLS.values()])
@@ -103,7 +104,9 @@ def list_tools(call: Call) -> ToolPage:
     status_code=200,
     responses={202: ResponseSpec(ToolAnswer, description="A confirmation waits for a decision.")},
 )
-async def execute_tool(name: str, data: ExecuteRequest, call: Call) -> Response[ToolAnswer]:
+async def execute_tool(
+    name: FromPath[str], data: JSONBody[ExecuteRequest], call: InjectedCall
+) -> Response[ToolAnswer]:
     """Run a tool, or ask for a confirmation first, as the policy of its safety class says.
 
     200 with what came of it; 202 with the confirmation to decide; 403 when the policy denies it or the tool was led

@@ -5,11 +5,12 @@ from typing import Annotated, Final
 import apsw
 import msgspec
 from litestar import post
+from litestar.params import JSONBody
 
 from service.auth.roles import OPERATOR
 from service.dependencies import Dependencies, MemoryUnavailable, ModelUnavailable
 from service.effects import Effect
-from service.gateway.call import Call
+from service.gateway.call import Call, InjectedCall
 from service.gateway.sessions import count_turn, live_session
 from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
 from service.model.builtin import fallback_answer
@@ -46,7 +47,7 @@ class _Thought(msgspec.Struct, frozen=True):
 
 
 @post("/v1/turn", opt=OPERATOR, status_code=200)
-async def take_turn(data: TurnRequest, call: Call) -> TurnAnswer:
+async def take_turn(data: JSONBody[TurnRequest], call: InjectedCall) -> TurnAnswer:
     """Answer `text`, with what is remembered about it.
 
     A missing dependency degrades the answer and never fails it. 404 for an unknown session, 409 for one that is over.
