@@ -149,31 +149,55 @@ def _relative(problem: Problem) -> Problem:
 def _resolve(gate: Gate, project: Project, document: Document) -> Gate:
     """The gate with the steps of every scenario it uses filled in."""
     before = len(document.problems)
-
-    def resolve(step: Step, path: tuple[str | int, ...]) -> Step:
-        if not isinstance(step, Use):
-            return step
-        scenario = project.scenarios.get(step.use)
-        if scenario is None:
-            document.problem(
-                (*path, "use"),
-                f"unknown scenario {step.use!r}",
-                closest(step.use, project.scenarios),
-            )
-            return step
-        if set(step.with_) != set(scenario.args):
-            document.problem(
-                path, f"scenario {step.use!r} takes {', '.join(scenario.args) or 'no arguments'}"
-            )
-        return msgspec.structs.replace(step, steps=scenario.steps)
-
     resolved = msgspec.structs.replace(
         gate,
-        control=map_steps(gate.control, ("control",), resolve),
-        scenario=map_steps(gate.scenario, ("scenario",), resolve),
+        control=_filled_in(gate.control, ("control",), project, document),
+        scenario=_filled_in(gate.scenario, ("scenario",), project, document),
     )
     project.problems += document.problems[before:]
     return resolved
+
+
+def _filled_in(
+    steps: list[Step],
+    path: tuple[str | int, ...],
+    project: Project,
+    document: Document,
+    above: tuple[str, ...] = (),
+) -> list[Step]:
+    """The steps with those of every scenario filled in; `above` are the scenarios that they stand in."""
+
+    def fill_in(step: Step, place: tuple[str | int, ...]) -> Step:
+        if not isinstance(step, Use):
+            return step
+        problem = _wrong_use(step, project, above)
+        if problem is not None:
+            document.problem((*place, "use"), *problem)
+            return step
+        scenario = project.scenarios[step.use]
+        inner = _filled_in(scenario.steps, (*place, "steps"), project, document, (*above, step.use))
+        return msgspec.structs.replace(step, steps=inner)
+
+    # What is wrong inside of a scenario is told where a gate uses it.
+    return map_steps(steps, path, fill_in)
+
+
+def _wrong_use(
+    step: Use, project: Project, above: tuple[str, ...]
+) -> tuple[str, str | None] | None:
+    """(message, hint) of what is wrong with using a scenario, or None."""
+    scenario = project.scenarios.get(step.use)
+    where = f"in scenario {above[-1]!r}: " if above else ""
+    if scenario is None:
+        return f"{where}unknown scenario {step.use!r}", closest(step.use, project.scenarios)
+    if step.use in above:
+        return f"scenario {step.use!r} uses itself", None
+    if step.steps:
+        return f"{where}the `steps` of a `use` come from its scenario's file", None
+    if set(step.with_) != set(scenario.args):
+        wanted = f"`with` for {', '.join(scenario.args)}" if scenario.args else "no `with`"
+        return f"{where}scenario {step.use!r} takes {wanted}", None
+    return None
 
 
 StepMap = Callable[[Step, tuple[str | int, ...]], Step]

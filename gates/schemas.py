@@ -1,8 +1,14 @@
-"""JSON Schemas of all specs, generated from the Structs that read them."""
+"""JSON Schemas of all specs, generated from the Structs that read them.
+
+They say what the loader says, for editors that complete and check while one types. The loader and `lint`
+say more: what names exist, what can be proven, which SQL binds.
+"""
 
 import json
-from collections.abc import Mapping
+import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +21,8 @@ from gates.project import ScenarioFile
 from gates.spec.gate import Gate
 from gates.spec.release import Release
 
+Schema = dict[str, object]
+
 SPECS: Mapping[str, type[Struct]] = {
     "gate": Gate,
     "target": Target,
@@ -22,24 +30,29 @@ SPECS: Mapping[str, type[Struct]] = {
     "release": Release,
 }
 
+_SCALARS: Final[Mapping[object, str]] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+}
 
-def schema_of(name: str) -> dict[str, object]:
-    """The schema of one sort of spec, a step being any one of the kinds."""
-    kinds = [kind.spec for kind in BY_NAME.values()]
-    _roots, components = msgspec.json.schema_components(
-        [SPECS[name], *kinds], schema_hook=_unit_schema, ref_template="#/$defs/{name}"
-    )
-    components[Step.__name__] = {
-        "description": "One step: exactly one kind, with its options.",
-        "oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds],
-    }
-    root = components.pop(SPECS[name].__name__)
-    used = _reachable(root, components)
+
+def schema_of(name: str) -> Schema:
+    """The schema of one sort of spec, a step being exactly one of the kinds."""
+    definitions: dict[str, Schema] = {}
+    waiting = [SPECS[name]]
+    while waiting:
+        struct = waiting.pop()
+        if struct.__name__ not in definitions:
+            definitions[struct.__name__] = _struct_schema(struct)
+            waiting += _kinds() if struct is Step else list(_structs_in(struct))
+    root = definitions.pop(SPECS[name].__name__)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"SONIA release harness: {name}",
         **root,
-        "$defs": {key: components[key] for key in sorted(used)},
+        "$defs": {key: definitions[key] for key in sorted(definitions)},
     }
 
 
@@ -48,7 +61,7 @@ def write_schemas(directory: Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     changed = stale(directory)
     for path in changed:
-        path.write_text(_text(path.name.partition(".")[0]))
+        path.write_text(_text(path.name.partition(".")[0]), encoding="utf-8")
     return changed
 
 
@@ -56,40 +69,96 @@ def stale(directory: Path) -> list[Path]:
     """Files that are missing or do not say what the Structs say."""
     paths = {name: directory / f"{name}.schema.json" for name in SPECS}
     return [
-        path for name, path in paths.items() if not path.exists() or path.read_text() != _text(name)
+        path
+        for name, path in paths.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != _text(name)
     ]
+
+
+def documented_fields(struct: type[Struct]) -> list[str]:
+    """The keys of a Struct that are written in YAML, in their order."""
+    filled_in: object = getattr(struct, "FILLED_IN", frozenset())
+    assert isinstance(filled_in, frozenset)
+    return [
+        field.encode_name for field in msgspec.structs.fields(struct) if field.name not in filled_in
+    ]
+
+
+def structs_below(struct: type[Struct]) -> list[type[Struct]]:
+    """A Struct and all that may stand inside of it, each once; a step stands for no kind."""
+    found: list[type[Struct]] = []
+    waiting = [struct]
+    while waiting:
+        one = waiting.pop(0)
+        if one not in found:
+            found.append(one)
+            waiting += list(_structs_in(one))
+    return found
 
 
 def _text(name: str) -> str:
     return json.dumps(schema_of(name), indent=2, ensure_ascii=False) + "\n"
 
 
-def _unit_schema(hint: type) -> dict[str, object]:
-    if issubclass(hint, Unit):
-        return {
-            "type": "string",
-            "pattern": hint.PATTERN,
-            "description": f"For example {hint.EXAMPLE}",
-        }
-    raise NotImplementedError(hint)
+def _kinds() -> list[type[Step]]:
+    return [kind.spec for kind in BY_NAME.values()]
 
 
-def _reachable(root: object, components: Mapping[str, object]) -> set[str]:
-    found: set[str] = set()
-    queue = [root]
-    while queue:
-        for name in _references(queue.pop()):
-            if name not in found:
-                found.add(name)
-                queue.append(components[name])
-    return found
+def _struct_schema(struct: type[Struct]) -> Schema:
+    if struct is Step:
+        kinds = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in _kinds()]
+        return {"description": "One step: exactly one kind, with its options.", "oneOf": kinds}
+    hints = get_type_hints(struct)
+    written = documented_fields(struct)
+    fields = [field for field in msgspec.structs.fields(struct) if field.encode_name in written]
+    schema: Schema = {
+        "type": "object",
+        "description": " ".join((struct.__doc__ or "").split()),
+        "properties": {field.encode_name: _schema(hints[field.name]) for field in fields},
+        "additionalProperties": False,
+    }
+    required = [field.encode_name for field in fields if field.required]
+    return schema | ({"required": required} if required else {})
 
 
-def _references(schema: object) -> set[str]:
-    if isinstance(schema, Mapping):
-        found = set().union(*(_references(value) for value in schema.values()))
-        reference = schema.get("$ref")
-        return found | ({reference.rpartition("/")[2]} if isinstance(reference, str) else set())
-    if isinstance(schema, list):
-        return set().union(*map(_references, schema))
-    return set()
+def _schema(hint: object) -> Schema:
+    """What a value of `hint` is written as; `null` is left out, since absent says the same."""
+    if hint is object:
+        return {}
+    if hint in _SCALARS:
+        return {"type": _SCALARS[hint]}
+    if isinstance(hint, type) and issubclass(hint, Unit):
+        words = f"For example {hint.EXAMPLE}."
+        return {"type": "string", "pattern": hint.PATTERN, "description": words}
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return {"$ref": f"#/$defs/{hint.__name__}"}
+    return _generic_schema(hint)
+
+
+def _generic_schema(hint: object) -> Schema:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is list:
+        return {"type": "array", "items": _schema(arguments[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema(arguments[1])}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (Union, types.UnionType):
+        options = [option for option in arguments if option is not type(None)]
+        return (
+            _schema(options[0]) if len(options) == 1 else {"oneOf": [_schema(o) for o in options]}
+        )
+    raise TypeError(f"no schema for {hint!r}")
+
+
+def _structs_in(struct: type[Struct]) -> Iterator[type[Struct]]:
+    hints = get_type_hints(struct)
+    for field in msgspec.structs.fields(struct):
+        yield from _structs_of(hints[field.name])
+
+
+def _structs_of(hint: object) -> Iterator[type[Struct]]:
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        yield hint
+    for argument in get_args(hint):
+        yield from _structs_of(argument)

@@ -1,11 +1,15 @@
 """`use`: the steps of a scenario file with arguments."""
 
+from typing import ClassVar
+
 from chaos.engine.scope import Scope
 from chaos.spec.step import Step
 
 
 class Use(Step, frozen=True, kw_only=True):
     """`use: restart-gateway` with `with: {…}`; `steps` is filled in from the scenario file when it is loaded."""
+
+    FILLED_IN: ClassVar[frozenset[str]] = frozenset({"steps"})
 
     use: str
     with_: dict[str, object] = {}
