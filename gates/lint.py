@@ -173,10 +173,8 @@ class _GateLint:
             if assertion.that not in killed and not assertion.killed_by_sham:
                 message = f"no defect in `falsified_by` fails {assertion.that!r}, and it does not say `killed_by_sham`"
                 self._problem(("assert", index, "that"), message)
-        for place, message, hint in sql_problems(
-            judged_of(self.gate, self.target), exclusive=self.gate.exclusive
-        ):
-            self._problem(place, message, hint)
+        for found in sql_problems(judged_of(self.gate, self.target), exclusive=self.gate.exclusive):
+            self.document.problem(found.place, found.message, found.hint, offset=found.offset)
 
 
 def _flat(

@@ -319,6 +319,25 @@ DERIVED: Mapping[str, Mapping[str, str]] = {
 """Columns that sealing computes: latency from the intended start, service time from the real one, and
 the faults a request was wholly inside of (`during`) or overlapped at all (`touched`)."""
 
+SEALS: Mapping[str, str] = {
+    "run_id": "VARCHAR",
+    "gate": "VARCHAR",
+    "file": "VARCHAR",
+    "lines": "BIGINT",
+    "sha256": "VARCHAR",
+    "problem": "VARCHAR",
+}
+"""One row per file of a run: what was found in it, and in what it differs from its closing record."""
+
+DIGESTS: Mapping[str, str] = {
+    "run_id": "VARCHAR",
+    "gate": "VARCHAR",
+    "sealed_table": "VARCHAR",
+    "row_count": "BIGINT",
+    "digest": "VARCHAR",
+}
+"""One row per table and run that has rows, over everything in them."""
+
 COMMON = ("run_id", "gate", "seq")
 
 TYPES: Mapping[object, str] = {
@@ -367,7 +386,12 @@ def sealed_tables() -> tuple[str, ...]:
 
 def collected_columns(columns: Mapping[str, str]) -> dict[str, str]:
     """Columns of a collected table as sealed: the common ones, then those its target declares, by name."""
-    return {"run_id": "VARCHAR", "gate": "VARCHAR", "seq": "BIGINT", **dict(sorted(columns.items()))}
+    return {
+        "run_id": "VARCHAR",
+        "gate": "VARCHAR",
+        "seq": "BIGINT",
+        **dict(sorted(columns.items())),
+    }
 
 
 OUTSIDE = (

@@ -19,25 +19,6 @@ from msgspec import Raw, Struct
 from chaos.evidence import schema
 from chaos.evidence import sealing_sql as sql
 
-SEALS: Mapping[str, str] = {
-    "run_id": "VARCHAR",
-    "gate": "VARCHAR",
-    "file": "VARCHAR",
-    "lines": "BIGINT",
-    "sha256": "VARCHAR",
-    "problem": "VARCHAR",
-}
-"""One row per file of a run; `problem` is NULL when it is what its closing record says."""
-
-DIGESTS: Mapping[str, str] = {
-    "run_id": "VARCHAR",
-    "gate": "VARCHAR",
-    "sealed_table": "VARCHAR",
-    "row_count": "BIGINT",
-    "digest": "VARCHAR",
-}
-"""One row per table and run that has rows: what `sealing_sql.digest` gives."""
-
 Collected = Mapping[str, Mapping[str, str]]
 """Declared columns of the tables that targets collect, by table."""
 
@@ -83,7 +64,7 @@ def _tables(collected: Collected) -> dict[str, Mapping[str, str]]:
         n: schema.sealed_columns(n) for n in schema.sealed_tables()
     }
     sealed |= {name: schema.collected_columns(columns) for name, columns in collected.items()}
-    return sealed | {"seals": SEALS}
+    return sealed | {"seals": schema.SEALS}
 
 
 class Loader:
@@ -234,8 +215,10 @@ class Loader:
             f" {sql.literal(f.sha256)}, {sql.literal(f.problem) if f.problem else 'NULL'})"
             for f in files
         )
-        values = f"SELECT * FROM (VALUES {rows}) AS seal({', '.join(map(sql.quoted, SEALS))})"
-        self.connection.execute(sql.replace("seals", SEALS, values))
+        values = (
+            f"SELECT * FROM (VALUES {rows}) AS seal({', '.join(map(sql.quoted, schema.SEALS))})"
+        )
+        self.connection.execute(sql.replace("seals", schema.SEALS, values))
 
 
 def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Sealed:
@@ -263,7 +246,7 @@ def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Se
 
 
 def _digest(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
-    connection.execute(sql.create("digests", DIGESTS))
+    connection.execute(sql.create("digests", schema.DIGESTS))
     for name in names:
         connection.execute(
             f"INSERT INTO {sql.stored('digests')} SELECT #1, #2, {sql.literal(name)}, #3, #4"

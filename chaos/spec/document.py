@@ -31,19 +31,26 @@ class Document:
         self.lines = text.splitlines()
         self.problems: list[Problem] = []
         self.places: dict[Path, Place] = {}
+        self._inside: dict[Path, ScalarNode] = {}
         self._values = 0
         self.root = self._compose(text)
         if self.root is not None:
             self._remember(self.root, (), ())
 
     def problem(
-        self, path: Path, message: str, hint: str | None = None, *, column: int = 0
+        self, path: Path, message: str, hint: str | None = None, *, offset: int | None = None
     ) -> None:
-        """Add a problem at the value of `path`, or at the nearest one above it that exists."""
+        """Add a problem at the value of `path`, or at the nearest one above it that exists.
+
+        `offset` counts characters of a text, where the problem is with a part of it.
+        """
+        inside = self._inside.get(path) if offset is not None else None
         while path and path not in self.places:
             path = path[:-1]
         place = self.places.get(path, Place(1, 1))
-        self._add(Place(place.line, place.column + column), message, hint)
+        if inside is not None and offset is not None:
+            place = self._place_inside(inside, offset) or place
+        self._add(place, message, hint)
 
     def at(self, node: Node, message: str, hint: str | None = None) -> None:
         """Add a problem at a node."""
@@ -98,8 +105,25 @@ class Document:
         elif not isinstance(node, ScalarNode) and node.tag not in (MAPPING, SEQUENCE):
             self.at(node, f"the tag {node.tag!r} is not one of YAML's core schema")
         self.places[path] = _place(node)
+        if isinstance(node, ScalarNode):
+            self._inside[path] = node
         for name, child in _children(node):
             self._remember(child, (*path, name), (*above, node))
+
+    def _place_inside(self, node: ScalarNode, offset: int) -> Place | None:
+        """Where a character of a text stands in the file; None where line breaks were folded away."""
+        before = node.value[:offset].split("\n")
+        if node.style == "|":
+            number = node.start_mark.line + len(before)
+            first = next(
+                (line for line in self.lines[node.start_mark.line + 1 :] if line.strip()), ""
+            )
+            indent = len(first) - len(first.lstrip())
+            return Place(number + 1, indent + len(before[-1]) + 1)
+        if node.start_mark.line == node.end_mark.line:
+            quote = 1 if node.style in ("'", '"') else 0
+            return Place(node.start_mark.line + 1, node.start_mark.column + 1 + quote + offset)
+        return None
 
     def _add(self, place: Place, message: str, hint: str | None = None) -> None:
         source = self.lines[place.line - 1] if 0 < place.line <= len(self.lines) else ""

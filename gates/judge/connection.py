@@ -169,7 +169,7 @@ def open_release(directory: Path, collected: Mapping[str, Mapping[str, str]]) ->
     """
     declared = tables.declared(collected)
     evidence = Evidence(_connect(), declared, shipped=True)
-    for name, columns in (declared | {"digests": tables.DIGESTS}).items():
+    for name, columns in (declared | {"digests": schema.DIGESTS}).items():
         _load(evidence, directory / f"{name}.parquet", name, columns)
     _compare_digests(evidence, [name for name in declared if name not in evidence.missing])
     _lock(evidence.connection, ())

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import duckdb
+from msgspec import Struct
 
 from gates.judge import binding, connection, measuring
 from gates.judge.binding import Bound
@@ -29,20 +30,26 @@ _NUMBERS = (
 )
 
 
-def sql_problems(judged: Judged, *, exclusive: bool) -> Iterator[tuple[Place, str, str | None]]:
-    """(place in the gate's YAML, message, hint) of every problem; `exclusive` is what the gate says of itself."""
+class Complaint(Struct, frozen=True):
+    """What is wrong, and where in the gate's YAML; `offset` counts characters of the text there."""
+
+    place: Place
+    message: str
+    hint: str | None = None
+    offset: int | None = None
+
+
+def sql_problems(judged: Judged, *, exclusive: bool) -> Iterator[Complaint]:
+    """Every problem of a gate's assertions; `exclusive` is what the gate says of itself."""
     problems, plan = check(_blank(), judged)
     for problem in problems:
         place: Place = tuple(int(p) if p.isdigit() else p for p in problem.where.split(".", 2))
         message, _, hint = problem.message.partition("; did you mean ")
-        yield place, message, hint.strip('"?') or None
+        yield Complaint(place, message, hint.strip('"?') or None, problem.offset)
     limit = limit_ms(plan)
     if limit is not None and not exclusive:
-        yield (
-            ("exclusive",),
-            f"a gate that limits latency ({limit:g} ms) needs `exclusive: true`",
-            None,
-        )
+        message = f"a gate that limits latency ({limit:g} ms) needs `exclusive: true`"
+        yield Complaint(("exclusive",), message)
 
 
 @lru_cache(maxsize=1)

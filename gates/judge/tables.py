@@ -1,8 +1,4 @@
-"""Names, columns and SQL of the tables that evidence is kept in, as the judge declares them.
-
-The two tables of seals are written by `chaos.evidence.sealing`, which states the same columns; a contract
-test holds both together.
-"""
+"""Names, columns and SQL of the tables that evidence is kept in, as the judge declares them."""
 
 from collections.abc import Mapping
 
@@ -11,25 +7,6 @@ from chaos.evidence import schema
 SCHEMA = "evidence"
 """Where all evidence lies. It is on no search path: users' SQL sees one run's rows and nothing else."""
 
-SEALS: Mapping[str, str] = {
-    "run_id": "VARCHAR",
-    "gate": "VARCHAR",
-    "file": "VARCHAR",
-    "lines": "BIGINT",
-    "sha256": "VARCHAR",
-    "problem": "VARCHAR",
-}
-"""One row per file of a run: what was found in it, and in what it differs from its closing record."""
-
-DIGESTS: Mapping[str, str] = {
-    "run_id": "VARCHAR",
-    "gate": "VARCHAR",
-    "sealed_table": "VARCHAR",
-    "row_count": "BIGINT",
-    "digest": "VARCHAR",
-}
-"""One row per table and run that has rows, over everything in them."""
-
 
 def declared(collected: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
     """Every table of a release but the digests, with its columns and their types."""
@@ -37,7 +14,7 @@ def declared(collected: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[st
         n: schema.sealed_columns(n) for n in schema.sealed_tables()
     }
     tables |= {name: schema.collected_columns(columns) for name, columns in collected.items()}
-    return tables | {"seals": SEALS}
+    return tables | {"seals": schema.SEALS}
 
 
 def quoted(name: str) -> str:

@@ -3,7 +3,13 @@
 from msgspec import Struct
 
 
-class JudgeSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=lambda field: field.rstrip("_")):
+class JudgeSpec(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename=lambda field: field.rstrip("_"),
+):
     """Base of what the judge reads from a gate's snapshot."""
 
 
@@ -37,10 +43,9 @@ class Assertion(JudgeSpec, frozen=True, kw_only=True):
 class Judged(JudgeSpec, frozen=True, kw_only=True):
     """All of a gate that its verdict depends on, besides the evidence: what is shipped as its snapshot.
 
-    `data` are small fixed tables, a list of objects each. `planned` are the ids of the steps that must
-    have an ended row, `faults` the names of the faults that must be proven, with their kind and link,
-    `loads` the names of the loads that must be valid, `collected` the declared columns of the tables
-    that the target collects, `exclusive` and `limit_ms` what rule checks of latency need.
+    `data` are small fixed tables, a list of objects each; `faults` the names of the faults that must be
+    proven, `loads` those of the loads that must be valid, `collected` the declared columns of the tables
+    that the target collects, `spec_sha256` the digest that the run must have recorded of its gate.
     """
 
     gate: str
