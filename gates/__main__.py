@@ -2,7 +2,7 @@
 
 import sys
 
-from gates.cli import main
+from gates.cli import run_and_leave
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_and_leave(sys.argv[1:])

@@ -2,13 +2,18 @@
 
 import argparse
 import asyncio
+import contextlib
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
 from chaos.errors import ChaosError, SpecError
 from gates import commands
+from gates.interrupts import heed_sigterm
 from gates.prove.command import prove
 from gates.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
 from gates.session import default_workers
@@ -57,6 +62,20 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_BROKEN
     except BrokenPipeError:
         return EXIT_BROKEN
+
+
+def run_and_leave(arguments: Sequence[str]) -> NoReturn:
+    """Run one command and end the process with its exit code.
+
+    An interpreter that winds down beside the threads of DuckDB is sometimes aborted by them, and the exit code
+    would be that of the abort. All is written by then, and every process has ended.
+    """
+    heed_sigterm()
+    exit_code = main(arguments)
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(exit_code)
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chaos.engine.run import Worker
+from gates import interrupts
 from gates.judge.result import GateVerdict
 from gates.judged import judged_of
 from gates.locks import turn
@@ -20,6 +21,7 @@ from gates.session import Session, collected_of, exercise_name, load_session, pl
 from gates.spec.gate import Gate
 
 SESSION_OPTION = "gates_session"
+ALONE = "main"
 
 
 class GateNotPassed(Exception):
@@ -37,7 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Gates are items only inside a session."""
     path = config.getoption(SESSION_OPTION)
     if path is not None:
-        config.pluginmanager.register(_Runner(load_session(str(path))), "gates-runner")
+        session = load_session(str(path))
+        if worker_name() != ALONE:
+            interrupts.join(session.path, worker_name())
+        config.pluginmanager.register(_Runner(session), "gates-runner")
 
 
 class _Runner:

@@ -1,0 +1,39 @@
+"""Ends a run early: once, in order, and with its evidence closed, whichever signal asks for it.
+
+Ctrl-C at a terminal reaches every process of its group, `kill` reaches one. Workers therefore leave the group
+and are told by the controlling process alone; what they were told once is not said again.
+"""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+
+def heed_sigterm() -> None:
+    """Let SIGTERM, which job runners send, do what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
+
+
+def _as_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def join(directory: Path, worker: str) -> None:
+    """In a worker: out of the terminal's reach, and known to the controlling process."""
+    os.setpgid(0, 0)
+    (directory / f"{worker}.pid").write_text(str(os.getpid()))
+
+
+class Relay:
+    """A pytest plugin of the controlling process: passes an interrupt on to every worker."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Workers close the evidence of what they are doing; pytest then waits for their end."""
+        for path in self.directory.glob("*.pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.read_text()), signal.SIGINT)
