@@ -48,14 +48,17 @@ class ByteRate(Unit):
 class FaultStep(Step, frozen=True, kw_only=True):
     """A fault on a link: on until `clear`, or `for` a time that counts from when it was proven.
 
-    `stream` is the direction that is troubled. With `downstream`, the default, a request reaches the server
+    `direction` is the way that is troubled. With `downstream`, the default, a request reaches the server
     and is executed, and it is its answer that is late or lost; with `upstream` the request itself is.
     """
 
     kind: ClassVar[str]
 
     for_: Duration | None = None
-    stream: Literal["downstream", "upstream"] = "downstream"
+    # In YAML `stream` is a kind of step, and no option is named like a kind.
+    stream: Literal["downstream", "upstream"] = msgspec.field(
+        default="downstream", name="direction"
+    )
 
     @property
     def link(self) -> str:
@@ -165,18 +168,6 @@ def pairs_of(probes: Sequence[LinkProbe], phase: Phase) -> list[Pair]:
             pairs.append(Pair(link, probe))
             link = None
     return pairs
-
-
-def windows_of(probes: Sequence[LinkProbe]) -> list[list[LinkProbe]]:
-    """Probes of one fault's name, split into its windows: each begins again with `before`."""
-    windows: list[list[LinkProbe]] = []
-    last = "after"
-    for probe in sorted(probes, key=lambda probe: probe.seq):
-        if not windows or (probe.phase == "before" and last != "before"):
-            windows.append([])
-        windows[-1].append(probe)
-        last = probe.phase
-    return windows
 
 
 def number(value: object) -> float | None:

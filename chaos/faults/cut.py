@@ -21,7 +21,9 @@ class Cut(FaultStep, frozen=True, kw_only=True):
     def problem(self) -> str | None:
         """A cut has no direction."""
         return (
-            "a cut ends both directions: leave `stream` out" if self.stream == "upstream" else None
+            "a cut ends both directions: leave `direction` out"
+            if self.stream == "upstream"
+            else None
         )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chaos.evidence.schema import LinkProbe
 from chaos.faults import CLEAN_AGAIN, FAULTS, PROOFS
-from chaos.faults.base import Attributes, windows_of
+from chaos.faults.base import Attributes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,10 +325,3 @@ def test_upstream_faults_are_measured_by_the_request() -> None:
     with_request = {"rate": 10, "request_bytes": 6000}
     assert PROOFS["bandwidth"](with_request, evidence(upstream)) is None
     assert PROOFS["bandwidth"]({"rate": 10}, evidence(upstream)) is not None
-
-
-def test_windows_of_one_name_are_told_apart() -> None:
-    one = evidence(RECIPES["latency"])
-    two = [msgspec.structs.replace(row, seq=row.seq + len(one)) for row in one]
-    assert windows_of(two + one) == [one, two]
-    assert windows_of([]) == []
