@@ -14,11 +14,7 @@ from chaos.spec.step import Bearer, Send, Step
 from chaos.spec.target import Target
 from chaos.spec.variables import path_parts, placeholders
 from chaos.steps import KINDS
-from chaos.steps.await_ import Await
-from chaos.steps.corrupt import Corrupt
-from chaos.steps.load import Load
 from chaos.steps.repeat import Repeat
-from chaos.steps.write import Write
 
 Located: TypeAlias = tuple[Path, Step, frozenset[str]]
 """A step with its place and the variables that the steps around it bind."""
@@ -141,11 +137,8 @@ class StepsLint:
                 self._problem((*path, "capture", name), problem)
 
     def _kind_rules(self, path: Path, step: Step) -> None:
-        if isinstance(step, Await) and step.expect is None:
-            self._problem(path, "`await` needs an `expect`")
-        if isinstance(step, Repeat) and (step.repeat in (0, {})):
-            self._problem((*path, "repeat"), "repeats nothing")
-        problem = step.problem() if isinstance(step, Load | Write | Corrupt) else None
+        # What a fault says of itself is asked together with its link.
+        problem = None if isinstance(step, FaultStep) else step.problem()
         if problem is not None:
             self._problem(path, problem)
 

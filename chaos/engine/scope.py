@@ -259,6 +259,8 @@ async def _run_step(run: Callable[..., Awaitable[int | None]], step: Step, scope
     detail: str | None = None
     stop = False
     try:
+        if (problem := step.problem()) is not None:
+            raise HarnessError(problem)
         iterations = await run(step, scope)
     except ExpectationFailed as failure:
         outcome, detail = "failed", str(failure)

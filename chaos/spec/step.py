@@ -96,3 +96,7 @@ class Step(Spec, frozen=True, kw_only=True):
     expect: Expect | None = None
     must: bool = False
     capture: dict[str, str] = {}
+
+    def problem(self) -> str | None:
+        """Why this step could never be carried out, whatever the target does, or None."""
+        return None

@@ -1,22 +1,28 @@
 """`await`: ask again and again until what is expected is answered, or `within` has passed."""
 
+from typing import Final
+
 from chaos.engine.scope import Scope
-from chaos.errors import HarnessError
 from chaos.spec.step import Send, Step
 from chaos.spec.units import Duration
 from chaos.steps.request import poll
+
+DEFAULT_WITHIN: Final = Duration("5s")
 
 
 class Await(Step, frozen=True, kw_only=True):
     """`await: {get: /readyz}` with an `expect`; `every` is the pause between two tries."""
 
     await_: Send
-    within: Duration | None = Duration("5s")
+    within: Duration | None = DEFAULT_WITHIN
     every: Duration = Duration("25ms")
+
+    def problem(self) -> str | None:
+        """Without something to expect there is nothing to wait for."""
+        return "`await` needs an `expect`" if self.expect is None else None
 
 
 async def run(step: Await, scope: Scope) -> None:
     """Poll; every try is recorded as a request under the step's name."""
-    if step.expect is None or step.within is None:
-        raise HarnessError("`await` needs an `expect` and a `within`")
-    await poll(step, step.await_, scope, step.within.ms, step.every.ms)
+    within = step.within or DEFAULT_WITHIN
+    await poll(step, step.await_, scope, within.ms, step.every.ms)

@@ -33,9 +33,6 @@ class Corrupt(Step, frozen=True, kw_only=True):
 
 async def run(step: Corrupt, scope: Scope) -> None:
     """Change the file in place; changing nothing is an error."""
-    problem = step.problem()
-    if problem is not None:
-        raise HarnessError(problem)
     path = Path(scope.variables.text(step.corrupt))
     if not path.is_file():
         raise HarnessError(f"{path.name} does not exist, so it cannot be corrupted")

@@ -1,9 +1,8 @@
 """`kill`: send a signal to a process."""
 
-import signal
+import signal as signals
 
 from chaos.engine.scope import Scope
-from chaos.errors import HarnessError
 from chaos.spec.step import Step
 
 
@@ -16,10 +15,18 @@ class Kill(Step, frozen=True, kw_only=True):
     kill: str
     signal: str = "KILL"
 
+    def problem(self) -> str | None:
+        """Only signals that there are."""
+        known = self.number() is not None
+        return None if known else f"there is no signal {self.signal!r}"
+
+    def number(self) -> signals.Signals | None:
+        """The signal; None when there is none of that name."""
+        return signals.Signals.__members__.get(f"SIG{self.signal.removeprefix('SIG')}")
+
 
 async def run(step: Kill, scope: Scope) -> None:
     """Send it to the process itself, not to its children."""
-    name = f"SIG{step.signal.removeprefix('SIG')}"
-    if name not in signal.Signals.__members__:
-        raise HarnessError(f"there is no signal {step.signal!r}")
-    await scope.stack.signal(scope.variables.text(step.kill), signal.Signals[name])
+    number = step.number()
+    assert number is not None, "a step with a problem is not run"
+    await scope.stack.signal(scope.variables.text(step.kill), number)

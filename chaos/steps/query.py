@@ -22,12 +22,15 @@ class Query(Step, frozen=True, kw_only=True):
     digests: bool = False
     without: list[str] = []
 
+    def problem(self) -> str | None:
+        """One question at a time."""
+        both_or_none = (self.sql is not None) == self.digests
+        return "`query` needs either `sql` or `digests: true`" if both_or_none else None
+
 
 async def run(step: Query, scope: Scope) -> None:
     """Copy, open the copy, record every row."""
     path = Path(scope.variables.text(step.query))
-    if (step.sql is not None) == step.digests:
-        raise HarnessError("`query` needs either `sql` or `digests: true`")
     if holders := open_elsewhere(path, scope.stack.marker):
         raise HarnessError(
             f"{path.name} is open in process {holders[0]}: stop its writers first, or use `watch` on a live file"

@@ -19,12 +19,21 @@ class Repeat(Step, frozen=True, kw_only=True):
     repeat: int | dict[str, object]
     steps: list[Step]
 
+    def problem(self) -> str | None:
+        """Repeating nothing shows nothing."""
+        nothing = (
+            self.repeat < 1
+            if isinstance(self.repeat, int)
+            else not self.repeat or [] in self.repeat.values()
+        )
+        return "repeats nothing" if nothing or not self.steps else None
+
 
 async def run(step: Repeat, scope: Scope) -> int:
     """One pass after the other, in the order of the lists, the last name varying fastest."""
     passes = _passes(step, scope)
     if not passes:
-        raise HarnessError("there was nothing to repeat: a list was empty")
+        raise HarnessError("there was nothing to repeat: a list is empty")
     for values in passes:
         variables = scope.variables.child(values)
         await scope.run_steps(step.steps, "steps", variables, {**scope.row_vars, **values})

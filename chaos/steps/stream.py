@@ -1,6 +1,7 @@
 """`stream`: a WebSocket that is opened, written to, listened to and watched for its end."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,15 @@ class Message(Spec, frozen=True, kw_only=True):
     file: str | None = None
     times: int = 1
 
+    def problem(self) -> str | None:
+        """Why this is no frame, or None."""
+        contents = (self.json, self.text, self.hex, self.file)
+        if sum(content is not None for content in contents) != 1:
+            return "a message needs exactly one of json, text, hex and file"
+        if self.hex is not None and re.fullmatch("([0-9a-fA-F]{2})*", self.hex) is None:
+            return f"{self.hex!r} is not a list of bytes in hexadecimal"
+        return "`times` must be at least 1" if self.times < 1 else None
+
 
 class Stream(Step, frozen=True, kw_only=True):
     """`stream: idle` with `open: /v1/stream`; the inner steps of `meanwhile` run while it is open.
@@ -49,6 +59,10 @@ class Stream(Step, frozen=True, kw_only=True):
     read: bool = True
     linger: Duration = Duration("0ms")
     meanwhile: list[Step] = []
+
+    def problem(self) -> str | None:
+        """The first message that is none."""
+        return next(filter(None, (message.problem() for message in self.send)), None)
 
 
 class _Seen(msgspec.Struct):

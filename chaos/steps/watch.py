@@ -33,6 +33,13 @@ class Watch(Step, frozen=True, kw_only=True):
     sockets: bool = False
     meanwhile: list[Step]
 
+    def problem(self) -> str | None:
+        """Exactly one thing is watched."""
+        ways = ((self.database or self.sql) is not None) + bool(self.processes) + self.sockets
+        if ways != 1 or (self.database is None) != (self.sql is None):
+            return "`watch` needs `database` with `sql`, or `processes`, or `sockets: true`"
+        return None
+
 
 Look = Callable[[int], None]
 
@@ -69,9 +76,7 @@ def _look(step: Watch, scope: Scope) -> tuple[Look, Callable[[], None]]:
         return _database_look(step, scope, step.database, step.sql)
     if step.processes:
         return _process_look(step, scope), lambda: None
-    if step.sockets:
-        return _socket_look(step, scope), lambda: None
-    raise HarnessError("`watch` needs `database` with `sql`, or `processes`, or `sockets: true`")
+    return _socket_look(step, scope), lambda: None
 
 
 def _database_look(

@@ -46,9 +46,6 @@ class Write(Step, frozen=True, kw_only=True):
 
 async def run(step: Write, scope: Scope) -> None:
     """Replace what is there."""
-    problem = step.problem()
-    if problem is not None:
-        raise HarnessError(problem)
     path = Path(scope.variables.text(step.write))
     if step.sql is not None:
         _run_sql(path, scope.variables.text(step.sql), scope)

@@ -120,7 +120,7 @@ def prepare(state: Path) -> None:
     connection.commit()
     connection.close()
     (state / "events.jsonl").write_text('{"what": "prepared"}\n{"what": "torn')
-    print(json.dumps({"token": TOKEN, "greeting": "hello"}))
+    print(json.dumps({"token": TOKEN, "greeting": "hello", "empty": []}))
 
 
 def main() -> None:

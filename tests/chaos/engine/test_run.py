@@ -275,14 +275,14 @@ from tests.chaos.gate_runs import plan
 
 STEPS = """
 scenario:
-  - {run: "touch {state}/../../here"}
+  - {run: "touch HERE/here"}
   - {pause: 1h}
 """
 
 async def main():
     worker = Worker()
     try:
-        await worker.run(plan(Path(sys.argv[1]), STEPS))
+        await worker.run(plan(Path(sys.argv[1]), STEPS.replace("HERE", sys.argv[1])))
     finally:
         await worker.close()
 
@@ -302,7 +302,7 @@ def a_run_that_waits(
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert until((scratch / "here").exists)
+        assert until((tmp_path / "here").exists)
         yield process, f"TEST_MARK={tmp_path}"
     finally:
         process.kill()

@@ -184,4 +184,4 @@ def test_awaiting_asks_until_it_is_so_or_tells_the_last_mismatch(tmp_path: Path)
     assert len(tries) > 3
     failed, wrong = evidence.details()
     assert str(failed).startswith("not within 30 ms: json.asked: expected '< 0', got ")
-    assert wrong == "`await` needs an `expect` and a `within`"
+    assert wrong == "`await` needs an `expect`"
