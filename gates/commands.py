@@ -17,7 +17,7 @@ from gates.explain import explain as explained
 from gates.interrupts import Relay
 from gates.lint import lint as all_problems
 from gates.progress import Progress
-from gates.project import Project, read_project
+from gates.project import GATES, Project, read_project
 from gates.render import print_report
 from gates.report import (
     EXIT_FAILED,
@@ -237,8 +237,8 @@ def sound_project(options: Options) -> Project:
 def _run_items(session: Session, console: Console, *, first: bool) -> bool:
     """Run the session's gates as pytest items; returns whether the run was interrupted."""
     project = project_of(session.options.specs)
-    files = [str(project.files[name]) for name in session.gates]
-    runs = len(files) * session.options.repeat
+    directory = str(project.specs / GATES)
+    runs = len(session.gates) * session.options.repeat
     workers = min(session.options.workers, runs)
     arguments = [
         "--gates-session",
@@ -257,7 +257,8 @@ def _run_items(session: Session, console: Console, *, first: bool) -> bool:
         "no:warnings",
         f"--rootdir={session.root}",
     ]
-    arguments += ["-c", os.devnull, "--import-mode=importlib"]
+    # Cut off at the gates, so that pytest neither walks nor loads anything that stands above them.
+    arguments += ["-c", os.devnull, f"--confcutdir={directory}", "--noconftest"]
     if workers > 1:
         arguments += [
             "-p",
@@ -275,7 +276,7 @@ def _run_items(session: Session, console: Console, *, first: bool) -> bool:
         arguments.append("-x")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     outcome = pytest.main(
-        [*arguments, *files], plugins=[Progress(console, runs), Relay(session.path)]
+        [*arguments, directory], plugins=[Progress(console, runs), Relay(session.path)]
     )
     return outcome == pytest.ExitCode.INTERRUPTED
 

@@ -18,6 +18,9 @@ from gates.spec.gate import Gate
 from gates.spec.release import Release
 
 S = TypeVar("S", bound=Struct)
+GATES = "gates"
+"""The folder of the gates below a directory of specs."""
+
 CHOOSERS: Mapping[type[Struct], Choose] = {Step: choose_step}
 
 
@@ -102,7 +105,7 @@ def _read_named(
 
 
 def _read_gates(project: Project) -> None:
-    for path in sorted((project.specs / "gates").rglob("*.yaml")):
+    for path in sorted((project.specs / GATES).rglob("*.yaml")):
         gate, document = _read(project, path, Gate)
         if gate is None or document is None:
             continue

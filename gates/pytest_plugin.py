@@ -54,18 +54,13 @@ class _Runner:
         self._worker: Worker | None = None
         self._judge: QuickJudge | None = None
         project = project_of(session.options.specs)
-        self._files = {project.files[name].resolve(): project.gates[name] for name in session.gates}
+        self._files = {project.files[name]: project.gates[name] for name in session.gates}
 
-    def pytest_collect_file(
-        self, file_path: Path, parent: pytest.Collector
-    ) -> pytest.Collector | None:
-        """A gate of the session is a file with one item per repetition."""
-        gate = self._files.get(file_path.resolve())
-        if gate is None:
-            return None
-        collector: GateFile = GateFile.from_parent(parent, path=file_path)
-        collector.gate, collector.runner = gate, self
-        return collector
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
+        """The directory that was asked for holds the gates of the session, whatever else is in it."""
+        directory: GateDirectory = GateDirectory.from_parent(parent, path=path)
+        directory.files, directory.runner = self._files, self
+        return directory
 
     def run(self, gate: Gate, repeat: int) -> GateVerdict:
         """Run one gate and judge its evidence."""
@@ -88,8 +83,22 @@ class _Runner:
         self._loop.close()
 
 
+class GateDirectory(pytest.Directory):
+    """The gates of a session, in its order. Nothing is looked for: what was frozen is what is run."""
+
+    files: dict[Path, Gate]
+    runner: _Runner
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """One file per gate."""
+        for path, gate in self.files.items():
+            file: GateFile = GateFile.from_parent(self, path=path)
+            file.gate, file.runner = gate, self.runner
+            yield file
+
+
 class GateFile(pytest.File):
-    """One YAML file."""
+    """One YAML file with one item per repetition."""
 
     gate: Gate
     runner: _Runner
