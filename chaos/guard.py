@@ -2,8 +2,8 @@
 
 The guard holds the reading end of a pipe whose writing end lives only in the worker. When the worker
 goes (return, exception, Ctrl-C, SIGKILL), the pipe closes and the guard kills every process that
-carries the run's marker in its environment, with all their children and all of their sessions. The
-marker is set before a process exists, so there is no moment in which one could be missed, and a child
+carries the run's marker in its environment, with all their children and all of their sessions, and
+removes the directory that the worker had its state in. The marker is set before a process exists, so there is no moment in which one could be missed, and a child
 that starts a session of its own keeps it.
 """
 
@@ -14,6 +14,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
@@ -72,16 +73,22 @@ for _ in range(200):
     if quiet == 2:
         break
     time.sleep(0.02)
+import shutil
+shutil.rmtree(sys.argv[2], ignore_errors=True)
 """
 
 
 class Guard:
-    """Starts the processes of a stack and makes sure that all of them end with it."""
+    """Starts the processes of a stack and makes sure that all of them end with it.
+
+    `directory` is a fresh one for whatever the stack keeps on disk; it goes when the guard does.
+    """
 
     def __init__(self) -> None:
         self.marker = f"{MARKER}={secrets.token_hex(8)}"
+        self.directory = Path(tempfile.mkdtemp(prefix="chaos-"))
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _GUARD_CODE, self.marker],
+            [sys.executable, "-I", "-S", "-c", _GUARD_CODE, self.marker, str(self.directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -51,7 +51,9 @@ class Stack:
         self.guard = guard
         self.recorder = recorder
         self.clock = clock
-        self.directory = Path(tempfile.mkdtemp(prefix=f"chaos-{plan.gate}-"))
+        # What is to be kept must not go with the guard.
+        parent = None if plan.keep else guard.directory
+        self.directory = Path(tempfile.mkdtemp(prefix=f"chaos-{plan.gate}-", dir=parent))
         self.state = self.directory / "state"
         self.state.mkdir()
         self.logs = self.directory / "logs"

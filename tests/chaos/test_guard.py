@@ -30,6 +30,7 @@ __import__("time").sleep(600)
 async def main():
     guard = Guard()
     print(guard._process.pid, flush=True)
+    print(guard.directory, flush=True)
     await guard.spawn([sys.executable, "-c", CHILD], stdout=sys.stdout)
     await asyncio.sleep(600)
 
@@ -57,11 +58,15 @@ def until(condition: Callable[[], bool], within_s: float = 15.0) -> bool:
 def test_nothing_outlives_a_worker_whatever_ends_it(number: int) -> None:
     worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
-    pids = [int(worker.stdout.readline()) for _ in range(4)]
+    guard = int(worker.stdout.readline())
+    directory = Path(worker.stdout.readline().strip())
+    pids = [guard, *(int(worker.stdout.readline()) for _ in range(3))]
     assert not any(map(is_gone, pids))
+    (directory / "state").write_text("what a target keeps")
     worker.send_signal(number)
     worker.wait(timeout=15)
     assert until(lambda: all(map(is_gone, pids)))
+    assert not directory.exists()
 
 
 def test_ctrl_c_at_the_terminal_does_not_reach_what_was_started() -> None:
