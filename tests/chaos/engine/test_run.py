@@ -275,14 +275,14 @@ from tests.chaos.gate_runs import plan
 
 STEPS = """
 scenario:
-  - {run: "touch HERE/here"}
+  - {request: {get: /readyz}}
   - {pause: 1h}
 """
 
 async def main():
     worker = Worker()
     try:
-        await worker.run(plan(Path(sys.argv[1]), STEPS.replace("HERE", sys.argv[1])))
+        await worker.run(plan(Path(sys.argv[1]), STEPS))
     finally:
         await worker.close()
 
@@ -302,7 +302,7 @@ def a_run_that_waits(
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert until((tmp_path / "here").exists)
+        assert until(lambda: list(tmp_path.glob("evidence-*/steps.jsonl")))
         yield process, f"TEST_MARK={tmp_path}"
     finally:
         process.kill()
