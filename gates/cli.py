@@ -15,6 +15,7 @@ from chaos.errors import ChaosError, SpecError
 from gates import commands
 from gates.interrupts import heed_sigterm
 from gates.prove.command import prove
+from gates.render import counted
 from gates.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
 from gates.session import default_workers
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     except SpecError as error:
         console.print(str(error), markup=False)
         console.print(
-            f"{_counted(len(error.problems), 'problem')} in the specs; nothing was run",
+            f"{counted(len(error.problems), 'problem')} in the specs; nothing was run",
             markup=False,
         )
         return EXIT_SPEC
@@ -208,10 +209,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=Path("releases"),
         help="where a full run's release goes (default: releases)",
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _positive(text: str) -> int:

@@ -18,7 +18,7 @@ from gates.interrupts import Relay
 from gates.lint import lint as all_problems
 from gates.progress import Progress
 from gates.project import GATES, Project, read_project
-from gates.render import print_report
+from gates.render import counted, print_report
 from gates.report import (
     EXIT_FAILED,
     EXIT_PROMOTE,
@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             ledger.Attempt(session=session.id, at_ms=session.started_at_ms, inputs=session.inputs),
         )
     console.print(
-        f"{len(session.gates)} gates, {options.workers} workers, recording below {_near(session.path)}"
+        f"{counted(len(session.gates), 'gate')}, {counted(options.workers, 'worker')},"
+        f" recording below {_near(session.path)}",
+        markup=False,
     )
     exercise(session)
     interrupted = _run_items(session, console, first=arguments.first)
@@ -80,7 +82,9 @@ def lint(arguments: argparse.Namespace, console: Console) -> int:
         problems = [problem for problem in problems if Path(problem.file).resolve() in wanted]
     if problems:
         raise SpecError(problems)
-    console.print(f"{len(project.gates)} gates, {len(project.targets)} targets: no problems")
+    console.print(
+        f"{counted(len(project.gates), 'gate')}, {counted(len(project.targets), 'target')}: no problems"
+    )
     return EXIT_PROMOTE
 
 

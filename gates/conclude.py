@@ -60,6 +60,7 @@ class Card(Struct, frozen=True, kw_only=True):
     title: str
     target: str
     defects: list[DefectReport]
+    rerun: str
 
 
 class MaybeRelease(Struct, frozen=True):
@@ -238,7 +239,18 @@ def _card(project: Project, name: str) -> Card:
         title=gate.title,
         target=gate.target,
         defects=[_defect(defect) for defect in gate.falsified_by],
+        rerun=_rerun(project, gate.id),
     )
+
+
+def _rerun(project: Project, gate_id: str) -> str:
+    """The command that runs a gate again, for specs that need not be this repository's own."""
+    root = project.root
+    if project.specs == root / "specs" and (root / "noxfile.py").exists():
+        return rerun_command(gate_id)
+    inside = project.specs.is_relative_to(root)
+    specs = project.specs.relative_to(root) if inside else project.specs
+    return rerun_command(gate_id, str(specs))
 
 
 def _defect(defect: Defect) -> DefectReport:
@@ -290,7 +302,7 @@ def _report_of(
         config=msgspec.json.decode(record.run.config) if record is not None else {},
         evidence=_row_counts(evidence, key),
         spec_sha256=judged.spec_sha256,
-        rerun=rerun_command(card.id),
+        rerun=card.rerun,
     )
 
 

@@ -12,6 +12,7 @@ from gates.report import AssertionReport, GateReport, Report
 
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
 SHOWN_ROWS = 3
+SHOWN_CHARACTERS = 500
 
 
 def print_report(report: Report, directory: Path, console: Console) -> None:
@@ -52,15 +53,21 @@ def _print_reasons(gate: GateReport, console: Console) -> None:
         Text(f"{gate.status} {gate.id} {gate.name}: {gate.title}", style=STYLE[gate.status])
     )
     console.print(f"  {gate.detail}", markup=False)
+    if any(assertion.population for assertion in gate.assertions):
+        _print_what_was_measured(gate, console)
+    elif gate.assertions:
+        console.print("  nothing was measured, so no assertion could be judged", markup=False)
+    console.print(f"  again: {gate.rerun}\n", markup=False)
+
+
+def _print_what_was_measured(gate: GateReport, console: Console) -> None:
     for assertion in gate.assertions:
         if assertion.status != "PASS":
             _print_assertion(assertion, console)
     for fault in gate.faults:
         if not fault.proven:
-            console.print(
-                f"  fault {fault.fault} ({fault.kind} {fault.link}): {fault.why}", markup=False
-            )
-    console.print(f"  again: {gate.rerun}\n", markup=False)
+            which = f"{fault.kind} {fault.link}" if fault.link else "not begun"
+            console.print(f"  fault {fault.fault} ({which}): {fault.why}", markup=False)
 
 
 def _print_assertion(assertion: AssertionReport, console: Console) -> None:
@@ -73,14 +80,29 @@ def _print_assertion(assertion: AssertionReport, console: Console) -> None:
     if assertion.why:
         console.print(f"    {assertion.why}", markup=False)
     for row in assertion.rows[:SHOWN_ROWS]:
-        console.print(f"    violating: {json.dumps(row, ensure_ascii=False)}", markup=False)
+        console.print(f"    violating: {_short(row)}", markup=False)
+
+
+def _short(row: dict[str, object]) -> str:
+    """A row as JSON, without what says nothing; the whole of it is in the report."""
+    said = {name: value for name, value in row.items() if value not in (None, {}, [], "")}
+    return _cut(json.dumps(said, ensure_ascii=False), SHOWN_CHARACTERS)
 
 
 def _measured(gate: GateReport) -> str:
     if gate.status == "PASS":
         rows = sum(assertion.population or 0 for assertion in gate.assertions)
-        return f"{len(gate.assertions)} assertions over {rows} rows"
-    return gate.detail.splitlines()[0][:90] if gate.detail else ""
+        return f"{counted(len(gate.assertions), 'assertion')} over {counted(rows, 'row')}"
+    return _cut(gate.detail.partition("\n")[0], 90)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 gate`, `2 gates`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _cut(text: str, most_characters: int) -> str:
+    return text if len(text) <= most_characters else text[: most_characters - 1] + "…"
 
 
 def junit(report: Report) -> bytes:

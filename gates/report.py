@@ -239,9 +239,11 @@ def absent(listed: ListedGate, status: Status, detail: str) -> GateReport:
     )
 
 
-def rerun_command(gate_id: str) -> str:
-    """The command that runs one gate again."""
-    return f"nox -s gates -- {gate_id}"
+def rerun_command(gate_id: str, specs: str | None = None) -> str:
+    """The command that runs one gate again: of this repository's own specs, or of those in another directory."""
+    if specs is None:
+        return f"nox -s gates -- {gate_id}"
+    return f"python -m gates --specs {specs} run {gate_id}"
 
 
 def invariants_of(

@@ -334,7 +334,8 @@ class Stack:
         return environment
 
     def _tail(self, life: Life) -> str:
-        return self.recorder.redact(life.tail()).decode(errors="replace").strip()
+        text = self.recorder.redact(life.tail()).decode(errors="replace").strip()
+        return text or "(it printed nothing)"
 
 
 def is_secret(name: str) -> bool:
