@@ -80,7 +80,8 @@ class StepsLint:
         here = known | _own_variables(step)
         for place, used in _used_variables(step, path):
             if used not in here and used.partition(".")[0] not in here:
-                self._problem(place, f"unknown variable {used!r}", closest(used, here))
+                hint = closest(used, here) or closest(used.partition(".")[0], here)
+                self._problem(place, f"unknown variable {used!r}", hint)
 
     def _references(self, path: Path, step: Step) -> None:
         kind = KINDS[type(step)].name

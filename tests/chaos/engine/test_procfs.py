@@ -1,0 +1,84 @@
+"""Looks at processes from outside."""
+
+import ipaddress
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chaos.engine.files import merged, open_elsewhere
+from chaos.engine.procfs import decode_address, listening_sockets, sample, socket_inodes
+
+
+def test_a_process_that_lives_is_seen() -> None:
+    seen = sample(os.getpid())
+    assert seen is not None
+    assert seen.state in "RSD"
+    assert seen.rss_bytes > 1_000_000
+    assert seen.descriptors > 2
+
+
+def test_a_process_that_has_gone_is_not() -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    assert sample(process.pid) is None
+    assert socket_inodes(process.pid) == set()
+    assert listening_sockets(process.pid) == []
+
+
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_listening_sockets_have_their_address(family: socket.AddressFamily, address: str) -> None:
+    try:
+        server = socket.create_server((address, 0), family=family)
+    except OSError:
+        pytest.skip(f"this machine has no {address}")
+    with server:
+        port = server.getsockname()[1]
+        assert (address, port) in listening_sockets(os.getpid())
+        with socket.create_connection((address, port)):
+            assert [found for found in listening_sockets(os.getpid()) if found[1] == port] == [
+                (address, port)
+            ]
+    assert (address, port) not in listening_sockets(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("kernel", "address"),
+    [
+        ("0100007F", "127.0.0.1"),
+        ("00000000", "0.0.0.0"),
+        ("00000000000000000000000001000000", "::1"),
+        ("0000000000000000FFFF00000100007F", str(ipaddress.ip_address("::ffff:127.0.0.1"))),
+    ],
+)
+def test_addresses_as_the_kernel_prints_them(kernel: str, address: str) -> None:
+    assert decode_address(kernel) == address
+
+
+def test_who_holds_a_file_open_is_known_by_its_mark(tmp_path: Path) -> None:
+    path = tmp_path / "held"
+    with path.open("w") as file:
+        environment = {**os.environ, "MARK": str(path)}
+        holder = subprocess.Popen(["sleep", "60"], stdout=file, env=environment)
+    try:
+        assert open_elsewhere(path, f"MARK={path}") == [holder.pid]
+        assert open_elsewhere(path, "MARK=other") == []
+        assert open_elsewhere(path.with_name("other"), f"MARK={path}") == []
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_configuration_is_merged_mapping_by_mapping() -> None:
+    base = {"a": {"b": 1, "c": {"d": 2}}, "e": [1, 2]}
+    assert merged(base, {"a": {"c": {"d": 3}, "x": {}}, "e": [3], "f": {"g": 1}}) == {
+        "a": {"b": 1, "c": {"d": 3}, "x": {}},
+        "e": [3],
+        "f": {"g": 1},
+    }
+    assert base["a"] == {"b": 1, "c": {"d": 2}}
+    assert merged(None, {"a": 1}) == merged({}, {"a": 1}) == {"a": 1}

@@ -1,0 +1,260 @@
+"""What is wrong is said before anything is run, at its place, with what was probably meant."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gates.lint import lint
+from gates.project import read_project
+from tests.gates.small_project import FILES, project
+
+FIRST = "specs/gates/a/first.yaml"
+SECOND = "specs/gates/second.yaml"
+TARGET = "specs/targets/shop.yaml"
+RELEASE = "specs/release.yaml"
+
+
+def said(root: Path, file: str, *replacements: tuple[str, str]) -> list[tuple[str, str]]:
+    """(what stands at the place, message with hint) of all problems, when some texts of a file are replaced."""
+    text = FILES[file]
+    for before, after in replacements:
+        assert text.count(before) >= 1, before
+        text = text.replace(before, after, 1)
+    found = lint(project(root, {file: text}))
+    hinted = [p.message + (f" ({p.hint})" if p.hint else "") for p in found]
+    return [(p.source[p.column - 1 :], words) for p, words in zip(found, hinted, strict=True)]
+
+
+def test_what_is_right_has_no_problems(tmp_path: Path) -> None:
+    assert lint(project(tmp_path)) == []
+
+
+def test_every_shipped_spec_has_no_problems() -> None:
+    for specs in ("specs", "specs/examples"):
+        found = lint(read_project(Path(__file__).parents[2] / specs))
+        assert [problem.render() for problem in found] == []
+
+
+GATE_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
+    "target": (("target: shop", "target: shpo"), "shpo", "unknown target 'shpo' (shop)"),
+    "needs": (
+        ("needs: [web, stock]", "needs: [web, stok]"),
+        "stok]",
+        "unknown process 'stok' in target 'shop' (stock)",
+    ),
+    "listed": (("id: A1", "id: A7"), "A7", "release.yaml lists this gate with id 'A1', not 'A7'"),
+    "class": (
+        ("class: delta", "class: floor"),
+        "floor",
+        "release.yaml lists this gate with class 'delta', not 'floor'",
+    ),
+    "config": (
+        ("{size: 6}", "{siez: 6}"),
+        "6}}",
+        "release.yaml does not allow gates to set 'cache.siez' (cache.size)",
+    ),
+    "control": (
+        ("control:\n  - request: {get: /ready}\n    expect: {status: 200}\n", "control: []\n"),
+        "[]",
+        "a gate needs at least one control step",
+    ),
+    "actor": (
+        ("as: admin", "as: admni"),
+        "admni",
+        "unknown actor 'admni' in target 'shop' (admin)",
+    ),
+    "link": (
+        ("via: client->web", "via: client->wbe"),
+        "client->wbe",
+        "unknown link 'client->wbe' in target 'shop' (client->web)",
+    ),
+    "process": (
+        ("    via: client->web\n", "    to: wbe\n"),
+        "wbe",
+        "unknown process 'wbe' in target 'shop' (web)",
+    ),
+    "both ways": (
+        ("    via: client->web\n", "    via: client->web\n    to: web\n"),
+        "web",
+        "go `to` a process directly or `via` a link, not both",
+    ),
+    "faulted link": (
+        ("cut: web->stock", "cut: web->stok"),
+        "web->stok",
+        "unknown link 'web->stok' in target 'shop' (web->stock)",
+    ),
+    "variable": (
+        ("{route.path}", "{rout.path}"),
+        '{method: "{route.method}",',
+        "unknown variable 'rout.path' (route",
+    ),
+    "capture": (
+        ('"$.routes[0]"', '"$.routes[x]"'),
+        '"$.routes[x]"}',
+        "cannot read the place '$.routes[x]' from '[x]' on",
+    ),
+    "method": (
+        ("request: {get: /token}", "request: {get: /token, put: /x}"),
+        "{get: /token, put: /x}",
+        "name exactly one method",
+    ),
+    "regex": (("text: /x/", "text: /(/"), "/(/}", "/(/ is not a regular expression"),
+    "observed": (("text: /x/", "exit: 0"), "0}", "`await` does not observe 'exit'"),
+    "expect": (
+        ("    expect: {json: {up: true}, text: /x/}\n", ""),
+        "await: {get: /ready}",
+        "`await` needs an `expect`",
+    ),
+    "repeat": (
+        ("role: [admin, nobody]", "role: []"),
+        'repeat: {route: "{routes}"',
+        "repeats nothing",
+    ),
+    "load": (("rate: 10/s", "rate: 1/min"), "load: many", "not a single request would be sent"),
+    "query": (
+        ("    sql: select 1 as one\n", ""),
+        'query: "{state}/shop.db"',
+        "`query` needs either `sql` or `digests: true`",
+    ),
+    "fault name": (("        name: outage\n", ""), "cut: web->stock", "a fault needs a `name`"),
+    "fault end": (("      - clear: outage\n", ""), "cut: web->stock", "this fault never ends"),
+    "clear": (
+        ("clear: outage", "clear: outrage"),
+        "outrage",
+        "there is no fault named 'outrage' (outage)",
+    ),
+    "no probe": (
+        ("cut: web->stock", "latency: client->web\n        delay: 100ms"),
+        "latency: client->web",
+        "this fault could never be proven",
+    ),
+    "no assertion": (
+        (FILES[FIRST][FILES[FIRST].index("assert:") :], "assert: []\n"),
+        "[]",
+        "a gate without assertions decides nothing",
+    ),
+    "column": (
+        ("every: status = 200", "every: statsu = 200"),
+        "statsu = 200",
+        'Referenced column "statsu" not found in ',
+    ),
+    "constant": (("every: status = 200", "every: true"), "true", "expected a text, got true"),
+    "unkillable": (
+        ("fails: [all is well]", "fails: []"),
+        "all is well",
+        "no defect in `falsified_by` fails 'all is well'",
+    ),
+    "defect name": (
+        ("fails: [all is well]", "fails: [all is wll]"),
+        "all is wll]",
+        "no assertion is called 'all is wll' (all is well)",
+    ),
+    "defect file": (
+        ("file: shop/app.py", "file: shop/gone.py"),
+        "shop/gone.py",
+        "there is no file shop/gone.py",
+    ),
+    "defect source": (
+        ("file: shop/app.py", "file: pyproject.toml"),
+        "pyproject.toml",
+        "pyproject.toml is not below the target's source (shop)",
+    ),
+    "defect text": (
+        ('replace: "return True"', 'replace: "return Ture"'),
+        '"return Ture"',
+        "the text occurs 0 times in shop/app.py",
+    ),
+    "defect edit": (
+        ('with: "return False"', 'with: "return True"'),
+        '"return True"',
+        "the edit changes nothing",
+    ),
+}
+"""What is changed, what stands at the place of the problem, and how its message begins."""
+
+
+@pytest.mark.parametrize(("change", "at", "message"), GATE_PROBLEMS.values(), ids=GATE_PROBLEMS)
+def test_what_is_wrong_with_a_gate(
+    tmp_path: Path, change: tuple[str, str], at: str, message: str
+) -> None:
+    found = said(tmp_path, FIRST, change)
+    assert any(place.startswith(at) and words.startswith(message) for place, words in found), found
+
+
+def test_a_gate_that_is_not_listed(tmp_path: Path) -> None:
+    found = said(tmp_path, RELEASE, ("gate: first", "gate: frist"))
+    assert found == [("first", "release.yaml lists no gate 'first' (frist)")]
+
+
+def test_gates_on_a_shared_stack_only_read(tmp_path: Path) -> None:
+    found = said(tmp_path, SECOND, ("assert:", "scenario: [{parallel: [[{kill: web}]]}]\nassert:"))
+    assert found == [("{kill: web}]]}]", "a gate on a shared stack only reads: no 'kill' step")]
+
+
+def test_names_that_are_given_twice(tmp_path: Path) -> None:
+    twice = FILES[FIRST][FILES[FIRST].index("  - that: ") : FILES[FIRST].index("falsified_by:")]
+    found = said(tmp_path, FIRST, (twice, twice + twice))
+    assert ("- that: all is well", "2 assertions are called 'all is well'") in found
+
+
+TARGET_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
+    "default": (("default: web", "default: wbe"), "wbe", "unknown process 'wbe'"),
+    "ready": (
+        ("ready: GET /ready", "ready: POST /x"),
+        "POST /x",
+        "expected `tcp` or something like `GET /readyz`, not 'POST /x'",
+    ),
+    "port": (
+        ("port: 8000", "port: 80000"),
+        "80000",
+        "a port is a number from 1 to 65535, not 80000",
+    ),
+    "link end": (("to: stock", "to: stok"), "stok,", "unknown process 'stok' (stock)"),
+    "link name": (
+        ("  client->web:", "  web:"),
+        "{to: web}",
+        "a link is named like `client->server`, not 'web'",
+    ),
+    "own table": (
+        ("table: orders", "table: requests"),
+        "requests",
+        "'requests' is a table of the harness's own",
+    ),
+    "no source": (
+        ('    sqlite: "{state}/shop.db"\n', ""),
+        "table: orders",
+        "name exactly one source, `sqlite` or `jsonl`",
+    ),
+    "type": (("{id: BIGINT}", "{id: INT}"), "INT}", "unknown type 'INT'; types are VARCHAR"),
+    "pattern": (
+        ('redact: ["key-', 'redact: ["key-('),
+        '"key-([a-z]+"]',
+        "key-([a-z]+ is not a regular expression",
+    ),
+    "variable": (
+        ("{token.admin}", "{token.admni}"),
+        '"{token.admni}"}',
+        "unknown variable 'token.admni' (token.admin)",
+    ),
+    "place": (("$.token", "token"), "token}", "a place in an answer starts with $, not 'token'"),
+    "exercise": (
+        ("via: client->web", "via: client->wbe"),
+        "client->wbe",
+        "unknown link 'client->wbe' in target 'shop' (client->web)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "at", "message"), TARGET_PROBLEMS.values(), ids=TARGET_PROBLEMS)
+def test_what_is_wrong_with_a_target(
+    tmp_path: Path, change: tuple[str, str], at: str, message: str
+) -> None:
+    found = said(tmp_path, TARGET, change)
+    assert any(place.startswith(at) and words.startswith(message) for place, words in found), found
+
+
+def test_complaints_do_not_pile_up_when_specs_are_checked_again(tmp_path: Path) -> None:
+    read = project(tmp_path, {FIRST: FILES[FIRST].replace("as: admin", "as: admni")})
+    assert lint(read) == lint(read)
+    assert len(lint(read)) == 1
