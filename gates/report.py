@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gates.spec.assertion import Assertion, Named
 from gates.spec.release import ListedGate, Release
 
 SCHEMA_VERSION = "13.0"
@@ -26,7 +27,11 @@ def yaml_name(field: str) -> str:
 
 
 class AssertionReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
-    """One assertion: what was measured against what was expected, over which rows, by which SQL."""
+    """One assertion: what was measured against what was expected, over which rows, by which SQL.
+
+    `spec` is the assertion as it is written in the gate, `killed_by` the defects (and `sham`) that were
+    shown to turn it red.
+    """
 
     that: str
     status: Status
@@ -40,6 +45,8 @@ class AssertionReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     why: str | None
     falsified_by: list[str]
     killed_by_sham: bool
+    killed_by: list[str] = []
+    spec: Assertion | None = None
 
 
 class FaultReport(Struct, frozen=True, kw_only=True):
@@ -60,16 +67,29 @@ class FaultReport(Struct, frozen=True, kw_only=True):
 
 
 class DefectReport(Struct, frozen=True, kw_only=True):
-    """A defect that the gate names, and whether it was shown to turn exactly these assertions red."""
+    """A defect that the gate names, and whether it was shown to turn exactly these assertions red.
+
+    `diff` is the edit as it was made, `measured` what its red assertions came to, `why` what its proof lacks;
+    `proven` is None where no proofs were run.
+    """
 
     defect: str
     file: str
     fails: list[str]
     proven: bool | None
+    may_fail: list[str] = []
+    racing: bool = False
+    diff: str = ""
+    measured: dict[str, object] = {}
+    why: str | None = None
 
 
 class GateReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
-    """One gate. `detail` is the reason of anything but PASS; `rerun` the command that runs it again."""
+    """One gate. `detail` is the reason of anything but PASS; `rerun` the command that runs it again.
+
+    `proven` says whether the gate was shown to be able to fail, `unproven` what is missing of that; it is
+    None where no proofs were run. `queries` are the named queries that its assertions use.
+    """
 
     name: str
     class_: str
@@ -88,6 +108,9 @@ class GateReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     evidence: dict[str, int]
     spec_sha256: str | None
     rerun: str
+    proven: bool | None = None
+    unproven: str | None = None
+    queries: dict[str, Named] = {}
 
 
 class Summary(Struct, frozen=True, kw_only=True, rename=yaml_name):
