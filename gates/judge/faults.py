@@ -107,7 +107,10 @@ def _traffic_reasons(evidence: Evidence, record: RunRecord, row: Fault) -> Itera
     past = [bypass for bypass in evidence.rows(LinkBypass, record.key) if bypass.link == row.link]
     if past:
         yield f"{len(past)} connections went past the link, the first from {past[0].process or past[0].client}"
-    if not all(carried for link, carried in _exercised(evidence, record) if link == row.link):
+    exercised = [carried for link, carried in _exercised(evidence, record) if link == row.link]
+    if not exercised:
+        yield "there is no evidence that the link carries anything when all is well"
+    elif not all(exercised):
         yield "the link carried nothing when all was well"
 
 

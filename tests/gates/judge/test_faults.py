@@ -42,8 +42,20 @@ def probed(run: Run) -> Run:
     return run
 
 
+def carried(run: Run, connections: int = 1, sent: int = 10) -> Run:
+    run.recorder.add(
+        schema.Link,
+        link="gateway->memory",
+        own_connections=connections,
+        of_harness=False,
+        sent_bytes=sent,
+        received_bytes=0,
+    )
+    return run
+
+
 def faulted(new_run: NewRun, **changes: object) -> Run:
-    return probed(new_run().connected().fault(**changes))
+    return carried(probed(new_run().connected().fault(**changes)))
 
 
 def test_a_proven_fault_is_reported_with_its_times(new_run: NewRun, verdict: Judge) -> None:
@@ -135,17 +147,14 @@ def test_a_connection_past_the_link_is_unknown(new_run: NewRun, verdict: Judge) 
 def test_a_link_that_carried_nothing_when_all_was_well_is_unknown(
     new_run: NewRun, verdict: Judge, connections: int, sent: int, proven: bool
 ) -> None:
-    exercise = new_run(gate="exercise-toy", run_id="run-2").begin()
-    exercise.recorder.add(
-        schema.Link,
-        link="gateway->memory",
-        own_connections=connections,
-        of_harness=False,
-        sent_bytes=sent,
-        received_bytes=0,
-    )
+    exercise = carried(new_run(gate="exercise-toy", run_id="run-2").begin(), connections, sent)
     found = verdict(faulted(new_run).plain().close(), beside=exercise.end().close())
     assert found.faults[0].proven == proven
+
+
+def test_a_link_that_was_never_exercised_is_unknown(new_run: NewRun, verdict: Judge) -> None:
+    found = verdict(probed(new_run().connected().fault()).plain().close())
+    assert "no evidence that the link carries anything" in found.detail
 
 
 def test_every_window_of_a_repeated_fault_needs_its_own_proof(
@@ -157,7 +166,7 @@ def test_every_window_of_a_repeated_fault_needs_its_own_proof(
         seen.append([probe.phase for probe in probes])
         return None if len(seen) < 2 else "not the second time"
 
-    run = probed(probed(new_run().connected()).fault()).fault(
+    run = carried(probed(probed(new_run().connected()).fault())).fault(
         on_ms=300.0, proven_ms=301.0, off_ms=302.0, clean_ms=303.0
     )
     found = verdict(run.plain().close(), Proofs({"cut": note}, {"cut": lambda _, __: None}))
