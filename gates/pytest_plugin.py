@@ -80,6 +80,8 @@ class _Runner:
         """End what the worker keeps between gates."""
         if self._worker is not None:
             self._loop.run(self._worker.close())
+        if self._judge is not None:
+            self._judge.close()
         self._loop.close()
 
 

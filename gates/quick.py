@@ -34,3 +34,7 @@ class QuickJudge:
         self._loader.load([run, *([exercise] if exercise.is_dir() else [])])
         self._evidence.refresh()
         return judge_gate(self._evidence, judged, FAULT_PROOFS, run_id)
+
+    def close(self) -> None:
+        """End the database and its threads: beside them an interpreter that winds down may be aborted."""
+        self._evidence.connection.close()

@@ -266,7 +266,8 @@ def rerun_command(gate_id: str, specs: str | None = None) -> str:
     """The command that runs one gate again: of this repository's own specs, or of those in another directory."""
     if specs is None:
         return f"nox -s gates -- {gate_id}"
-    return f"python -m gates --specs {specs} run {gate_id}"
+    elsewhere = f"--specs {specs} " if specs != "specs" else ""
+    return f"python -m gates {elsewhere}run {gate_id}"
 
 
 def invariants_of(
