@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from chaos.errors import ChaosError, SpecError
 from gates import commands
+from gates.formats.command import DEFAULT, FORMATS, report
 from gates.interrupts import heed_sigterm
 from gates.prove.command import prove
 from gates.render import counted
@@ -37,6 +39,16 @@ examples:
   python -m gates prove                      all gates
   python -m gates prove A3                   one gate
   python -m gates prove A3 --no-cache        all of its trials again
+"""
+REPORT_EXAMPLES = """\
+The exit code is that of the run which the report is about.
+
+examples:
+  python -m gates report releases/v4.6.0                                   as the run printed it
+  python -m gates report releases/v4.6.0 --format html -o page.html        one file to read and to send
+  python -m gates report releases/v4.6.0 --format markdown >> "$GITHUB_STEP_SUMMARY"
+  python -m gates report releases/v4.6.0 --format github                   annotations at the lines of the specs
+  python -m gates report releases/v4.6.0 --format sarif -o gates.sarif     for code scanning
 """
 
 
@@ -63,6 +75,9 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_BROKEN
     except BrokenPipeError:
         return EXIT_BROKEN
+    except OSError as error:
+        console.print(f"error: {error}", markup=False)
+        return EXIT_BROKEN
 
 
 def run_and_leave(arguments: Sequence[str]) -> NoReturn:
@@ -72,7 +87,11 @@ def run_and_leave(arguments: Sequence[str]) -> NoReturn:
     would be that of the abort. All is written by then, and every process has ended.
     """
     heed_sigterm()
-    exit_code = main(arguments)
+    try:
+        exit_code = main(arguments)
+    except Exception:  # noqa: BLE001 - Python's own exit code of a crash, 1, would say that a gate failed
+        traceback.print_exc()
+        exit_code = EXIT_BROKEN
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -88,7 +107,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
     "list": commands.list_gates,
     "new": commands.new,
     "judge": commands.judge,
-    "report": commands.report,
+    "report": report,
 }
 
 
@@ -149,8 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", help="its name; the file is named like it")
     judge = verbs.add_parser("judge", help="verdicts again, from the evidence alone")
     judge.add_argument("release", type=Path, metavar="RELEASE_DIR")
-    report = verbs.add_parser("report", help="print the report of a release")
-    report.add_argument("release", type=Path, metavar="RELEASE_DIR")
+    _add_report(verbs.add_parser("report", help="the report of a release, in one of several forms"))
     return parser
 
 
