@@ -226,9 +226,7 @@ def sound_project(options: Options) -> Project:
     problems = all_problems(project)
     if not options.full:
         others = {
-            str(project.files[name])
-            for name in project.gates
-            if name not in chosen(project, options)
+            str(project.files[name]) for name in project.gates.keys() - chosen(project, options)
         }
         problems = [
             problem for problem in problems if str(Path(problem.file).resolve()) not in others

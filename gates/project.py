@@ -14,6 +14,8 @@ from chaos.spec.step import Spec, Step
 from chaos.spec.target import Target
 from chaos.steps import choose_step
 from chaos.steps.use import Use
+from gates.judged import judged_of, sha256_of
+from gates.spec.assertion import Judged
 from gates.spec.gate import Gate
 from gates.spec.release import Release
 
@@ -49,6 +51,21 @@ class Project:
         self.scenarios: dict[str, ScenarioFile] = {}
         self.gates: dict[str, Gate] = {}
         self.release: Release | None = None
+        self._judged: dict[str, Judged] = {}
+        self._target_digests: dict[str, str] = {}
+
+    def judged(self, name: str) -> Judged:
+        """What the judge needs to know of a gate, its digest included."""
+        if name not in self._judged:
+            gate = self.gates[name]
+            self._judged[name] = judged_of(gate, self.targets[gate.target])
+        return self._judged[name]
+
+    def target_digest(self, name: str) -> str:
+        """SHA-256 of a target, in hex."""
+        if name not in self._target_digests:
+            self._target_digests[name] = sha256_of(self.targets[name])
+        return self._target_digests[name]
 
     @property
     def root(self) -> Path:

@@ -14,7 +14,6 @@ import pytest
 from chaos.engine.run import Worker
 from gates import interrupts
 from gates.judge.result import GateVerdict
-from gates.judged import judged_of
 from gates.locks import turn
 from gates.quick import QuickJudge
 from gates.session import Session, collected_of, exercise_name, load_session, plan_of, project_of
@@ -74,7 +73,7 @@ class _Runner:
             self._loop.run(self._worker.run(plan))
         target = project.targets[gate.target]
         exercised = self.session.gate_directory(exercise_name(target.target), 0)
-        return self._judge.judge(plan.directory, exercised, judged_of(gate, target))
+        return self._judge.judge(plan.directory, exercised, project.judged(gate.gate))
 
     def pytest_sessionfinish(self) -> None:
         """End what the worker keeps between gates."""

@@ -3,12 +3,17 @@
 The report never uses it; its verdicts come from the sealed evidence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
-from chaos.evidence.sealing import Collected, Loader
+import duckdb
+
+from chaos.evidence import schema
+from chaos.evidence.direct import Direct, is_plain
+from chaos.evidence.sealing import Collected, Loader, Rows
 from chaos.faults import CLEAN_AGAIN, PROOFS
-from gates.judge.connection import open_blank
+from gates.judge.connection import Evidence, RunKey, RunRecord, open_blank
 from gates.judge.faults import Proofs
 from gates.judge.result import GateVerdict
 from gates.judge.verdict import judge_gate
@@ -18,11 +23,12 @@ FAULT_PROOFS = Proofs(on=PROOFS, clean_again=CLEAN_AGAIN)
 
 
 class QuickJudge:
-    """One database for all runs of a worker, below these directories."""
+    """Judges all runs of a worker, below these directories."""
 
     def __init__(self, directories: Sequence[Path], collected: Collected) -> None:
-        self._evidence = open_blank(collected, directories)
-        self._loader = Loader(self._evidence.connection, collected)
+        self._directories = directories
+        self._collected = collected
+        self._opened: list[Evidence] = []
 
     def judge(
         self, run: Path, exercise: Path, judged: Judged, run_id: str | None = None
@@ -31,10 +37,81 @@ class QuickJudge:
 
         Without a `run_id` the run must be healthy.
         """
-        self._loader.load([run, *([exercise] if exercise.is_dir() else [])])
-        self._evidence.refresh()
-        return judge_gate(self._evidence, judged, FAULT_PROOFS, run_id)
+        files = self._plain.loader.read(run, keep=True)
+        if is_plain(files) and not judged.faults and not judged.loads:
+            self._plain.take(files)
+            verdict = judge_gate(self._plain, judged, FAULT_PROOFS, run_id)
+            if not self._plain.failed:
+                return verdict
+        evidence, loader = self._any
+        loader.load([run, *([exercise] if exercise.is_dir() else [])])
+        evidence.refresh()
+        return judge_gate(evidence, judged, FAULT_PROOFS, run_id)
 
     def close(self) -> None:
-        """End the database and its threads: beside them an interpreter that winds down may be aborted."""
-        self._evidence.connection.close()
+        """End the databases and their threads: beside them an interpreter that winds down may be aborted."""
+        for evidence in self._opened:
+            evidence.connection.close()
+
+    @cached_property
+    def _plain(self) -> "_PlainRun":
+        plain = _PlainRun(self._collected)
+        self._opened.append(plain)
+        return plain
+
+    @cached_property
+    def _any(self) -> tuple[Evidence, Loader]:
+        evidence = open_blank(self._collected, self._directories)
+        self._opened.append(evidence)
+        return evidence, Loader(evidence.connection, self._collected)
+
+
+class _PlainRun(Evidence):
+    """The evidence of one plain run: small tables as they were read, others filled when a gate asks for them.
+
+    `failed` says that the rows of one could not be taken as they are.
+    """
+
+    def __init__(self, collected: Collected) -> None:
+        blank = open_blank(collected)
+        super().__init__(blank.connection, blank.names, shipped=False)
+        self.loader = Loader(self.connection, collected)
+        self.failed = False
+        self._direct = Direct(self.connection)
+        self._files: Sequence[Rows] = ()
+
+    def take(self, files: Sequence[Rows]) -> None:
+        """Be the evidence of this run from now on."""
+        self.failed = False
+        self._files = files
+        rows = {table: _in_order(files, table) for table in schema.TABLES}
+        (run,), ends = rows["runs"], rows["run_ends"]
+        assert isinstance(run, schema.Run)
+        end = ends[0] if ends else None
+        assert end is None or isinstance(end, schema.RunEnd)
+        seals: dict[RunKey, list[tuple[object, ...]]] = {}
+        for file in sorted(files, key=lambda file: file.path.name):
+            seals.setdefault((file.run_id, file.gate), []).append((file.path.name, file.problem))
+        self.preset([RunRecord(run, end)], rows, {"seals": seals})
+
+    def grouped(self, name: str, sql: str) -> dict[RunKey, list[tuple[object, ...]]]:
+        """Only what was taken: tables that are judged all at once are not those of a plain run."""
+        del sql
+        return self._answers[name]
+
+    def bind(self, table: str, columns: Iterable[str], key: RunKey) -> None:
+        """There is one run only, so its rows are bound as they are."""
+        del columns, key
+        try:
+            self._direct.fill(table, self._files)
+        except (duckdb.Error, UnicodeDecodeError):
+            self.failed = True
+            raise
+
+    def unbind(self, table: str) -> None:
+        """The table stays, for the next run."""
+
+
+def _in_order(files: Sequence[Rows], table: str) -> list[schema.Row]:
+    rows = [row for file in files if file.table == table for row in file.rows]
+    return sorted(rows, key=lambda row: row.seq)

@@ -27,7 +27,7 @@ from chaos.errors import HarnessError
 from chaos.evidence.schema import Mode
 from chaos.faults.base import FaultStep
 from chaos.toxiproxy_binary import ToxiproxyBinary, cache_directory, locate
-from gates.judged import judged_of, sha256_of
+from gates.judged import sha256_of
 from gates.project import Project, read_project
 from gates.spec.assertion import Judged
 from gates.spec.gate import Gate
@@ -99,7 +99,8 @@ class Session(Struct, frozen=True, kw_only=True):
 
 def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Session:
     """Freeze all inputs and write them down. SpecError and HarnessError say what is wrong with them."""
-    project = read_project(Path(options.specs))
+    # Read once: what was linted is what is frozen, and what this process runs.
+    project = project_of(options.specs)
     names = chosen(project, options)
     used = {project.gates[name].target for name in names}
     linked = any(project.targets[name].links for name in used if name in project.targets)
@@ -124,9 +125,8 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
     (session.path / "session.json").write_bytes(msgspec.json.format(msgspec.json.encode(session)))
     (session.path / "judged").mkdir()
     for name in names:
-        gate = project.gates[name]
         # In the gate's own order: a query under `with:` may use those before it.
-        snapshot = msgspec.json.encode(judged_of(gate, project.targets[gate.target]))
+        snapshot = msgspec.json.encode(project.judged(name))
         snapshot = msgspec.json.format(snapshot)
         (session.path / "judged" / f"{name}.json").write_bytes(snapshot)
     return session
@@ -185,7 +185,11 @@ def plan_of(session: Session, project: Project, gate: Gate, repeat: int = 0) -> 
         mode=session.mode,
         defect=session.defect,
         seed=session.options.seed + repeat,
-        digests={**session.digests, "gate": sha256_of(gate), "target": sha256_of(target)},
+        digests={
+            **session.digests,
+            "gate": project.judged(gate.gate).spec_sha256,
+            "target": project.target_digest(gate.target),
+        },
         versions=session.versions,
         directory=session.gate_directory(gate.gate, repeat),
         source_root=Path(session.root),

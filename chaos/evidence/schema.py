@@ -11,6 +11,7 @@ otherwise bind silently to the wrong table.
 
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -366,7 +367,11 @@ def _sql_type(hint: object) -> str:
 
 def raw_columns(table: str) -> dict[str, str]:
     """Column name → DuckDB type of one raw file, common columns first."""
-    struct = TABLES[table]
+    return dict(_columns_of(TABLES[table]))
+
+
+@cache
+def _columns_of(struct: type[Row]) -> Mapping[str, str]:
     hints = get_type_hints(struct)
     return {field.name: _sql_type(hints[field.name]) for field in msgspec.structs.fields(struct)}
 

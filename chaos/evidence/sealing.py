@@ -34,7 +34,10 @@ _COLLECTED_HINTS: Mapping[str, object] = {
 
 
 class Rows(Struct):
-    """One file of a run: where it is, what is in it, and in what it differs from what was closed."""
+    """One file of a run: where it is, what is in it, and in what it differs from what was closed.
+
+    `data` and `rows` are what was read, where that was asked to be kept.
+    """
 
     path: Path
     table: str
@@ -45,6 +48,8 @@ class Rows(Struct):
     seqs: list[int]
     problems: list[str]
     damaged: bool = False
+    data: bytes = b""
+    rows: Sequence[schema.Row] = ()
 
     @property
     def problem(self) -> str | None:
@@ -96,7 +101,7 @@ class Loader:
     def load(self, directories: Sequence[Path]) -> Sealed:
         """Replace what the tables hold by the evidence in these directories, one per run."""
         before, self._filled = self._filled, []
-        files = [file for directory in directories for file in self._read_run(directory)]
+        files = [file for directory in directories for file in self.read(directory)]
         counts = {name: self._fill(name, files) for name in self._order()}
         self._seal(files)
         for name in set(before) - set(self._filled):
@@ -108,17 +113,17 @@ class Loader:
         """Faults first: what requests were sent during is computed from them."""
         return ["faults", *(name for name in self.tables if name not in ("faults", "seals"))]
 
-    def _read_run(self, directory: Path) -> list[Rows]:
+    def read(self, directory: Path, *, keep: bool = False) -> list[Rows]:
         """Every file of one run, compared with the run's closing record and with each other."""
         gate = directory.name
         run_id = _run_id(directory)
         paths = sorted(directory.glob("*.jsonl"))
-        files = [self._read_file(path, run_id, gate) for path in paths]
+        files = [self._read_file(path, run_id, gate, keep=keep) for path in paths]
         _compare(files, _closings(directory), directory, run_id)
         _check_seqs(files)
         return files
 
-    def _read_file(self, path: Path, run_id: str, gate: str) -> Rows:
+    def _read_file(self, path: Path, run_id: str, gate: str, *, keep: bool) -> Rows:
         data = path.read_bytes()
         table = _table_of(path.name)
         file = Rows(
@@ -133,6 +138,8 @@ class Loader:
             file.problems.append(f"{foreign} rows are of another run or gate")
         file.seqs = [row.seq for row in rows]
         file.damaged = bool(file.problems)
+        if keep:
+            file.data, file.rows = data, rows
         return file
 
     def _decode(self, file: Rows, data: bytes) -> list[schema.Row]:
@@ -170,11 +177,7 @@ class Loader:
         first = self._source(name, files)
         if name in schema.MERGED:
             second = self._source(schema.MERGED[name], files)
-            rows = (
-                sql.runs(first, second)
-                if name == "runs"
-                else sql.requests(first, second, with_faults=with_faults)
-            )
+            rows = sql.merged(name, first, second, with_faults=with_faults)
         else:
             columns = [
                 sql.collected_column(c, kind) for c, kind in self.collected.get(name, {}).items()

@@ -30,10 +30,15 @@ def create(table: str, columns: Mapping[str, str]) -> str:
 
 def replace(table: str, columns: Mapping[str, str], rows: str) -> str:
     """The statement that makes a table anew from `rows`, with exactly these columns and types."""
-    typed = ", ".join(
+    return f"CREATE OR REPLACE TABLE {stored(table)} AS {typed(columns, rows)}"
+
+
+def typed(columns: Mapping[str, str], rows: str) -> str:
+    """`rows` with exactly these columns and types."""
+    chosen = ", ".join(
         f"{quoted(column)}::{kind} AS {quoted(column)}" for column, kind in columns.items()
     )
-    return f"CREATE OR REPLACE TABLE {stored(table)} AS SELECT {typed} FROM ({rows})"
+    return f"SELECT {chosen} FROM ({rows})"
 
 
 def digest(table: str) -> str:
@@ -68,6 +73,17 @@ def reader(paths: Sequence[Path], columns: Mapping[str, str], *, lenient: bool =
     )
 
 
+def lines(parameter: int, columns: Mapping[str, str]) -> str:
+    """The rows of a JSON array that a prepared statement is given: what `reader` makes of the same lines."""
+    fields = ", ".join(f'"{column}": {_shape(kind)}' for column, kind in columns.items())
+    # Only with the type of the parameter known is the statement not planned again each time.
+    return f"SELECT row.* FROM (SELECT unnest(from_json(${parameter}::VARCHAR, {literal(f'[{{{fields}}}]')})) AS row)"
+
+
+def _shape(kind: str) -> str:
+    return f'["{kind[:-2]}"]' if kind.endswith("[]") else f'"{kind}"'
+
+
 def source(
     whole: Sequence[Path], damaged: Sequence[tuple[Path, str, str]], columns: Mapping[str, str]
 ) -> str:
@@ -85,6 +101,13 @@ def source(
 def in_order(rows: str, chosen: Sequence[str] = ("*",)) -> str:
     """Rows in order of gate, run and `seq`, which is the order they are kept in."""
     return f"SELECT {', '.join(chosen)} FROM ({rows}) ORDER BY gate, run_id, seq"
+
+
+def merged(table: str, first: str, second: str, *, with_faults: bool) -> str:
+    """The rows of a table whose second half came later."""
+    if table == "runs":
+        return runs(first, second)
+    return requests(first, second, with_faults=with_faults)
 
 
 def runs(first: str, second: str) -> str:

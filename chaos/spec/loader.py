@@ -79,6 +79,11 @@ def _hints(struct: type[Struct]) -> Mapping[str, object]:
     return get_type_hints(struct)
 
 
+@functools.cache
+def _fields(struct: type[Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(struct)}
+
+
 class _Walker:
     def __init__(self, document: Document, choosers: Mapping[type[Struct], Choose]) -> None:
         self.document = document
@@ -133,7 +138,7 @@ class _Walker:
     def _values(
         self, node: MappingNode, struct: type[Struct], pairs: Mapping[str, tuple[Node, Node]]
     ) -> dict[str, object]:
-        fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+        fields = _fields(struct)
         hints = _hints(struct)
         values: dict[str, object] = {}
         meant: set[str | None] = set()

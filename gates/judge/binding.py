@@ -1,7 +1,7 @@
 """Puts one run's rows where a gate's SQL finds them: temporary tables under the names that it uses."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import duckdb
 import msgspec
@@ -42,29 +42,43 @@ class Bound(Struct, frozen=True):
 
 
 @contextmanager
-def bound(evidence: Evidence, plan: GatePlan, run: RunKey | None) -> Iterator[Bound]:
+def bound(
+    evidence: Evidence,
+    plan: GatePlan,
+    run: RunKey | None,
+    limited: AbstractContextManager[None] | None = None,
+) -> Iterator[Bound]:
     """One run's rows of the tables that the plan reads, its `data:` and its queries; empty tables without a run.
 
     A relation that cannot be made is reported in `broken` and `problems`, and everything is dropped at the end.
+    `limited` is entered for all but dropping, which must not be interrupted.
     """
-    connection = evidence.connection
     result = Bound({}, {}, [], {}, {})
     made: list[str] = []
     try:
-        for name in sorted(plan.tables()):
-            _bind_table(evidence, plan, name, run, result)
-            made.append(name)
-        for name, rows in plan.judged.data.items():
-            _bind_data(connection, name, rows, result)
-            made.append(name)
-        for query in plan.queries:
-            _bind_query(connection, query.name, query.text, query.uses, result)
-            made.append(query.name)
-        _count_queries(connection, plan, result)
-        yield result
+        with limited or nullcontext():
+            for name in sorted(plan.tables()):
+                _bind_table(evidence, plan, name, run, result)
+            _bind_all(evidence.connection, plan, result, made)
+            yield result
     finally:
-        for name in made:
-            connection.execute(f"DROP TABLE IF EXISTS temp.{tables.quoted(name)}")
+        for name in reversed(made):
+            evidence.connection.execute(f"DROP TABLE IF EXISTS temp.{tables.quoted(name)}")
+        for name in plan.tables():
+            evidence.unbind(name)
+
+
+def _bind_all(
+    connection: duckdb.DuckDBPyConnection, plan: GatePlan, result: Bound, made: list[str]
+) -> None:
+    """The fixed tables and the queries; `made` gets their names."""
+    for name, rows in plan.judged.data.items():
+        _bind_data(connection, name, rows, result)
+        made.append(name)
+    for query in plan.queries:
+        _bind_query(connection, query.name, query.text, query.uses, result)
+        made.append(query.name)
+    _count_queries(connection, plan, result)
 
 
 def _bind_table(
@@ -72,17 +86,12 @@ def _bind_table(
 ) -> None:
     columns = evidence_tables(plan.judged)[name]
     result.columns[name] = columns
-    target = tables.quoted(name)
-    if run is None or not evidence.has(name):
-        evidence.connection.execute(tables.create_sql(target, columns, "TEMP TABLE"))
-        if run is not None:
-            result.broken[name] = f"the table {name} is not in the evidence"
+    if run is not None and evidence.has(name):
+        evidence.bind(name, columns, run)
         return
-    where = f"run_id = {tables.literal(run[0])} AND gate = {tables.literal(run[1])}"
-    names = ", ".join(map(tables.quoted, columns))
-    evidence.connection.execute(
-        f"CREATE TEMP TABLE {target} AS SELECT {names} FROM {tables.stored(name)} WHERE {where}"
-    )
+    evidence.connection.execute(tables.create_sql(tables.quoted(name), columns, "TEMP TABLE"))
+    if run is not None:
+        result.broken[name] = f"the table {name} is not in the evidence"
 
 
 def _bind_data(

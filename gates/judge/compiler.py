@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import duckdb
+import msgspec
 
 from gates.judge import binomial, comparator, drafts, functions, leaves, syntax
 from gates.judge.checks import Place, Uses, inspect
@@ -18,9 +19,22 @@ _FROM_CLAUSES = frozenset({"from_table", "where_clause", "select_list"})
 _EXPRESSION_CLAUSES = frozenset({"from_table", "select_list"})
 
 
+_MOST_PLANS = 1024
+_plans: dict[bytes, GatePlan] = {}
+
+
 def compile_gate(connection: duckdb.DuckDBPyConnection, judged: Judged) -> GatePlan:
-    """The plan of a gate with every problem of its text. The connection is used as a parser only."""
-    return _Compiler(connection, judged).compile()
+    """The plan of a gate with every problem of its text. The connection is used as a parser only.
+
+    The same text is compiled once, however often a gate is linted and judged.
+    """
+    key = msgspec.json.encode((judged.asserts, judged.with_, judged.data, judged.collected))
+    plan = _plans.get(key)
+    if plan is None:
+        if len(_plans) >= _MOST_PLANS:
+            _plans.clear()
+        plan = _plans[key] = _Compiler(connection, judged).compile()
+    return msgspec.structs.replace(plan, judged=judged)
 
 
 class _Compiler:

@@ -47,7 +47,7 @@ class Evidence:
         self.problems: list[str] = []
         self.missing: set[str] = set()
         self.altered: dict[RunKey, list[str]] = {}
-        self._runs: list[RunRecord] | None = None
+        self._runs: dict[str, list[RunRecord]] | None = None
         self._rows: dict[str, dict[RunKey, list[schema.Row]]] = {}
         self._answers: dict[str, dict[RunKey, list[tuple[object, ...]]]] = {}
 
@@ -60,6 +60,32 @@ class Evidence:
     def has(self, table: str) -> bool:
         """Whether a table of evidence is there and could be read."""
         return table in self.names and table not in self.missing
+
+    def preset(
+        self,
+        runs: Sequence[RunRecord],
+        rows: Mapping[str, Sequence[schema.Row]],
+        answers: Mapping[str, Mapping[RunKey, list[tuple[object, ...]]]],
+    ) -> None:
+        """Take as read: all runs, the rows of some small tables in order of `seq`, and answers of `grouped`."""
+        self.refresh()
+        self._runs = {}
+        for record in runs:
+            self._runs.setdefault(record.run.gate, []).append(record)
+        self._rows = {name: _grouped(found) for name, found in rows.items()}
+        self._answers = {name: dict(found) for name, found in answers.items()}
+
+    def bind(self, table: str, columns: Iterable[str], key: RunKey) -> None:
+        """Make the rows of one run the temporary table of this name."""
+        where = f"run_id = {tables.literal(key[0])} AND gate = {tables.literal(key[1])}"
+        names = ", ".join(map(tables.quoted, columns))
+        self.connection.execute(
+            f"CREATE TEMP TABLE {tables.quoted(table)} AS SELECT {names} FROM {tables.stored(table)} WHERE {where}"
+        )
+
+    def unbind(self, table: str) -> None:
+        """Let go of what `bind` made."""
+        self.connection.execute(f"DROP TABLE IF EXISTS temp.{tables.quoted(table)}")
 
     def rows(self, kind: type[R], key: RunKey) -> list[R]:
         """The rows of a small table that belong to one run, in order of `seq`."""
@@ -88,13 +114,23 @@ class Evidence:
 
     def runs(self) -> list[RunRecord]:
         """All runs, in order of gate and run."""
+        return [record for records in self._by_gate().values() for record in records]
+
+    def runs_of(self, gate: str) -> list[RunRecord]:
+        """The runs of one gate, in order of their ids."""
+        return self._by_gate().get(gate, [])
+
+    def _by_gate(self) -> Mapping[str, list[RunRecord]]:
         if self._runs is None:
             columns = schema.sealed_columns("runs")
             names = ", ".join(tables.quoted(column) for column in columns)
             found = self.connection.execute(
                 f"SELECT {names} FROM {tables.stored('runs')} ORDER BY gate, run_id"
             ).fetchall()
-            self._runs = [_run(dict(zip(columns, row, strict=True))) for row in found]
+            self._runs = {}
+            for row in found:
+                record = _run(dict(zip(columns, row, strict=True)))
+                self._runs.setdefault(record.run.gate, []).append(record)
         return self._runs
 
 

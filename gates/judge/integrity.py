@@ -30,7 +30,7 @@ class Chosen(Struct, frozen=True):
 
 def choose(evidence: Evidence, gate: str, run_id: str | None) -> Chosen:
     """The run with this id, or else the gate's one healthy run."""
-    runs = [record for record in evidence.runs() if record.run.gate == gate]
+    runs = evidence.runs_of(gate)
     if run_id is not None:
         found = [record for record in runs if record.run.run_id == run_id]
         what = f"run {run_id}"

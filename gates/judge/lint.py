@@ -75,18 +75,27 @@ def check(evidence: Evidence, judged: Judged) -> tuple[list[Problem], GatePlan]:
 def _bind(
     duck: duckdb.DuckDBPyConnection, plan: AssertPlan, gate: GatePlan, bound: Bound
 ) -> list[Problem]:
-    """Try the pieces one by one, so that an error is shown where it was written; then the whole."""
+    """Try the expression, piece by piece where that fails so that an error is shown in its place; then the whole."""
     if any(query.name in bound.broken for query in gate.behind(plan)):
         return []
-    source = Source(f"{plan.where}.from", plan.source, "SELECT * FROM ")
     tail = f" FROM {plan.source}\n"
     expression = Source(f"{plan.where}.{plan.test}", plan.expression, "SELECT (")
+    try:
+        columns = binding.described(duck, f"{expression.sql()}) AS it{tail}")
+    except duckdb.Error:
+        return _pieces(duck, plan, expression, tail) or _whole(duck, plan, bound)
+    return [*_kind(plan, expression, next(iter(columns.values()))), *_whole(duck, plan, bound)]
+
+
+def _pieces(
+    duck: duckdb.DuckDBPyConnection, plan: AssertPlan, expression: Source, tail: str
+) -> list[Problem]:
+    """The first piece that does not bind, where it was written."""
+    source = Source(f"{plan.where}.from", plan.source, "SELECT * FROM ")
     problem = _try(duck, source, source.sql()) or _try(
         duck, expression, f"{expression.sql()}){tail}"
     )
-    if problem:
-        return [problem]
-    return [*_kind(duck, plan, expression, tail), *_whole(duck, plan, bound)]
+    return [problem] if problem else []
 
 
 def _try(duck: duckdb.DuckDBPyConnection, source: Source, sql: str) -> Problem | None:
@@ -98,12 +107,8 @@ def _try(duck: duckdb.DuckDBPyConnection, source: Source, sql: str) -> Problem |
     return None
 
 
-def _kind(
-    duck: duckdb.DuckDBPyConnection, plan: AssertPlan, expression: Source, tail: str
-) -> list[Problem]:
+def _kind(plan: AssertPlan, expression: Source, kind: str) -> list[Problem]:
     """A predicate is boolean, a value is a number."""
-    columns = binding.described(duck, f"SELECT ({plan.expression}\n) AS it{tail}")
-    kind = next(iter(columns.values()))
     if plan.test == "value" and not kind.startswith(_NUMBERS):
         return [expression.problem("type", f"a value is a number, not {kind}")]
     if plan.test != "value" and kind != "BOOLEAN":

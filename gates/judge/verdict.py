@@ -1,8 +1,6 @@
 """The verdict on a gate: integrity, faults and assertions, merged."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import duckdb
 
@@ -13,10 +11,13 @@ from gates.judge.connection import Evidence, RunRecord, message_of
 from gates.judge.faults import Proofs, judge_faults
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, merge
+from gates.judge.watchdog import Watchdog
 from gates.spec.assertion import Assertion, Judged
 
 TIME_LIMIT_S = 30.0
 """How long the assertions of one gate may take before they are interrupted, and UNKNOWN."""
+
+_WATCHDOG = Watchdog()
 
 _UNUSABLE = frozenset({"evidence", "run", "seal", "judge"})
 """What makes a verdict UNKNOWN whatever else was found: half of the evidence can look like a failure, too."""
@@ -55,7 +56,9 @@ def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord
 
 def _results(evidence: Evidence, plan: GatePlan, record: RunRecord) -> list[AssertionResult]:
     connection = evidence.connection
-    with _limited(connection), binding.bound(evidence, plan, record.key) as bound:
+    # A join of everything with everything must not hang a release.
+    limited = _WATCHDOG.watch(TIME_LIMIT_S, connection.interrupt)
+    with binding.bound(evidence, plan, record.key, limited) as bound:
         results = []
         for index, assertion in enumerate(plan.judged.asserts):
             own = plan.asserts[index]
@@ -69,18 +72,6 @@ def _results(evidence: Evidence, plan: GatePlan, record: RunRecord) -> list[Asse
             else:
                 results.append(assertions.judge(connection, own, plan, bound))
         return results
-
-
-@contextmanager
-def _limited(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt what takes too long: a join of everything with everything must not hang a release."""
-    timer = threading.Timer(TIME_LIMIT_S, connection.interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _not_runnable(assertion: Assertion, why: str) -> AssertionResult:
