@@ -28,6 +28,7 @@ EXIT_CODES = (
 # Each pinned file, and what it is made from.
 LOCKS = {
     CONSTRAINTS: "pyproject.toml",
+    "requirements/browser.txt": "requirements/browser.in",
     "requirements/tavern.txt": "requirements/tavern.in",
     "chaos/go-toolchain.txt": "requirements/go-toolchain.in",
 }
@@ -199,6 +200,14 @@ def bench(session: nox.Session) -> None:
     _provide_toxiproxy(session)
     environment = {"BENCH_TAVERN_PYTHON": _provide_tavern(session)}
     session.run("python", "-m", "bench", *session.posargs, env=environment)
+
+
+@_session("test")
+def browser(session: nox.Session) -> None:
+    """Open the report's page in the system's Chromium and read it. What follows `--` goes to pytest."""
+    session.install("--require-hashes", "-r", "requirements/browser.txt")
+    environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    session.run("pytest", "tests/browser", *session.posargs, env=environment)
 
 
 @_session("shims", "example")

@@ -229,6 +229,23 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = REPORT_EXAMPLES
+    parser.add_argument("release", type=Path, metavar="RELEASE_DIR")
+    parser.add_argument(
+        "--format", choices=tuple(FORMATS), default=DEFAULT, help=f"default: {DEFAULT}"
+    )
+    parser.add_argument(
+        "-o", dest="output", type=Path, metavar="FILE", help="write there, not to the terminal"
+    )
+    parser.add_argument(
+        "--base",
+        type=Path,
+        metavar="RELEASE_DIR",
+        help="html: the release to compare with (default: the last one beside it)",
+    )
+
+
 def _positive(text: str) -> int:
     try:
         value = int(text)

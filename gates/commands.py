@@ -12,7 +12,7 @@ from rich.table import Table
 
 from chaos.errors import HarnessError, Problem, SpecError
 from gates import ledger, schemas
-from gates.conclude import conclude, rejudge, stored_report
+from gates.conclude import conclude, rejudge
 from gates.explain import explain as explained
 from gates.interrupts import Relay
 from gates.lint import lint as all_problems
@@ -193,13 +193,6 @@ def judge(arguments: argparse.Namespace, console: Console) -> int:
             f"differs from gate-report.json: {difference}", style="bold red", markup=False
         )
     return EXIT_FAILED if differences else recomputed.exit_code
-
-
-def report(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the report of a release as it stands."""
-    stored = stored_report(arguments.release)
-    print_report(stored, arguments.release, console)
-    return stored.exit_code
 
 
 def options_of(arguments: argparse.Namespace) -> Options:

@@ -5,6 +5,7 @@ compute it again: `session.json`, `release.json`, `conclusion.json`, `judged/` a
 """
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from chaos.errors import HarnessError
 from chaos.evidence.schema import Step
 from chaos.evidence.sealing import seal
 from gates import ledger, render
+from gates.html import changes, page
 from gates.judge.connection import Evidence, RunRecord, open_release
 from gates.judge.integrity import release_problems
 from gates.judge.result import GateVerdict
@@ -102,7 +104,7 @@ def conclude(session: Session, releases: Path, *, interrupted: bool) -> tuple[Re
         staged / "conclusion.json", _conclusion(session, project, releases, interrupted=interrupted)
     )
     report = judge_directory(staged)
-    write_report(staged, report)
+    write_report(staged, report, changes.last_report(releases, report))
     if not decides:
         return report, staged
     statuses = {gate.name: gate.status for gate in report.gates}
@@ -179,10 +181,15 @@ def judge_directory(directory: Path) -> Report:
     )
 
 
-def write_report(directory: Path, report: Report) -> None:
-    """`gate-report.json`, and what is rendered from it."""
+def write_report(directory: Path, report: Report, base: Report | None = None) -> None:
+    """`gate-report.json`, and what is rendered from it; the page shows what changed since `base`."""
     _write(directory / "gate-report.json", report)
     (directory / "junit.xml").write_bytes(render.junit(report))
+    try:
+        page.write(directory, report, base)
+    except Exception as error:  # noqa: BLE001 - the report stands, whatever becomes of its pictures
+        reason = f"{type(error).__name__}: {error}"
+        print(f"{page.NAME} could not be rendered: {reason}", file=sys.stderr)
 
 
 def _collected(judged: Mapping[str, Judged]) -> dict[str, dict[str, str]]:

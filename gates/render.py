@@ -28,6 +28,8 @@ def print_report(report: Report, directory: Path, console: Console) -> None:
     console.print(table)
     _print_totals(report, console)
     console.print(f"report: {directory / 'gate-report.json'}", markup=False)
+    if (directory / "gate-report.html").exists():
+        console.print(f"to read: {directory / 'gate-report.html'}", markup=False)
     style = "bold green" if report.verdict == "PROMOTE" else "bold red"
     console.print(Text(f"{report.version}: {report.verdict} ({report.reason})", style=style))
     console.print(f"exit code {report.exit_code}", markup=False)

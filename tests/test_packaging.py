@@ -16,7 +16,12 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"service", "chaos", "gates"}
-PINNED = ["constraints.txt", "requirements/tavern.txt", "chaos/go-toolchain.txt"]
+PINNED = [
+    "constraints.txt",
+    "requirements/browser.txt",
+    "requirements/tavern.txt",
+    "chaos/go-toolchain.txt",
+]
 
 
 def pyproject() -> dict[str, dict[str, object]]:

@@ -97,7 +97,7 @@ def _violating(
     """The first violating rows, when there are any."""
     if not outcome.violating:
         return []
-    test = _violates(plan)
+    test = violates(plan)
     order = "seq" if "seq" in bound.columns[plan.relation] else "ALL"
     columns = ", ".join(map(tables.quoted, bound.columns[plan.relation]))
     cursor = connection.execute(
@@ -108,7 +108,7 @@ def _violating(
     return [_shown(kinds, row) for row in cursor.fetchall()]
 
 
-def _violates(plan: AssertPlan) -> str:
+def violates(plan: AssertPlan) -> str:
     """The condition of a violating row."""
     if plan.quantile is not None:
         return f"(({plan.quantile.argument}) {plan.comparator}) IS NOT TRUE"

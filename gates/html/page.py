@@ -1,0 +1,80 @@
+"""Renders `gate-report.html` from a report and the evidence beside it."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gates.html import changes, words
+from gates.html.view import GateView, view
+from gates.report import GateReport, Report
+
+NAME = "gate-report.html"
+TEMPLATES = Path(__file__).parent / "templates"
+FILTERS: Mapping[str, Callable[..., str]] = {
+    "seconds": words.seconds,
+    "milliseconds": words.milliseconds,
+    "number": words.number,
+    "cell": words.cell,
+    "setting": words.setting,
+    "counted": words.counted,
+}
+
+
+def render(directory: Path, report: Report, base: Report | None) -> str:
+    """The whole page as one text that loads nothing; `base` is the report to compare with.
+
+    All that comes from the report or the evidence is escaped by the templates; the policy in the page's
+    head makes a browser refuse every script but ours, and every request.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    shown = view(directory, report)
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        summary=report.summary,
+        page=shown,
+        holding=[gate for gate in shown.read if _holds(gate.report)],
+        base=changes.compare(base, report) if base is not None else None,
+        epics=sorted({gate.epic for gate in report.gates if gate.epic}),
+        tally=_tally,
+        # Both are files of this package, not text from elsewhere.
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        script_hash=_source_hash(script),
+    )
+
+
+def write(directory: Path, report: Report, base: Report | None) -> Path:
+    """Render into the release directory. Without a problem it gives the path, which is replaced in one step."""
+    path = directory / NAME
+    unfinished = path.with_name(f".{NAME}")
+    unfinished.write_text(render(directory, report, base), encoding="utf-8")
+    return unfinished.replace(path)
+
+
+def _holds(gate: GateReport) -> bool:
+    """Whether this gate keeps the release from being promoted by what was found of it."""
+    return gate.status in ("FAIL", "UNKNOWN") or gate.proven is False
+
+
+def _source_hash(script: str) -> str:
+    """What a Content-Security-Policy calls the one script that may run."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _tally(gates: list[GateView], class_: str) -> list[tuple[str, int]]:
+    """How many gates of a class have which status, in the order of a bar; none that is zero."""
+    order = ("PASS", "FAIL", "UNKNOWN", "SKIP", "MISSING")
+    own = [gate.report.status for gate in gates if gate.report.class_ == class_]
+    return [(status, own.count(status)) for status in order if status in own]
