@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import duckdb
 import pytest
 from rich.console import Console
 from rich.markdown import Markdown
@@ -15,6 +16,7 @@ from gates import ledger, schemas
 from gates.conclude import conclude, rejudge
 from gates.explain import explain as explained
 from gates.interrupts import Relay
+from gates.judge.connection import message_of
 from gates.lint import lint as all_problems
 from gates.progress import Progress
 from gates.project import GATES, Project, read_project
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     )
     exercise(session)
     interrupted = _run_items(session, console, first=arguments.first)
-    report, directory = conclude(session, arguments.releases, interrupted=interrupted)
+    report, directory = _concluded(session, arguments.releases, interrupted=interrupted)
     print_report(report, directory, console)
     code = exit_code(report, allow_missing=options.allow_missing)
     if code != report.exit_code:
@@ -59,6 +61,17 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             f"exit code {code} of this command: all that was run passed (--allow-missing)"
         )
     return code
+
+
+def _concluded(session: Session, releases: Path, *, interrupted: bool) -> tuple[Report, Path]:
+    try:
+        return conclude(session, releases, interrupted=interrupted)
+    except (OSError, duckdb.Error) as error:
+        reason = message_of(error) if isinstance(error, duckdb.Error) else str(error)
+        raise HarnessError(
+            f"the evidence could not be sealed and judged: {reason}\n"
+            f"what was recorded is below {_near(session.path)}"
+        ) from error
 
 
 def exit_code(report: Report, *, allow_missing: bool) -> int:

@@ -39,13 +39,17 @@ class Command:
 
     def start(self, *arguments: str) -> None:
         """Start it and go on."""
+        self.start_in([], *arguments)
+
+    def start_in(self, wrapper: list[str], *arguments: str) -> None:
+        """Start it by another program that runs what follows its own arguments."""
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(self.scratch)}
         # Of the test's own run, if that is a worker.
         environment.pop("PYTEST_XDIST_WORKER", None)
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gates", *arguments],
+                [*wrapper, sys.executable, "-m", "gates", *arguments],
                 cwd=self.directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -83,7 +87,9 @@ class Command:
 
     def left_behind(self) -> list[str]:
         """State directories that are still there."""
-        left = [path for path in self.scratch.glob("chaos-*") if not path.name.startswith("chaos-ports")]
+        left = [
+            path for path in self.scratch.glob("chaos-*") if not path.name.startswith("chaos-ports")
+        ]
         return sorted(path.name for path in left)
 
 
