@@ -8,7 +8,7 @@ from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from chaos.errors import Problem, SpecError
-from chaos.spec.yaml12 import MAPPING, SEQUENCE, CoreLoader
+from chaos.spec.yaml12 import MAPPING, SEQUENCE, compose
 
 DEEPEST: Final = 60
 MOST_VALUES: Final = 50_000
@@ -63,11 +63,7 @@ class Document:
 
     def _compose(self, text: str) -> Node | None:
         try:
-            loader = CoreLoader(text)
-            try:
-                node = loader.get_single_node()
-            finally:
-                loader.dispose()
+            node = compose(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
