@@ -19,7 +19,9 @@ def test_the_two_commands_are_there_as_they_are_meant_to_be_typed() -> None:
         assert f"    pip install nox && nox -s {name} " in README
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md", "docs/operating.md", ".ci/run"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/tutorial.md", "docs/operating.md", ".ci/run"]
+)
 def test_every_nox_session_that_is_named_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     assert set(re.findall(r"nox (?:\d+ )?-s (\w+)", text)) <= SESSIONS
@@ -53,3 +55,10 @@ def test_the_picture_needs_nothing_from_elsewhere() -> None:
     picture = (ROOT / "docs" / "report.svg").read_text(encoding="utf-8")
     assert "@font-face" not in picture
     assert re.findall(r"https?://(?!www\.w3\.org/)\S+", picture) == []
+
+
+def test_the_examples_are_sound_and_no_line_of_what_they_gate_is_ours() -> None:
+    project = read_project(ROOT / "specs" / "examples")
+    assert lint(project) == []
+    assert len(project.gates) == 3
+    assert [target.source for target in project.targets.values()] == [[]]
