@@ -18,13 +18,13 @@ WORKER = """
 import asyncio, sys
 from chaos.guard import Guard
 
-CHILD = '''
+# One write per line: the three of them share a pipe.
+TELL = "import os, time; os.write(1, f'{os.getpid()}{os.linesep}'.encode()); time.sleep(60)"
+CHILD = f'''
 import subprocess, sys
-code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
-for options in ({"start_new_session": True}, {"env": {}}):
-    subprocess.Popen([sys.executable, "-c", code], **options)
-print(__import__("os").getpid(), flush=True)
-__import__("time").sleep(600)
+for options in ({{"start_new_session": True}}, {{"env": {{}}}}):
+    subprocess.Popen([sys.executable, "-c", {TELL!r}], **options)
+exec({TELL!r})
 '''
 
 async def main():
@@ -32,7 +32,7 @@ async def main():
     print(guard._process.pid, flush=True)
     print(guard.directory, flush=True)
     await guard.spawn([sys.executable, "-c", CHILD], stdout=sys.stdout)
-    await asyncio.sleep(600)
+    await asyncio.sleep(60)
 
 asyncio.run(main())
 """
