@@ -34,7 +34,9 @@ def test_there_are_reasons() -> None:
     assert len(reasons()) > 15
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"sonia ((?:token |audit )?\w+)", GUIDE))))
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"sonia ((?:token |audit )?\w+)", GUIDE)))
+)
 def test_every_command_exists(command: str) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "service", *command.split(), "--help"],
@@ -47,7 +49,9 @@ def test_every_command_exists(command: str) -> None:
     assert shown.returncode == 0, shown.stderr
 
 
-@pytest.mark.parametrize("name", re.findall(r"^\| `([\w.]+)`", GUIDE.partition("## What is where")[2], re.MULTILINE))
+@pytest.mark.parametrize(
+    "name", re.findall(r"^\| `([\w.]+)`", GUIDE.partition("## What is where")[2], re.MULTILINE)
+)
 def test_every_file_of_the_state_is_one_that_the_service_makes(name: str) -> None:
     assert f'"{name}"' in SOURCES
 
