@@ -111,14 +111,15 @@ def _struct_schema(struct: type[Struct]) -> Schema:
     hints = get_type_hints(struct)
     written = documented_fields(struct)
     fields = [field for field in msgspec.structs.fields(struct) if field.encode_name in written]
-    schema: Schema = {
+    required = [field.encode_name for field in fields if field.required]
+    # Cheap keywords first: a validator that stops at the first error need not look inside.
+    return {
         "type": "object",
         "description": " ".join((struct.__doc__ or "").split()),
-        "properties": {field.encode_name: _schema(hints[field.name]) for field in fields},
+        **({"required": required} if required else {}),
         "additionalProperties": False,
+        "properties": {field.encode_name: _schema(hints[field.name]) for field in fields},
     }
-    required = [field.encode_name for field in fields if field.required]
-    return schema | ({"required": required} if required else {})
 
 
 def _schema(hint: object) -> Schema:
