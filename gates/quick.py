@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from chaos.evidence import schema
-from chaos.evidence.direct import Direct, is_plain
+from chaos.evidence.direct import Direct, in_order, is_plain
 from chaos.evidence.sealing import Collected, Loader, Rows
 from chaos.faults import CLEAN_AGAIN, PROOFS
 from gates.judge.connection import Evidence, RunKey, RunRecord, open_blank
@@ -84,7 +84,7 @@ class _PlainRun(Evidence):
         """Be the evidence of this run from now on."""
         self.failed = False
         self._files = files
-        rows = {table: _in_order(files, table) for table in schema.TABLES}
+        rows = {table: in_order(table, files) for table in schema.TABLES}
         (run,), ends = rows["runs"], rows["run_ends"]
         assert isinstance(run, schema.Run)
         end = ends[0] if ends else None
@@ -110,8 +110,3 @@ class _PlainRun(Evidence):
 
     def unbind(self, table: str) -> None:
         """The table stays, for the next run."""
-
-
-def _in_order(files: Sequence[Rows], table: str) -> list[schema.Row]:
-    rows = [row for file in files if file.table == table for row in file.rows]
-    return sorted(rows, key=lambda row: row.seq)

@@ -1,15 +1,16 @@
 """Puts the rows of one run into tables without going through files, for a verdict right after the run.
 
-Statements are prepared once; a run that is small and whole then costs two of them instead of two dozen. The rows are
-those that sealing gives, since both are made by the same SQL from the same lines; whatever is not plain is left
-to sealing itself.
+One prepared statement per table takes the rows as they were read, instead of two dozen that read files. The rows are
+those that sealing gives, which tests hold together; whatever is not plain is left to sealing itself.
 """
 
 import re
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 import duckdb
+import msgspec
 
 from chaos.evidence import schema
 from chaos.evidence import sealing_sql as sql
@@ -52,25 +53,19 @@ class Direct:
         if table not in self._made:
             self._make(table)
         self.connection.execute(f"TRUNCATE temp.{sql.quoted(table)}")
-        halves = [table, *([schema.MERGED[table]] if table in schema.MERGED else [])]
-        given = [_array(files, half) for half in halves]
-        if given[0] != "[]":
-            texts = ", ".join(map(sql.literal, given))
-            self.connection.execute(f"EXECUTE {_statement(table)}({texts})")
+        rows = _merged(table, files) if table in schema.MERGED else _lines(table, files)
+        if rows:
+            self.connection.execute(
+                f"EXECUTE {_statement(table)}({sql.literal(f'[{rows.decode()}]')})"
+            )
 
     def _make(self, table: str) -> None:
         columns = schema.sealed_columns(table)
         declared = ", ".join(f"{sql.quoted(name)} {kind}" for name, kind in columns.items())
-        name = f"temp.{sql.quoted(table)}"
-        self.connection.execute(f"CREATE TEMP TABLE {sql.quoted(table)} ({declared})")
-        rows = sql.lines(1, schema.raw_columns(table))
-        if table in schema.MERGED:
-            second = sql.lines(2, schema.raw_columns(schema.MERGED[table]))
-            rows = sql.merged(table, rows, second, with_faults=False)
-        else:
-            rows = sql.in_order(rows)
+        name = sql.quoted(table)
+        self.connection.execute(f"CREATE TEMP TABLE {name} ({declared})")
         self.connection.execute(
-            f"PREPARE {_statement(table)} AS INSERT INTO {name} {sql.typed(columns, rows)}"
+            f"PREPARE {_statement(table)} AS INSERT INTO temp.{name} {sql.lines(columns)}"
         )
         self._made.add(table)
 
@@ -79,9 +74,39 @@ def _statement(table: str) -> str:
     return sql.quoted(f"fill {table}")
 
 
-def _array(files: Sequence[Rows], table: str) -> str:
-    """All lines of a table as one JSON array."""
-    lines = [
-        line for file in files if file.table == table for line in file.data.split(b"\n") if line
-    ]
-    return f"[{b','.join(lines).decode()}]"
+def in_order(table: str, files: Sequence[Rows]) -> list[schema.Row]:
+    """The rows of a table, in order of `seq`."""
+    rows = [row for file in files if file.table == table for row in file.rows]
+    return sorted(rows, key=attrgetter("seq"))
+
+
+def _lines(table: str, files: Sequence[Rows]) -> bytes:
+    return b",".join(msgspec.json.encode(row) for row in in_order(table, files))
+
+
+def _merged(table: str, files: Sequence[Rows]) -> bytes:
+    """Rows with their second halves; where there is none, its columns are left out, which makes them NULL."""
+    second = in_order(schema.MERGED[table], files)
+    by_seq = {row.seq if table == "requests" else 0: row for row in second}
+    found = []
+    for row in in_order(table, files):
+        other = by_seq.get(row.seq if table == "requests" else 0)
+        merged = msgspec.structs.asdict(row)
+        if other is not None:
+            merged = msgspec.structs.asdict(other) | merged
+        if isinstance(row, schema.Request):
+            assert other is None or isinstance(other, schema.Response)
+            merged |= _derived(row, other)
+        found.append(msgspec.json.encode(merged))
+    return b",".join(found)
+
+
+def _derived(request: schema.Request, response: schema.Response | None) -> dict[str, object]:
+    """What sealing computes; a request without an answer may have been executed."""
+    met: dict[str, object] = {"during": [], "touched": []}
+    if response is None:
+        return met | {"outcome": "info"}
+    return met | {
+        "latency_ms": response.done_ms - request.intended_ms,
+        "service_ms": response.done_ms - request.sent_ms,
+    }

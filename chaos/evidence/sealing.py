@@ -8,7 +8,10 @@ a release and those of one run that has just ended.
 
 # ruff: noqa: S608 - names and texts are quoted by `sealing_sql`
 
+import contextlib
 import hashlib
+import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from chaos.evidence import sealing_sql as sql
 Collected = Mapping[str, Mapping[str, str]]
 """Declared columns of the tables that targets collect, by table."""
 
+SMALL_BYTES = 64 * 1024
 COLLECTED_PREFIX = "collected."
 CLOSINGS = "closings.jsonl"
 _COLLECTED_HINTS: Mapping[str, object] = {
@@ -75,10 +79,16 @@ def _tables(collected: Collected) -> dict[str, Mapping[str, str]]:
 class Loader:
     """Fills the tables of one connection, again and again: first `create`, then `load` for any runs.
 
-    `tables` are all of them but the digests, with the columns they are sealed with.
+    `tables` are all of them but the digests, with the columns they are sealed with. `scratch` is a directory in which
+    small files of many runs may be put together.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, collected: Collected) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        collected: Collected,
+        scratch: Path | None = None,
+    ) -> None:
         for name, columns in collected.items():
             unknown = set(columns.values()) - set(schema.COLLECTED_TYPES)
             if name in schema.TABLES or unknown:
@@ -87,6 +97,7 @@ class Loader:
                 )
         self.connection = connection
         self.collected = collected
+        self.scratch = scratch
         self.tables = _tables(collected)
         self._columns = {name: self._raw_columns(name) for name in [*schema.TABLES, *collected]}
         self._filled: list[str] = []
@@ -116,15 +127,17 @@ class Loader:
     def read(self, directory: Path, *, keep: bool = False) -> list[Rows]:
         """Every file of one run, compared with the run's closing record and with each other."""
         gate = directory.name
-        run_id = _run_id(directory)
-        paths = sorted(directory.glob("*.jsonl"))
-        files = [self._read_file(path, run_id, gate, keep=keep) for path in paths]
-        _compare(files, _closings(directory), directory, run_id)
+        read = {name: (directory / name).read_bytes() for name in _names(directory)}
+        run_id = _run_id(read.get("runs.jsonl", b""))
+        files = [
+            self._read_file(directory / name, data, run_id, gate, keep=keep)
+            for name, data in read.items()
+        ]
+        _compare(files, _closings(read.get(CLOSINGS, b"")), directory, run_id)
         _check_seqs(files)
         return files
 
-    def _read_file(self, path: Path, run_id: str, gate: str, *, keep: bool) -> Rows:
-        data = path.read_bytes()
+    def _read_file(self, path: Path, data: bytes, run_id: str, gate: str, *, keep: bool) -> Rows:
         table = _table_of(path.name)
         file = Rows(
             path, table, run_id, gate, data.count(b"\n"), hashlib.sha256(data).hexdigest(), [], []
@@ -188,9 +201,20 @@ class Loader:
 
     def _source(self, table: str, files: Sequence[Rows]) -> str:
         mine = [file for file in files if file.table == table]
-        whole = [file.path for file in mine if not file.damaged]
+        whole = self._together(table, [file.path for file in mine if not file.damaged])
         damaged = [(file.path, file.run_id, file.gate) for file in mine if file.damaged]
         return sql.source(whole, damaged, self._columns[table])
+
+    def _together(self, table: str, paths: Sequence[Path]) -> list[Path]:
+        """The same lines in fewer files: to open one costs as much as to read a thousand lines."""
+        small = [path for path in paths if path.stat().st_size <= SMALL_BYTES]
+        if self.scratch is None or len(small) < 2:
+            return list(paths)
+        one = self.scratch / f"{table}.jsonl"
+        with one.open("wb") as file:
+            for path in small:
+                file.write(path.read_bytes())
+        return [one, *(path for path in paths if path not in set(small))]
 
     def _raw_columns(self, table: str) -> dict[str, str]:
         if table in self.collected:
@@ -229,9 +253,11 @@ def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Se
 
     Every table has exactly its declared columns and its rows in order of gate, run and `seq`.
     """
-    connection = duckdb.connect(":memory:", config={"threads": 1})
-    try:
-        loader = Loader(connection, collected)
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-sealing-") as scratch,
+        contextlib.closing(duckdb.connect(":memory:", config={"threads": 1})) as connection,
+    ):
+        loader = Loader(connection, collected, Path(scratch))
         loader.create()
         sealed = loader.load(
             sorted(directories, key=lambda directory: (directory.name, str(directory)))
@@ -244,8 +270,6 @@ def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Se
                 f"COPY {sql.stored(name)} TO {path} (FORMAT parquet, COMPRESSION zstd)"
             )
         return sealed
-    finally:
-        connection.close()
 
 
 def _digest(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
@@ -262,28 +286,35 @@ def _table_of(file_name: str) -> str:
     return file_name.removeprefix(COLLECTED_PREFIX).split(".", 1)[0]
 
 
+def _names(directory: Path) -> list[str]:
+    """The files of a run; none when there is no such directory."""
+    try:
+        return sorted(name for name in os.listdir(directory) if name.endswith(".jsonl"))  # noqa: PTH208 - names are enough
+    except FileNotFoundError:
+        return []
+
+
 class _Head(Struct):
     run_id: str
 
 
-def _run_id(directory: Path) -> str:
+_head = msgspec.json.Decoder(_Head)
+_closing = msgspec.json.Decoder(schema.Closing)
+
+
+def _run_id(runs: bytes) -> str:
     """The id of the run that a directory belongs to, from its first row; empty when there is none."""
-    path = directory / "runs.jsonl"
-    first = path.read_bytes().split(b"\n", 1)[0] if path.exists() else b""
     try:
-        return msgspec.json.decode(first, type=_Head).run_id
+        return _head.decode(runs.split(b"\n", 1)[0]).run_id
     except msgspec.DecodeError:
         return ""
 
 
-def _closings(directory: Path) -> dict[str, schema.Closing]:
-    path = directory / CLOSINGS
-    if not path.exists():
-        return {}
+def _closings(data: bytes) -> dict[str, schema.Closing]:
     closings = {}
-    for line in path.read_bytes().splitlines():
+    for line in data.splitlines():
         try:
-            closing = msgspec.json.decode(line, type=schema.Closing)
+            closing = _closing.decode(line)
         except msgspec.DecodeError:
             continue
         closings[closing.file] = closing

@@ -73,11 +73,12 @@ def reader(paths: Sequence[Path], columns: Mapping[str, str], *, lenient: bool =
     )
 
 
-def lines(parameter: int, columns: Mapping[str, str]) -> str:
-    """The rows of a JSON array that a prepared statement is given: what `reader` makes of the same lines."""
+def lines(columns: Mapping[str, str]) -> str:
+    """The rows of the JSON array that a prepared statement is given: what `reader` makes of the same lines."""
     fields = ", ".join(f'"{column}": {_shape(kind)}' for column, kind in columns.items())
-    # Only with the type of the parameter known is the statement not planned again each time.
-    return f"SELECT row.* FROM (SELECT unnest(from_json(${parameter}::VARCHAR, {literal(f'[{{{fields}}}]')})) AS row)"
+    # Only when the type of the parameter is known is the statement not planned again each time.
+    array = f"from_json($1::VARCHAR, {literal(f'[{{{fields}}}]')})"
+    return f"SELECT row.* FROM (SELECT unnest({array}) AS row)"
 
 
 def _shape(kind: str) -> str:

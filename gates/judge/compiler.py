@@ -28,13 +28,18 @@ def compile_gate(connection: duckdb.DuckDBPyConnection, judged: Judged) -> GateP
 
     The same text is compiled once, however often a gate is linted and judged.
     """
-    key = msgspec.json.encode((judged.asserts, judged.with_, judged.data, judged.collected))
+    key = text_of(judged)
     plan = _plans.get(key)
     if plan is None:
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
         plan = _plans[key] = _Compiler(connection, judged).compile()
     return msgspec.structs.replace(plan, judged=judged)
+
+
+def text_of(judged: Judged) -> bytes:
+    """All of a gate that its SQL depends on: gates that are equal in it have the same plan and problems."""
+    return msgspec.json.encode((judged.asserts, judged.with_, judged.data, judged.collected))
 
 
 class _Compiler:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gates.judge import binding, connection, measuring
 from gates.judge.binding import Bound
-from gates.judge.compiler import compile_gate
+from gates.judge.compiler import compile_gate, text_of
 from gates.judge.connection import Evidence, details_of
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.problem import Problem, Source
@@ -41,7 +41,7 @@ class Complaint(Struct, frozen=True):
 
 def sql_problems(judged: Judged, *, exclusive: bool) -> Iterator[Complaint]:
     """Every problem of a gate's assertions; `exclusive` is what the gate says of itself."""
-    problems, plan = check(_blank(), judged)
+    problems, plan = _checked(judged)
     for problem in problems:
         place: Place = tuple(int(p) if p.isdigit() else p for p in problem.where.split(".", 2))
         message, _, hint = problem.message.partition("; did you mean ")
@@ -55,6 +55,20 @@ def sql_problems(judged: Judged, *, exclusive: bool) -> Iterator[Complaint]:
 @lru_cache(maxsize=1)
 def _blank() -> Evidence:
     return connection.open_blank({})
+
+
+_MOST_CHECKED = 1024
+_known: dict[bytes, tuple[list[Problem], GatePlan]] = {}
+
+
+def _checked(judged: Judged) -> tuple[list[Problem], GatePlan]:
+    """What `check` says, asked once per text."""
+    key = text_of(judged)
+    if key not in _known:
+        if len(_known) >= _MOST_CHECKED:
+            _known.clear()
+        _known[key] = check(_blank(), judged)
+    return _known[key]
 
 
 def check(evidence: Evidence, judged: Judged) -> tuple[list[Problem], GatePlan]:

@@ -21,6 +21,7 @@ from gates.judge.plan import AssertPlan, GatePlan, QueryPlan
 from gates.judge.result import Status
 
 _SAMPLE_ROWS = 1000
+_MOST_KNOWN = 4096
 Expected = int | float | Decimal | None
 
 
@@ -166,14 +167,29 @@ def _predicates(
 ) -> Iterator[bool | None]:
     """What the predicate says of corrupted rows: all that it rests on NULL, then one leaf after the other."""
     kinds = _types(plan, bound)
-    nulls = ", ".join(f"NULL::{kind} AS leaf_{index}" for index, kind in enumerate(kinds))
-    yield from _column(connection, f"SELECT ({plan.rewritten}) FROM (SELECT {nulls})")
+    yield from _of_nulls(connection, plan.rewritten, tuple(kinds))
     for index in range(len(kinds)):
         source = _with_leaf(plan, kinds, index, _tries(plan, kinds, index), rows=3)
         sql = f"SELECT DISTINCT ({plan.rewritten}) FROM ({source})"
         yield from _column(
             connection, sql, f"SELECT DISTINCT TRY({plan.rewritten}) FROM ({source})"
         )
+
+
+_answers_of_nulls: dict[tuple[str, tuple[str, ...]], list[bool | None]] = {}
+
+
+def _of_nulls(
+    connection: duckdb.DuckDBPyConnection, rewritten: str, kinds: tuple[str, ...]
+) -> list[bool | None]:
+    """What the predicate says when all that it rests on is NULL; no evidence is in that, so it is asked once."""
+    key = (rewritten, kinds)
+    if key not in _answers_of_nulls:
+        if len(_answers_of_nulls) >= _MOST_KNOWN:
+            _answers_of_nulls.clear()
+        nulls = ", ".join(f"NULL::{kind} AS leaf_{index}" for index, kind in enumerate(kinds))
+        _answers_of_nulls[key] = _column(connection, f"SELECT ({rewritten}) FROM (SELECT {nulls})")
+    return _answers_of_nulls[key]
 
 
 def _column(
