@@ -14,6 +14,7 @@ from rich.console import Console
 
 from chaos.errors import ChaosError, SpecError
 from gates import commands
+from gates.bundle import command as bundle
 from gates.formats.command import DEFAULT, FORMATS, report
 from gates.interrupts import heed_sigterm
 from gates.prove.command import prove
@@ -28,7 +29,9 @@ examples:
   python -m gates run A3 --repeat 20         is it stable? twenty runs and the record of each
   python -m gates lint                       every problem of every spec, with file, line and column
   python -m gates explain A3                 what a gate does, in prose and with its SQL
+  python -m gates run --prove --key KEY      all gates with their proofs, signed: what a release needs
   python -m gates judge releases/v4.6.0      the same verdicts again, from the evidence alone
+  python -m gates verify releases/v4.6.0     that, and every file, proof and signature
 """
 PROVE_EXAMPLES = """\
 Every defect in `falsified_by` is applied to a copy of the source, and must turn exactly its assertions red;
@@ -99,7 +102,7 @@ def run_and_leave(arguments: Sequence[str]) -> NoReturn:
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
-    "run": commands.run,
+    "run": bundle.run,
     "prove": prove,
     "lint": commands.lint,
     "schema": commands.schema,
@@ -108,6 +111,10 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
     "new": commands.new,
     "judge": commands.judge,
     "report": report,
+    "verify": bundle.verify_command,
+    "diff": bundle.diff_command,
+    "keygen": bundle.keygen,
+    "sign": bundle.sign_command,
 }
 
 
@@ -169,6 +176,15 @@ def _parser() -> argparse.ArgumentParser:
     judge = verbs.add_parser("judge", help="verdicts again, from the evidence alone")
     judge.add_argument("release", type=Path, metavar="RELEASE_DIR")
     _add_report(verbs.add_parser("report", help="the report of a release, in one of several forms"))
+    _add_verify(
+        verbs.add_parser("verify", help="whether a release is what it says, from its files")
+    )
+    _add_diff(verbs.add_parser("diff", help="what changed between two reports"))
+    keygen = verbs.add_parser("keygen", help="a key pair to sign releases with")
+    keygen.add_argument("file", type=Path, metavar="FILE", help="the private key; FILE.pub as well")
+    sign = verbs.add_parser("sign", help="sign a release that is consistent")
+    sign.add_argument("release", type=Path, metavar="RELEASE_DIR")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="a private key")
     return parser
 
 
@@ -227,6 +243,30 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=Path("releases"),
         help="where a full run's release goes (default: releases)",
     )
+    parser.add_argument(
+        "--prove", action="store_true", help="run all proofs as well; without them a release holds"
+    )
+    parser.add_argument(
+        "--key", type=Path, default=None, metavar="FILE", help="sign what is attested with this key"
+    )
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = bundle.VERIFY_EXAMPLES + bundle.VERIFY_CODES
+    parser.add_argument("release", type=Path, metavar="RELEASE_DIR")
+    parser.add_argument("--commit", metavar="SHA", help="the commit it must be of, in full")
+    parser.add_argument(
+        "--policy", metavar="SHA256|FILE", help="the release.yaml it must be decided by"
+    )
+    parser.add_argument("--key", type=Path, metavar="PUBLIC", help="the key it must be signed by")
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+
+
+def _add_diff(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = bundle.DIFF_EXAMPLES
+    parser.add_argument("base", type=Path, metavar="BASE", help="a report, or a release directory")
+    parser.add_argument("new", type=Path, metavar="NEW", help="another one")
+    parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:

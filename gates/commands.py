@@ -2,8 +2,9 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import duckdb
 import pytest
@@ -17,6 +18,7 @@ from gates.conclude import conclude, rejudge
 from gates.explain import explain as explained
 from gates.interrupts import Relay
 from gates.judge.connection import message_of
+from gates.judged import sha256_of
 from gates.lint import lint as all_problems
 from gates.progress import Progress
 from gates.project import GATES, Project, read_project
@@ -32,9 +34,12 @@ from gates.template import TEMPLATE
 
 KEEP_SESSIONS = 20
 
+Prove: TypeAlias = Callable[[Session, Project, Console], bool]
+"""Runs the proofs of a session's gates and leaves them in its directory; returns whether it was interrupted."""
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Run gates, judge them, write the report, print the verdict."""
+
+def run(arguments: argparse.Namespace, console: Console, prove: Prove | None = None) -> int:
+    """Run gates and, with `prove`, their proofs; judge them, write the report, print the verdict."""
     options = options_of(arguments)
     project = sound_project(options)
     prune(arguments.runs, KEEP_SESSIONS)
@@ -44,7 +49,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if options.full and project.release is not None:
         ledger.append(
             arguments.releases,
-            ledger.Attempt(session=session.id, at_ms=session.started_at_ms, inputs=session.inputs),
+            ledger.Attempt(
+                session=session.id,
+                at_ms=session.started_at_ms,
+                inputs=session.inputs,
+                release=project.release.release,
+                gates={name: sha256_of(project.gates[name]) for name in session.gates},
+            ),
         )
     console.print(
         f"{counted(len(session.gates), 'gate')}, {counted(options.workers, 'worker')},"
@@ -53,7 +64,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     )
     exercise(session)
     interrupted = _run_items(session, console, first=arguments.first)
-    report, directory = _concluded(session, arguments.releases, interrupted=interrupted)
+    if prove is not None and not interrupted:
+        interrupted = prove(session, project, console)
+    report, directory = _concluded(
+        session, arguments.releases, interrupted=interrupted, key=arguments.key
+    )
     print_report(report, directory, console)
     code = exit_code(report, allow_missing=options.allow_missing)
     if code != report.exit_code:
@@ -63,9 +78,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return code
 
 
-def _concluded(session: Session, releases: Path, *, interrupted: bool) -> tuple[Report, Path]:
+def _concluded(
+    session: Session, releases: Path, *, interrupted: bool, key: Path | None
+) -> tuple[Report, Path]:
     try:
-        return conclude(session, releases, interrupted=interrupted)
+        return conclude(session, releases, interrupted=interrupted, key=key)
     except (OSError, duckdb.Error) as error:
         reason = message_of(error) if isinstance(error, duckdb.Error) else str(error)
         raise HarnessError(

@@ -1,7 +1,8 @@
 """From the evidence of a session to its report, and to the release directory.
 
 Everything that the report says is computed from files that are shipped beside it, so that `judge` can
-compute it again: `session.json`, `release.json`, `conclusion.json`, `judged/` and `evidence/`.
+compute it again: `session.json`, `release.json`, `conclusion.json`, `attempts.jsonl`, `specs/`, `judged/`,
+`evidence/` and, where proofs were run, `proofs/`.
 """
 
 import shutil
@@ -18,51 +19,33 @@ from chaos.errors import HarnessError
 from chaos.evidence.schema import Step
 from chaos.evidence.sealing import seal
 from gates import ledger, render
+from gates.bundle import proofs, waivers, wheel
+from gates.bundle.closing import close
+from gates.bundle.specs import Specs, read_specs, write_specs
+from gates.entries import entries_of, reports_of, with_proof
+from gates.history import NOTHING, Reported, history_of, reported
 from gates.html import changes, page
-from gates.judge.connection import Evidence, RunRecord, open_release
+from gates.judge.connection import Evidence, open_release
 from gates.judge.integrity import release_problems
-from gates.judge.result import GateVerdict
-from gates.judge.tables import stored
-from gates.judge.verdict import judge_gate
 from gates.judged import canonical
 from gates.project import Project
-from gates.quick import FAULT_PROOFS
 from gates.report import (
     SCHEMA_VERSION,
-    AssertionReport,
-    AttemptReport,
-    DefectReport,
-    FaultReport,
     GateReport,
     Report,
-    absent,
     decide,
     invariants_of,
     rerun_command,
     summarise,
     timestamp_of,
+    unproven_of,
 )
-from gates.session import Session, collected_of, digests_now, exercise_name, judged_in, project_of
+from gates.session import Session, collected_of, digests_now, exercise_name, project_of
 from gates.spec.assertion import Judged
-from gates.spec.gate import Defect
-from gates.spec.release import ListedGate, Release
+from gates.spec.release import Release
 
 S = TypeVar("S", bound=Struct)
 CONTRACT_STEP = "contract"
-
-
-class Card(Struct, frozen=True, kw_only=True):
-    """What the report says of a gate besides its verdict."""
-
-    id: str
-    gate: str
-    class_: str
-    epic: str
-    severity: str
-    title: str
-    target: str
-    defects: list[DefectReport]
-    rerun: str
 
 
 class MaybeRelease(Struct, frozen=True):
@@ -72,30 +55,61 @@ class MaybeRelease(Struct, frozen=True):
 
 
 class Conclusion(Struct, frozen=True, kw_only=True):
-    """What is known only when a session ends: how long it took, and whether its inputs are still the same."""
+    """What is known only when a session ends: how long it took, whether its inputs are still the same, what
+    came before it, and how each gate is run again.
+    """
 
     elapsed_s: float
     interrupted: bool
     inputs_after: dict[str, str]
-    attempts: list[AttemptReport]
-    flaky_before: list[str]
-    cards: list[Card]
+    discontinued: str | None
+    reported: list[Reported]
+    reruns: dict[str, str]
     existing: list[str]
 
 
-def conclude(session: Session, releases: Path, *, interrupted: bool) -> tuple[Report, Path]:
-    """Seal, judge and report; a full run replaces the release directory in one step."""
+def conclude(
+    session: Session, releases: Path, *, interrupted: bool, key: Path | None = None
+) -> tuple[Report, Path]:
+    """Seal, judge, report and attest; a full run replaces the release directory in one step.
+
+    With a `key` what is attested is signed.
+    """
     project = project_of(session.options.specs)
     decides = session.options.full and not interrupted and project.release is not None
     version = project.release.release if project.release is not None else "unreleased"
     staged = releases / f".{version}.{session.id}" if decides else session.path / "release"
     staged.mkdir(parents=True)
+    _stage(staged, session, project, releases, interrupted=interrupted)
+    if decides:
+        wheel.build_wheel(Path(session.root), staged)
+    else:
+        wheel.no_wheel(staged, "a wheel is built of full runs only")
+    report = judge_directory(staged)
+    write_report(staged, report, changes.last_report(releases, report))
+    close(staged, report, session, read_specs(staged), key)
+    if session.options.full and project.release is not None:
+        ledger.append(releases, _outcome(report, interrupted=interrupted))
+    return report, _put_in_place(staged, releases / version) if decides else staged
+
+
+def _stage(
+    staged: Path, session: Session, project: Project, releases: Path, *, interrupted: bool
+) -> None:
+    """Put all that the report is computed from into the release directory."""
     runs = sorted(path for path in (session.path / "gates").glob("*/*") if path.is_dir())
     seal(runs, staged / "evidence", collected_of(project))
-    shutil.copytree(session.path / "judged", staged / "judged")
+    for folder in ("judged", "proofs"):
+        if (session.path / folder).is_dir():
+            shutil.copytree(session.path / folder, staged / folder)
     for run in runs:
         if (run / "output").is_dir():
             shutil.copytree(run / "output", staged / "output" / run.parent.name / run.name)
+    gates = {name: project.gates[name] for name in session.gates}
+    write_specs(staged, Specs(gates=gates, targets=project.targets))
+    waivers.ship(project.specs, staged)
+    if (releases / ledger.FILE).exists():
+        shutil.copyfile(releases / ledger.FILE, staged / ledger.FILE)
     _write(staged / "session.json", session)
     (staged / "release.json").write_bytes(
         msgspec.json.format(canonical(MaybeRelease(release=project.release)))
@@ -103,15 +117,18 @@ def conclude(session: Session, releases: Path, *, interrupted: bool) -> tuple[Re
     _write(
         staged / "conclusion.json", _conclusion(session, project, releases, interrupted=interrupted)
     )
-    report = judge_directory(staged)
-    write_report(staged, report, changes.last_report(releases, report))
-    if not decides:
-        return report, staged
-    statuses = {gate.name: gate.status for gate in report.gates}
-    ledger.append(
-        releases, ledger.Outcome(session=session.id, verdict=report.verdict, statuses=statuses)
+
+
+def _outcome(report: Report, *, interrupted: bool) -> ledger.Outcome:
+    """What the ledger says of a run; of an interrupted one, gates that had not begun saw nothing."""
+    return ledger.Outcome(
+        session=report.session,
+        verdict=report.verdict,
+        statuses={
+            gate.name: "SKIP" if interrupted and gate.run_id is None else gate.status
+            for gate in report.gates
+        },
     )
-    return report, _put_in_place(staged, releases / version)
 
 
 def rejudge(directory: Path) -> tuple[Report, list[str]]:
@@ -125,19 +142,35 @@ def stored_report(directory: Path) -> Report:
     return _read(directory / "gate-report.json", Report)
 
 
+def session_of(directory: Path) -> Session:
+    """`session.json` of a release; HarnessError when there is none that can be read."""
+    return _read(directory / "session.json", Session)
+
+
+def release_of(directory: Path) -> Release | None:
+    """The release that was decided, None where specs without one were run; HarnessError as above."""
+    return _read(directory / "release.json", MaybeRelease).release
+
+
 def judge_directory(directory: Path) -> Report:
     """The report of a release directory, from nothing but what is in it."""
-    session = _read(directory / "session.json", Session)
+    session = session_of(directory)
     conclusion = _read(directory / "conclusion.json", Conclusion)
-    release = _read(directory / "release.json", MaybeRelease).release or _no_release()
-    judged = judged_in(directory)
+    release = release_of(directory) or _no_release()
+    shipped = proofs.shipped_in(directory, session)
+    specs, judged = shipped.specs, shipped.judged
     evidence = open_release(directory / "evidence", _collected(judged))
+    proven = proofs.proofs_again(directory, shipped)
     gates = [
-        report
+        with_proof(report, (proven or {}).get(name))
         for name in sorted(judged, key=session.gates.index)
-        for report in _reports_of(evidence, judged[name], session, conclusion)
+        for report in reports_of(
+            evidence, judged[name], specs.gates[name], session, conclusion.reruns[name]
+        )
     ]
-    entries = _entries(release, gates, conclusion) if session.options.repeat == 1 else gates
+    entries = (
+        entries_of(release, gates, conclusion.existing) if session.options.repeat == 1 else gates
+    )
     problems = release_problems(evidence, session.digests) + _changed_inputs(session, conclusion)
     invariants = (
         invariants_of(
@@ -150,10 +183,24 @@ def judge_directory(directory: Path) -> Report:
         if release.invariants
         else []
     )
-    statuses = {gate.name: gate.status for gate in entries}
-    flaky = [name for name in conclusion.flaky_before if statuses.get(name) == "PASS"]
+    history = (
+        history_of(
+            directory / ledger.FILE,
+            conclusion.discontinued,
+            conclusion.reported,
+            session,
+            specs.gates,
+            entries,
+        )
+        if session.options.full and release.gates
+        else NOTHING
+    )
     verdict, exit_code, reason = decide(
-        entries, invariants, flaky, partial=not session.options.full or conclusion.interrupted
+        entries,
+        invariants,
+        history.past.flaky,
+        partial=not session.options.full or conclusion.interrupted,
+        unknown=[*history.problems, *unproven_of(entries)] if release.gates else [],
     )
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -176,8 +223,13 @@ def judge_directory(directory: Path) -> Report:
         versions=session.versions,
         toxiproxy=session.toxiproxy,
         contract_version=release.contract_version,
-        attempts=conclusion.attempts,
+        attempts=history.attempts,
         limits=release.limits,
+        ledger=history.ledger,
+        repeated=history.past.excused,
+        waivers=waivers.read(
+            directory, release.release, release.waiver_keys, session.started_at_ms
+        ),
     )
 
 
@@ -199,54 +251,14 @@ def _collected(judged: Mapping[str, Judged]) -> dict[str, dict[str, str]]:
 def _conclusion(
     session: Session, project: Project, releases: Path, *, interrupted: bool
 ) -> Conclusion:
-    attempts = [
-        entry
-        for entry in ledger.attempts_at(releases, session.inputs)
-        if entry[0].session != session.id
-    ]
-    failed = {
-        gate
-        for _, outcome in attempts
-        if outcome is not None
-        for gate, status in outcome.statuses.items()
-        if status == "FAIL"
-    }
     return Conclusion(
         elapsed_s=time.time() - session.started_at_ms / 1000,
         interrupted=interrupted,
         inputs_after=digests_now(project, session.toxiproxy),
-        attempts=[_attempt(attempt, outcome) for attempt, outcome in attempts]
-        if session.options.full
-        else [],
-        flaky_before=sorted(failed) if session.options.full else [],
-        cards=[_card(project, name) for name in session.gates],
+        discontinued=ledger.discontinued(releases),
+        reported=reported(releases),
+        reruns={name: _rerun(project, project.gates[name].id) for name in session.gates},
         existing=sorted(project.gates),
-    )
-
-
-def _attempt(attempt: ledger.Attempt, outcome: ledger.Outcome | None) -> AttemptReport:
-    statuses = outcome.statuses if outcome is not None else {}
-    return AttemptReport(
-        session=attempt.session,
-        at=timestamp_of(attempt.at_ms),
-        ended=outcome is not None,
-        failed=sorted(gate for gate, status in statuses.items() if status == "FAIL"),
-        unknown=sorted(gate for gate, status in statuses.items() if status == "UNKNOWN"),
-    )
-
-
-def _card(project: Project, name: str) -> Card:
-    gate = project.gates[name]
-    return Card(
-        id=gate.id,
-        gate=gate.gate,
-        class_=gate.class_,
-        epic=gate.epic,
-        severity=gate.severity,
-        title=gate.title,
-        target=gate.target,
-        defects=[_defect(defect) for defect in gate.falsified_by],
-        rerun=_rerun(project, gate.id),
     )
 
 
@@ -258,89 +270,6 @@ def _rerun(project: Project, gate_id: str) -> str:
     inside = project.specs.is_relative_to(root)
     specs = project.specs.relative_to(root) if inside else project.specs
     return rerun_command(gate_id, str(specs))
-
-
-def _defect(defect: Defect) -> DefectReport:
-    return DefectReport(defect=defect.defect, file=defect.file, fails=defect.fails, proven=None)
-
-
-def _reports_of(
-    evidence: Evidence, judged: Judged, session: Session, conclusion: Conclusion
-) -> Iterator[GateReport]:
-    """One report per run: one for a release, as many as were asked for with `--repeat`."""
-    (card,) = [card for card in conclusion.cards if card.gate == judged.gate]
-    records = [record for record in evidence.runs() if record.run.gate == judged.gate]
-    if not records and session.options.expression is not None:
-        # Not selected, so there is nothing to judge; it is listed as not run.
-        return
-    if session.options.repeat == 1:
-        record = records[0] if len(records) == 1 else None
-        yield _report_of(card, judge_gate(evidence, judged, FAULT_PROOFS), evidence, record, judged)
-        return
-    for record in sorted(records, key=lambda record: record.run.seed):
-        verdict = judge_gate(evidence, judged, FAULT_PROOFS, record.run.run_id)
-        yield _report_of(card, verdict, evidence, record, judged)
-    for _ in range(session.options.repeat - len(records)):
-        yield _report_of(
-            card, judge_gate(evidence, judged, FAULT_PROOFS, "none"), evidence, None, judged
-        )
-
-
-def _report_of(
-    card: Card, verdict: GateVerdict, evidence: Evidence, record: RunRecord | None, judged: Judged
-) -> GateReport:
-    key = record.key if record is not None else ("", "")
-    return GateReport(
-        name=card.gate,
-        class_=card.class_,
-        epic=card.epic,
-        status=verdict.status,
-        detail=verdict.detail,
-        duration_s=round(record.end.finished_ms / 1000, 3)
-        if record is not None and record.end
-        else 0.0,
-        id=card.id,
-        severity=card.severity,
-        title=card.title,
-        run_id=verdict.run_id,
-        assertions=_assertions(card, verdict, judged),
-        faults=[FaultReport(**msgspec.structs.asdict(fault)) for fault in verdict.faults],
-        defects=card.defects,
-        config=msgspec.json.decode(record.run.config) if record is not None else {},
-        evidence=_row_counts(evidence, key),
-        spec_sha256=judged.spec_sha256,
-        rerun=card.rerun,
-    )
-
-
-def _assertions(card: Card, verdict: GateVerdict, judged: Judged) -> list[AssertionReport]:
-    by_sham = {assertion.that: assertion.killed_by_sham for assertion in judged.asserts}
-    return [
-        AssertionReport(
-            **msgspec.structs.asdict(result),
-            falsified_by=[defect.defect for defect in card.defects if result.that in defect.fails],
-            killed_by_sham=by_sham[result.that],
-        )
-        for result in verdict.assertions
-    ]
-
-
-def _entries(
-    release: Release, gates: Sequence[GateReport], conclusion: Conclusion
-) -> list[GateReport]:
-    """One entry per gate of the release, in its order; what was not run is there as well."""
-    ran = {gate.name: gate for gate in gates}
-    entries = [
-        ran.pop(listed.gate) if listed.gate in ran else _absent(listed, conclusion)
-        for listed in release.gates
-    ]
-    return [*entries, *ran.values()]
-
-
-def _absent(listed: ListedGate, conclusion: Conclusion) -> GateReport:
-    if listed.gate in conclusion.existing:
-        return absent(listed, "SKIP", "not part of this run")
-    return absent(listed, "MISSING", "there is no such gate yet")
 
 
 def _changed_inputs(session: Session, conclusion: Conclusion) -> list[str]:
@@ -367,14 +296,6 @@ def _contract(evidence: Evidence, release: Release) -> tuple[bool | None, str]:
     if steps[0].outcome == "ok":
         return True, f"nothing that {release.contract_version} promises is broken"
     return (False if steps[0].outcome == "failed" else None), steps[0].detail or steps[0].outcome
-
-
-def _row_counts(evidence: Evidence, key: tuple[str, str]) -> dict[str, int]:
-    counts = evidence.grouped(
-        "row counts",
-        f"SELECT run_id, gate, sealed_table, row_count FROM {stored('digests')}",  # noqa: S608  # a fixed name
-    )
-    return {str(table): int(str(count)) for table, count in counts.get(key, [])}
 
 
 def _no_release() -> Release:

@@ -1,7 +1,14 @@
-"""The ledger of attempts: a line before every full run, so that no run can be repeated until it is green."""
+"""The ledger of attempts: a line before every full run, so that no run can be repeated until it is green.
 
+Each line carries the SHA-256 of the one before it, so that a line that was edited or removed is noticed. What
+is cut off at the end, or the loss of the whole file, is noticed by the releases: each ships the ledger as it
+was, and every later ledger must begin with that.
+"""
+
+import fcntl
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,14 +16,23 @@ import msgspec
 from msgspec import Struct
 
 FILE = "attempts.jsonl"
+COMPARED = ("source", "harness", "toxiproxy", "versions")
+"""The inputs that make two attempts the same thing, beside the gate itself.
+
+What a line of the lock file or of release.yaml does to a run is in these, or in the gate: otherwise a comment
+in one of them would be enough to try again.
+"""
 
 
 class Attempt(Struct, frozen=True, kw_only=True, tag="attempt"):
-    """Written before a full run starts. `inputs` are the digests that make two attempts comparable."""
+    """Written before a full run starts: digests of its inputs, and of every gate that is to run."""
 
     session: str
     at_ms: float
     inputs: Mapping[str, str]
+    release: str = ""
+    gates: Mapping[str, str] = {}
+    previous: str = ""
 
 
 class Outcome(Struct, frozen=True, kw_only=True, tag="outcome"):
@@ -25,52 +41,134 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="outcome"):
     session: str
     verdict: Literal["PROMOTE", "HOLD"]
     statuses: Mapping[str, str]
+    previous: str = ""
+
+
+class Ledger(Struct, frozen=True, kw_only=True):
+    """What could be read of a ledger: `head` is the digest of its last line, `problems` what is wrong with it."""
+
+    entries: list[Attempt | Outcome]
+    lines: int
+    head: str
+    problems: list[str]
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """What earlier attempts mean for one: gates by name.
+
+    `flaky` pass now and failed before; `repeated` pass now and were unknown before, more often than they
+    may be; `excused` were unknown once, as they said beforehand that they may be.
+    """
+
+    flaky: list[str]
+    repeated: list[str]
+    excused: list[str]
 
 
 def append(releases: Path, entry: Attempt | Outcome) -> None:
-    """Add one line and see it on disk before going on."""
+    """Add one line behind the last one, and see it on disk before going on."""
     releases.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(releases / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, msgspec.json.encode(entry) + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    descriptor = os.open(releases / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        content = file.read()
+        lines = content.splitlines()
+        chained = msgspec.structs.replace(entry, previous=_digest(lines[-1]) if lines else "")
+        cut_off = content and not content.endswith(b"\n")
+        file.write((b"\n" if cut_off else b"") + msgspec.json.encode(chained) + b"\n")
+        os.fsync(file.fileno())
 
 
-def entries(releases: Path) -> Iterator[Attempt | Outcome]:
-    """All lines that can be read, in order; one that was cut short is passed over."""
-    path = releases / FILE
-    if not path.exists():
-        return
-    for line in path.read_bytes().splitlines():
+def read(path: Path) -> Ledger:
+    """The ledger in a file; one that is not there has no lines."""
+    content = path.read_bytes() if path.exists() else b""
+    entries: list[Attempt | Outcome] = []
+    problems: list[str] = []
+    previous = ""
+    lines = content.splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
-            yield msgspec.json.decode(line, type=Attempt | Outcome)
-        except msgspec.DecodeError:
+            entry = msgspec.json.decode(line, type=Attempt | Outcome)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            problems.append(f"line {number} cannot be read")
+        else:
+            entries.append(entry)
+            if entry.previous != previous:
+                problems.append(f"line {number} does not follow from the one before it")
+        previous = _digest(line)
+    problems += _inconsistent(entries)
+    return Ledger(entries=entries, lines=len(lines), head=previous, problems=problems)
+
+
+def _inconsistent(entries: Sequence[Attempt | Outcome]) -> Iterator[str]:
+    """Every outcome has one attempt before it, and no attempt has two."""
+    begun: set[str] = set()
+    ended: set[str] = set()
+    for entry in entries:
+        seen = begun if isinstance(entry, Attempt) else ended
+        if entry.session in seen:
+            yield f"{entry.session} is there twice"
+        seen.add(entry.session)
+        if entry.session not in begun:
+            yield f"{entry.session} ended without having begun"
+
+
+def discontinued(releases: Path) -> str | None:
+    """What is missing from the ledger that an earlier release shipped, or None."""
+    path = releases / FILE
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    for shipped in sorted(releases.glob(f"*/{FILE}")):
+        earlier = shipped.read_bytes().splitlines()
+        if lines[: len(earlier)] != earlier:
+            return f"{path.name} does not go on from the one that {shipped.parent.name} was shipped with"
+    return None
+
+
+def outcomes(entries: Sequence[Attempt | Outcome]) -> list[tuple[Attempt, Outcome | None]]:
+    """Every attempt, oldest first, with how it ended if it did."""
+    ended = {entry.session: entry for entry in entries if isinstance(entry, Outcome)}
+    return [(entry, ended.get(entry.session)) for entry in entries if isinstance(entry, Attempt)]
+
+
+def differing(attempt: Attempt, other: Attempt) -> list[str]:
+    """Names of the inputs in which two attempts differ."""
+    names = {*attempt.inputs, *other.inputs}
+    return sorted(name for name in names if attempt.inputs.get(name) != other.inputs.get(name))
+
+
+def past_of(
+    own: Attempt,
+    earlier: Sequence[tuple[Attempt, Outcome | None]],
+    statuses: Mapping[str, str],
+    may_repeat: frozenset[str],
+) -> Past:
+    """What the attempts before `own` at the same inputs mean for the statuses that it came to.
+
+    An attempt that never ended could have seen anything, so it counts as UNKNOWN for all of its gates.
+    """
+    same = [
+        (attempt, outcome)
+        for attempt, outcome in earlier
+        if not set(COMPARED) & set(differing(attempt, own))
+    ]
+    past = Past(flaky=[], repeated=[], excused=[])
+    for gate, status in statuses.items():
+        if status != "PASS":
             continue
+        before = [
+            outcome.statuses.get(gate, "SKIP") if outcome is not None else "UNKNOWN"
+            for attempt, outcome in same
+            if attempt.gates.get(gate) == own.gates.get(gate)
+        ]
+        unknown = before.count("UNKNOWN")
+        if "FAIL" in before:
+            past.flaky.append(gate)
+        elif unknown > (gate in may_repeat):
+            past.repeated.append(gate)
+        elif unknown:
+            past.excused.append(gate)
+    return past
 
 
-def attempts_at(releases: Path, inputs: Mapping[str, str]) -> list[tuple[Attempt, Outcome | None]]:
-    """Every attempt at the same inputs, oldest first, with how it ended if it did."""
-    outcomes: dict[str, Outcome] = {}
-    found: list[Attempt] = []
-    for entry in entries(releases):
-        if isinstance(entry, Outcome):
-            outcomes[entry.session] = entry
-        elif entry.inputs == inputs:
-            found.append(entry)
-    return [(attempt, outcomes.get(attempt.session)) for attempt in found]
-
-
-def flaky_gates(
-    attempts: list[tuple[Attempt, Outcome | None]], statuses: Mapping[str, str]
-) -> list[str]:
-    """Gates that pass now and failed in another attempt at equal inputs."""
-    failed = {
-        gate
-        for _, outcome in attempts
-        if outcome is not None
-        for gate, status in outcome.statuses.items()
-        if status == "FAIL"
-    }
-    return sorted(gate for gate in failed if statuses.get(gate) == "PASS")
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()

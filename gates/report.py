@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gates.pins import pins
 from gates.spec.assertion import Assertion, Named
 from gates.spec.release import ListedGate, Release
 
@@ -139,17 +140,47 @@ class InvariantReport(Struct, frozen=True, kw_only=True):
 
 
 class AttemptReport(Struct, frozen=True, kw_only=True):
-    """One full run at the same inputs as this one."""
+    """An earlier full run of the same source. `differs` names the inputs that were not the same as now."""
 
     session: str
     at: str
     ended: bool
     failed: list[str]
     unknown: list[str]
+    differs: list[str] = []
+
+
+class LedgerReport(Struct, frozen=True, kw_only=True):
+    """The ledger of attempts as it was: how many lines, the digest of the last one, and what is wrong with it."""
+
+    lines: int
+    head: str
+    problem: str | None
+
+
+NO_LEDGER = LedgerReport(lines=0, head="", problem=None)
+
+
+class WaiverReport(Struct, frozen=True, kw_only=True):
+    """A signed wish to ship in spite of a gate. It is shown, and changes no verdict.
+
+    `valid` says that it is signed by one of the release's keys and had not expired; `why` what it lacks.
+    """
+
+    file: str
+    gate: str
+    reason: str
+    by: str
+    expires: str
+    valid: bool
+    why: str | None
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """The whole report. `inputs` are SHA-256 digests in hex; `elapsed_s` seconds of wall time."""
+    """The whole report. `inputs` are SHA-256 digests in hex; `elapsed_s` seconds of wall time.
+
+    `repeated` are gates that were UNKNOWN once before at the same inputs, as they may be.
+    """
 
     schema_version: str
     version: str
@@ -173,6 +204,9 @@ class Report(Struct, frozen=True, kw_only=True):
     contract_version: str
     attempts: list[AttemptReport]
     limits: list[str]
+    ledger: LedgerReport = NO_LEDGER
+    repeated: list[str] = []
+    waivers: list[WaiverReport] = []
 
 
 def summarise(gates: Sequence[GateReport]) -> Summary:
@@ -203,8 +237,12 @@ def decide(
     flaky: Sequence[str],
     *,
     partial: bool,
+    unknown: Sequence[str] = (),
 ) -> tuple[Literal["PROMOTE", "HOLD"], int, str]:
-    """(verdict, exit code, reason). Nothing but a full run with everything measured and good is PROMOTE."""
+    """(verdict, exit code, reason). Nothing but a full run with everything measured and good is PROMOTE.
+
+    `unknown` are reasons to hold a full run besides its gates and invariants.
+    """
     failed = [f"{gate.id} {gate.name}" for gate in gates if gate.status == "FAIL"]
     broken = [invariant.id for invariant in invariants if invariant.holds is False]
     if failed or flaky:
@@ -213,9 +251,9 @@ def decide(
         return "HOLD", EXIT_FAILED, "; ".join(reasons)
     if not gates:
         return "HOLD", EXIT_UNKNOWN, "no gate was run"
-    unmeasured = _unmeasured(gates, invariants)
+    unmeasured = [*_unmeasured(gates, invariants), *([] if partial else unknown)]
     if unmeasured:
-        return "HOLD", EXIT_UNKNOWN, unmeasured
+        return "HOLD", EXIT_UNKNOWN, "; ".join(unmeasured)
     if broken:
         return "HOLD", EXIT_FAILED, f"invariants do not hold: {', '.join(broken)}"
     if partial:
@@ -227,7 +265,7 @@ def decide(
     return "PROMOTE", EXIT_PROMOTE, f"all {len(gates)} gates pass and every invariant holds"
 
 
-def _unmeasured(gates: Sequence[GateReport], invariants: Sequence[InvariantReport]) -> str:
+def _unmeasured(gates: Sequence[GateReport], invariants: Sequence[InvariantReport]) -> list[str]:
     unknown = [f"{gate.id} {gate.name}" for gate in gates if gate.status == "UNKNOWN"]
     missing = sum(gate.status == "MISSING" for gate in gates)
     skipped = sum(gate.status == "SKIP" for gate in gates)
@@ -236,7 +274,16 @@ def _unmeasured(gates: Sequence[GateReport], invariants: Sequence[InvariantRepor
     parts += [f"{missing} gates are missing"] if missing else []
     parts += [f"{skipped} gates were not run"] if skipped else []
     parts += [f"invariants were not measured: {', '.join(open_)}"] if open_ else []
-    return "; ".join(parts)
+    return parts
+
+
+def unproven_of(gates: Sequence[GateReport]) -> list[str]:
+    """The reason to hold that lies in gates that were run and not shown to be able to fail, if there are any."""
+    ran = [gate for gate in gates if gate.status not in ("MISSING", "SKIP")]
+    unproven = [f"{gate.id} {gate.name}" for gate in ran if gate.proven is not True]
+    if unproven and all(gate.proven is None for gate in ran):
+        return [f"not proven: no proofs were run of {len(unproven)} gates"]
+    return [f"not proven: {', '.join(unproven)}"] if unproven else []
 
 
 def absent(listed: ListedGate, status: Status, detail: str) -> GateReport:
@@ -300,6 +347,10 @@ def invariants_of(
         "epics": (not foreign, f"outside: {', '.join(foreign)}" if foreign else "all within"),
         "same-digests": (same_inputs is None, same_inputs or "identical"),
         "clean-source": (not dirty, "uncommitted changes" if dirty else "committed"),
+        "pins": pins(
+            release,
+            {gate.name: gate.spec_sha256 for gate in gates if gate.class_ == "floor"},
+        ),
     }
     return [
         InvariantReport(id=invariant.id, statement=invariant.statement, holds=holds, detail=detail)

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
@@ -13,20 +12,12 @@ from chaos.evidence.sealing import seal
 from gates.commands import sound_project
 from gates.judge.result import GateVerdict
 from gates.project import Project
-from gates.prove.evaluate import GateProof, Trial, evaluate
+from gates.prove.evaluate import Proofs, Trial, evaluate
 from gates.prove.runner import Done, Job, jobs_of, run_jobs
 from gates.report import EXIT_FAILED, EXIT_PROMOTE
 from gates.session import Options, Session, collected_of, exercise, has_faults, open_session
 
 STORE = "proofs"
-
-
-class Proofs(Struct, frozen=True, kw_only=True):
-    """`proofs.json`: what was run, and what it came to. The evidence of every trial lies beside it."""
-
-    session: str
-    trials: list[Trial]
-    gates: list[GateProof]
 
 
 def prove(arguments: argparse.Namespace, console: Console) -> int:

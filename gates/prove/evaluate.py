@@ -48,6 +48,14 @@ class GateProof(Struct, frozen=True, kw_only=True):
     proofs: list[Proof]
 
 
+class Proofs(Struct, frozen=True, kw_only=True):
+    """`proofs.json`: what was run, and what it came to. The evidence of every trial lies beside it."""
+
+    session: str
+    trials: list[Trial]
+    gates: list[GateProof]
+
+
 def evaluate(
     gate: str,
     assertions: Sequence[str],

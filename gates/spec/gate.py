@@ -27,7 +27,8 @@ class Gate(Spec, frozen=True, kw_only=True):
 
     `needs` are the processes of the target that are started, all of them when absent; `control` must
     pass before anything else; `isolation: shared` lets gates that only read share one started stack;
-    `exclusive` runs the gate with nothing beside it, which every gate with a latency limit needs.
+    `exclusive` runs the gate with nothing beside it, which every gate with a latency limit needs;
+    `repeat_unknown` says beforehand that one UNKNOWN may be followed by another run at the same inputs.
     """
 
     gate: str
@@ -43,6 +44,7 @@ class Gate(Spec, frozen=True, kw_only=True):
     isolation: Literal["own", "shared"] = "own"
     exclusive: bool = False
     nominal_ports: bool = False
+    repeat_unknown: bool = False
     control: list[Step]
     scenario: list[Step] = []
     with_: dict[str, Named] = {}

@@ -19,14 +19,17 @@ class Invariant(Spec, frozen=True, kw_only=True):
 
     id: str
     statement: str
-    check: Literal["counts", "contract", "clean-source", "floor", "same-digests", "epics"]
+    check: Literal["counts", "contract", "clean-source", "floor", "same-digests", "epics", "pins"]
 
 
 class Release(Spec, frozen=True, kw_only=True):
     """`config` lists the keys (`breaker.open_for_s`) that gates may set, with the product's defaults.
 
     `contract` is the file of the pinned public contract, `contract_version` its version; `source` what
-    must be committed for a release to be cut from it.
+    must be committed for a release to be cut from it. `floor_digests` pins floor gates to the SHA-256 of
+    their specs in the last release; one that differs needs its text in `reasons`. `baseline` names a
+    defect per gate: together they are the system before this release. `waiver_keys` are the public
+    keys, 32 bytes in base64, of those who may waive a gate.
     """
 
     release: str
@@ -42,3 +45,7 @@ class Release(Spec, frozen=True, kw_only=True):
     gates: list[ListedGate]
     invariants: list[Invariant]
     limits: list[str]
+    floor_digests: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    baseline: dict[str, str] = {}
+    waiver_keys: list[str] = []
