@@ -50,6 +50,7 @@ class Project:
         self.target_documents: dict[str, Document] = {}
         self.scenarios: dict[str, ScenarioFile] = {}
         self.gates: dict[str, Gate] = {}
+        self.by_id: dict[str, str] = {}
         self.release: Release | None = None
         self._judged: dict[str, Judged] = {}
         self._target_digests: dict[str, str] = {}
@@ -88,6 +89,15 @@ class Project:
 
 def read_project(specs: Path) -> Project:
     """Read everything below `specs`; problems are collected, not raised."""
+    project = read_common(specs)
+    if project.specs.is_dir():
+        for path in sorted((project.specs / GATES).rglob("*.yaml")):
+            read_gate(project, path)
+    return project
+
+
+def read_common(specs: Path) -> Project:
+    """The same without any gate: what a worker needs before it knows which gates it will run."""
     project = Project(specs.resolve())
     if not specs.is_dir():
         project.problems.append(Problem(str(specs), 1, 1, "there is no such directory of specs"))
@@ -97,7 +107,6 @@ def read_project(specs: Path) -> Project:
         project.release = _read(project, release, Release)[0]
     _read_named(project, "targets", Target, project.targets, "target", project.target_documents)
     _read_named(project, "scenarios", ScenarioFile, project.scenarios, "scenario", {})
-    _read_gates(project)
     return project
 
 
@@ -121,28 +130,28 @@ def _read_named(
         documents[name] = document
 
 
-def _read_gates(project: Project) -> None:
-    for path in sorted((project.specs / GATES).rglob("*.yaml")):
-        gate, document = _read(project, path, Gate)
-        if gate is None or document is None:
-            continue
-        before = len(document.problems)
-        if gate.gate != path.stem:
-            document.problem(
-                ("gate",), f"gate {gate.gate!r} must be named like its file, {path.stem!r}"
-            )
-        if gate.gate in project.gates:
-            document.problem(
-                ("gate",), f"there is another gate {gate.gate!r} in {project.files[gate.gate]}"
-            )
-        clash = next((name for name, other in project.gates.items() if other.id == gate.id), None)
-        if clash is not None:
-            document.problem(("id",), f"gate {clash!r} has the id {gate.id!r} already")
-        project.problems += document.problems[before:]
-        gate = _resolve(gate, project, document)
-        project.gates.setdefault(gate.gate, gate)
-        project.documents.setdefault(gate.gate, document)
-        project.files.setdefault(gate.gate, path)
+def read_gate(project: Project, path: Path) -> None:
+    """Read one gate and put it beside the others; problems are collected, not raised."""
+    gate, document = _read(project, path, Gate)
+    if gate is None or document is None:
+        return
+    before = len(document.problems)
+    if gate.gate != path.stem:
+        document.problem(
+            ("gate",), f"gate {gate.gate!r} must be named like its file, {path.stem!r}"
+        )
+    if gate.gate in project.gates:
+        document.problem(
+            ("gate",), f"there is another gate {gate.gate!r} in {project.files[gate.gate]}"
+        )
+    clash = project.by_id.setdefault(gate.id, gate.gate)
+    if clash != gate.gate:
+        document.problem(("id",), f"gate {clash!r} has the id {gate.id!r} already")
+    project.problems += document.problems[before:]
+    gate = _resolve(gate, project, document)
+    project.gates.setdefault(gate.gate, gate)
+    project.documents.setdefault(gate.gate, document)
+    project.files.setdefault(gate.gate, path)
 
 
 def _read(project: Project, path: Path, struct: type[S]) -> tuple[S | None, Document | None]:

@@ -7,6 +7,7 @@ release is ever taken from an outcome.
 import asyncio
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,17 @@ from chaos.engine.run import Worker
 from gates import interrupts
 from gates.judge.result import GateVerdict
 from gates.locks import turn
+from gates.project import Project, read_common, read_gate
 from gates.quick import QuickJudge
-from gates.session import Session, collected_of, exercise_name, load_session, plan_of, project_of
-from gates.spec.gate import Gate
+from gates.session import (
+    Listed,
+    Session,
+    collected_of,
+    exercise_name,
+    load_session,
+    plan_of,
+    project_of,
+)
 
 SESSION_OPTION = "gates_session"
 ALONE = "main"
@@ -52,18 +61,39 @@ class _Runner:
         self._loop = asyncio.Runner()
         self._worker: Worker | None = None
         self._judge: QuickJudge | None = None
-        project = project_of(session.options.specs)
-        self._files = {project.files[name]: project.gates[name] for name in session.gates}
 
     def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
         """The directory that was asked for holds the gates of the session, whatever else is in it."""
         directory: GateDirectory = GateDirectory.from_parent(parent, path=path)
-        directory.files, directory.runner = self._files, self
+        directory.runner = self
         return directory
 
-    def run(self, gate: Gate, repeat: int) -> GateVerdict:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """A gate has nothing to set up and nothing to tear down, so there is one report of it instead of three."""
+        if not isinstance(item, GateItem):
+            return None
+        hook = item.config.hook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        leave = (pytest.exit.Exception, KeyboardInterrupt)
+        call = pytest.CallInfo.from_call(item.runtest, when="call", reraise=leave)
+        report = hook.pytest_runtest_makereport(item=item, call=call)
+        hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    @cached_property
+    def project(self) -> Project:
+        """What the gates are read with; where they were linted, that is what is run."""
+        specs = self.session.options.specs
+        return project_of(specs) if worker_name() == ALONE else read_common(Path(specs))
+
+    def run(self, name: str, repeat: int) -> GateVerdict:
         """Run one gate and judge its evidence."""
-        project = project_of(self.session.options.specs)
+        project = self.project
+        if name not in project.gates:
+            read_gate(project, self.session.file_of(name))
+            project.raise_problems()
+        gate = project.gates[name]
         if self._worker is None:
             self._worker = Worker(worker_name())
         if self._judge is None:
@@ -71,9 +101,8 @@ class _Runner:
         plan = plan_of(self.session, project, gate, repeat)
         with turn(self.session.path, exclusive=gate.exclusive):
             self._loop.run(self._worker.run(plan))
-        target = project.targets[gate.target]
-        exercised = self.session.gate_directory(exercise_name(target.target), 0)
-        return self._judge.judge(plan.directory, exercised, project.judged(gate.gate))
+        exercised = self.session.gate_directory(exercise_name(gate.target), 0)
+        return self._judge.judge(plan.directory, exercised, project.judged(name))
 
     def pytest_sessionfinish(self) -> None:
         """End what the worker keeps between gates."""
@@ -87,33 +116,33 @@ class _Runner:
 class GateDirectory(pytest.Directory):
     """The gates of a session, in its order. Nothing is looked for: what was frozen is what is run."""
 
-    files: dict[Path, Gate]
     runner: _Runner
 
     def collect(self) -> Iterator[pytest.Collector]:
         """One file per gate."""
-        for path, gate in self.files.items():
-            file: GateFile = GateFile.from_parent(self, path=path)
-            file.gate, file.runner = gate, self.runner
+        for name, listed in self.runner.session.listed.items():
+            file: GateFile = GateFile.from_parent(self, path=self.runner.session.file_of(name))
+            file.gate, file.listed, file.runner = name, listed, self.runner
             yield file
 
 
 class GateFile(pytest.File):
     """One YAML file with one item per repetition."""
 
-    gate: Gate
+    gate: str
+    listed: Listed
     runner: _Runner
 
     def collect(self) -> Iterator[pytest.Item]:
         """One item, or one per repetition."""
         times = self.runner.session.options.repeat
         for repeat in range(times):
-            name = f"{self.gate.id} {self.gate.gate}" + (
+            name = f"{self.listed.id} {self.gate}" + (
                 f" [{repeat + 1}/{times}]" if times > 1 else ""
             )
             item: GateItem = GateItem.from_parent(self, name=name)
             item.repeat = repeat
-            item.extra_keyword_matches.update((self.gate.id, self.gate.gate, self.gate.class_))
+            item.extra_keyword_matches.update((self.listed.id, self.gate, self.listed.class_))
             yield item
 
 

@@ -1,6 +1,7 @@
 """A report for eyes: on the console, and as JUnit XML. Both say only what is in the report."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -11,6 +12,7 @@ from rich.text import Text
 from gates.report import AssertionReport, GateReport, Report
 
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
+HEADS = ("", "id", "gate", "measured", "s")
 SHOWN_ROWS = 3
 SHOWN_CHARACTERS = 500
 
@@ -21,11 +23,7 @@ def print_report(report: Report, directory: Path, console: Console) -> None:
     for gate in ran:
         if gate.status != "PASS":
             _print_reasons(gate, console)
-    table = Table("", "id", "gate", "measured", "s", box=None, pad_edge=False)
-    for gate in ran:
-        status = Text(gate.status, style=STYLE[gate.status])
-        table.add_row(status, gate.id, gate.name, _measured(gate), f"{gate.duration_s:.1f}")
-    console.print(table)
+    _print_table(ran, console)
     _print_totals(report, console)
     console.print(f"report: {directory / 'gate-report.json'}", markup=False)
     if (directory / "gate-report.html").exists():
@@ -33,6 +31,24 @@ def print_report(report: Report, directory: Path, console: Console) -> None:
     style = "bold green" if report.verdict == "PROMOTE" else "bold red"
     console.print(Text(f"{report.version}: {report.verdict} ({report.reason})", style=style))
     console.print(f"exit code {report.exit_code}", markup=False)
+
+
+def _print_table(ran: Sequence[GateReport], console: Console) -> None:
+    rows: list[tuple[str, ...]] = [
+        (gate.status, gate.id, gate.name, _measured(gate), f"{gate.duration_s:.1f}") for gate in ran
+    ]
+    if not console.is_terminal:
+        # In a log nothing has a width to fit into, and a line is not to be broken.
+        rows.insert(0, HEADS)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            console.out("  ".join(cells).rstrip(), highlight=False)
+        return
+    table = Table(*HEADS, box=None, pad_edge=False)
+    for status, *rest in rows:
+        table.add_row(Text(status, style=STYLE[status]), *rest)
+    console.print(table)
 
 
 def _print_totals(report: Report, console: Console) -> None:

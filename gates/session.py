@@ -65,6 +65,14 @@ class Options(Struct, frozen=True, kw_only=True):
         return not self.only and self.part == "all" and self.expression is None and self.repeat == 1
 
 
+class Listed(Struct, frozen=True, kw_only=True):
+    """Where a gate of a session is written, below the specs, and by what it is selected."""
+
+    file: str
+    id: str
+    class_: str
+
+
 class Session(Struct, frozen=True, kw_only=True):
     """The frozen inputs of a session. Paths are absolute; digests are SHA-256 in hex."""
 
@@ -79,6 +87,7 @@ class Session(Struct, frozen=True, kw_only=True):
     commit: str | None
     dirty: bool
     started_at_ms: float
+    listed: dict[str, Listed] = {}
     mode: Mode = "healthy"
     defect: str | None = None
 
@@ -91,6 +100,10 @@ class Session(Struct, frozen=True, kw_only=True):
     def inputs(self) -> dict[str, str]:
         """What makes two sessions comparable: all digests, and the platform's versions."""
         return {**self.digests, "versions": sha256_of(self.versions)}
+
+    def file_of(self, gate: str) -> Path:
+        """The YAML file of one of its gates."""
+        return Path(self.options.specs) / self.listed[gate].file
 
     def gate_directory(self, gate: str, repeat: int) -> Path:
         """Where one run of one gate records."""
@@ -114,6 +127,7 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
         options=options,
         root=str(root),
         gates=names,
+        listed={name: _listed(project, name) for name in names},
         digests=digests_now(project, toxiproxy),
         versions=_versions(toxiproxy),
         toxiproxy=toxiproxy,
@@ -130,6 +144,12 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
         snapshot = msgspec.json.format(snapshot)
         (session.path / "judged" / f"{name}.json").write_bytes(snapshot)
     return session
+
+
+def _listed(project: Project, name: str) -> Listed:
+    gate = project.gates[name]
+    file = project.files[name].relative_to(project.specs)
+    return Listed(file=str(file), id=gate.id, class_=gate.class_)
 
 
 @lru_cache(maxsize=4)
