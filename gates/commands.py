@@ -216,7 +216,8 @@ def new(arguments: argparse.Namespace, console: Console) -> int:
 
 def judge(arguments: argparse.Namespace, console: Console) -> int:
     """Recompute all verdicts of a release from its evidence; differences from its report are failures."""
-    recomputed, differences = rejudge(arguments.release)
+    again, differences = rejudge(arguments.release)
+    recomputed = again.report
     print_report(recomputed, arguments.release, console)
     for difference in differences:
         console.print(

@@ -21,7 +21,7 @@ from chaos.evidence.sealing import seal
 from gates import ledger, render
 from gates.bundle import proofs, waivers, wheel
 from gates.bundle.closing import close
-from gates.bundle.specs import Specs, read_specs, write_specs
+from gates.bundle.specs import Specs, write_specs
 from gates.entries import entries_of, reports_of, with_proof
 from gates.history import NOTHING, Reported, history_of, reported
 from gates.html import changes, page
@@ -29,6 +29,7 @@ from gates.judge.connection import Evidence, open_release
 from gates.judge.integrity import release_problems
 from gates.judged import canonical
 from gates.project import Project
+from gates.prove.evaluate import GateProof
 from gates.report import (
     SCHEMA_VERSION,
     GateReport,
@@ -68,6 +69,18 @@ class Conclusion(Struct, frozen=True, kw_only=True):
     existing: list[str]
 
 
+class Judgement(Struct, frozen=True):
+    """What a release directory comes to: its report, and what that was computed from.
+
+    `proofs` are by gate, None where none were run.
+    """
+
+    report: Report
+    evidence: Evidence
+    shipped: proofs.Shipped
+    proofs: dict[str, GateProof] | None
+
+
 def conclude(
     session: Session, releases: Path, *, interrupted: bool, key: Path | None = None
 ) -> tuple[Report, Path]:
@@ -85,9 +98,10 @@ def conclude(
         wheel.build_wheel(Path(session.root), staged)
     else:
         wheel.no_wheel(staged, "a wheel is built of full runs only")
-    report = judge_directory(staged)
+    judgement = judge_directory(staged)
+    report = judgement.report
     write_report(staged, report, changes.last_report(releases, report))
-    close(staged, report, session, read_specs(staged), key)
+    close(staged, report, session, judgement.shipped.specs, key)
     if session.options.full and project.release is not None:
         ledger.append(releases, _outcome(report, interrupted=interrupted))
     return report, _put_in_place(staged, releases / version) if decides else staged
@@ -131,10 +145,10 @@ def _outcome(report: Report, *, interrupted: bool) -> ledger.Outcome:
     )
 
 
-def rejudge(directory: Path) -> tuple[Report, list[str]]:
-    """The report computed again, and in what it differs from the one that is there."""
+def rejudge(directory: Path) -> tuple[Judgement, list[str]]:
+    """All of a release computed again, and in what its report differs from the one that is there."""
     again = judge_directory(directory)
-    return again, list(_differences(stored_report(directory), again))
+    return again, list(_differences(stored_report(directory), again.report))
 
 
 def stored_report(directory: Path) -> Report:
@@ -152,8 +166,8 @@ def release_of(directory: Path) -> Release | None:
     return _read(directory / "release.json", MaybeRelease).release
 
 
-def judge_directory(directory: Path) -> Report:
-    """The report of a release directory, from nothing but what is in it."""
+def judge_directory(directory: Path) -> Judgement:
+    """What a release comes to, from nothing but what is in its directory."""
     session = session_of(directory)
     conclusion = _read(directory / "conclusion.json", Conclusion)
     release = release_of(directory) or _no_release()
@@ -202,7 +216,7 @@ def judge_directory(directory: Path) -> Report:
         partial=not session.options.full or conclusion.interrupted,
         unknown=[*history.problems, *unproven_of(entries)] if release.gates else [],
     )
-    return Report(
+    report = Report(
         schema_version=SCHEMA_VERSION,
         version=release.release,
         verdict=verdict,
@@ -231,6 +245,7 @@ def judge_directory(directory: Path) -> Report:
             directory, release.release, release.waiver_keys, session.started_at_ms
         ),
     )
+    return Judgement(report, evidence, shipped, proven)
 
 
 def write_report(directory: Path, report: Report, base: Report | None = None) -> None:

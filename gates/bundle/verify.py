@@ -24,13 +24,12 @@ from gates.bundle.manifest import (
     read_manifest,
 )
 from gates.bundle.proofs import FOLDER as PROOFS
-from gates.bundle.proofs import proofs_again, shipped_in, stored_proofs
+from gates.bundle.proofs import stored_proofs
 from gates.bundle.signing import IN_TOTO, envelopes_in, opened
-from gates.bundle.specs import read_specs, spec_flaws
+from gates.bundle.specs import spec_flaws
 from gates.bundle.statements import statements_of
-from gates.conclude import rejudge, release_of, session_of
+from gates.conclude import Judgement, rejudge, release_of
 from gates.report import Report
-from gates.session import judged_in
 
 
 class Expected(Struct, frozen=True, kw_only=True):
@@ -75,12 +74,13 @@ def verify(directory: Path, expected: Expected) -> Verification:
     found = [_precise(directory, flaw) for flaw in flaws(directory, manifest)]
     again: Report | None = None
     try:
-        again, differences = rejudge(directory)
+        judgement, differences = rejudge(directory)
     except Exception as error:  # noqa: BLE001 - whatever was put there, verifying it must come to an end
         found.append(Flaw(path="gate-report.json", problem=f"cannot be recomputed: {_text(error)}"))
     else:
+        again = judgement.report
         found += [Flaw(path="gate-report.json", problem=text) for text in differences]
-        found += _guarded(_checks(directory, manifest, again))
+        found += _guarded(_checks(directory, manifest, judgement))
     outside, authenticated = _authenticated(directory, expected, again)
     names = ("commit", "policy", "key")
     return Verification(
@@ -96,15 +96,23 @@ def verify(directory: Path, expected: Expected) -> Verification:
 
 
 def _checks(
-    directory: Path, manifest: Manifest, report: Report
+    directory: Path, manifest: Manifest, found: Judgement
 ) -> Iterator[Callable[[], Iterable[Flaw]]]:
-    """Every check of its own that the recomputed report allows."""
-    yield lambda: _release_named(manifest, report)
+    """Every check of its own that the recomputed release allows."""
+    shipped = found.shipped
+    yield lambda: _release_named(manifest, found.report)
     yield lambda: evidence_checks.schema_flaws(directory, "evidence")
-    yield lambda: _spec_flaws(directory)
-    yield lambda: _proof_flaws(directory)
-    yield lambda: _rendered_flaws(directory, report)
-    yield lambda: _statement_flaws(directory, report)
+    yield lambda: spec_flaws(
+        directory,
+        shipped.specs,
+        shipped.judged,
+        release_of(directory),
+        shipped.session,
+        found.evidence,
+    )
+    yield lambda: _proof_flaws(directory, found)
+    yield lambda: _rendered_flaws(directory, found.report)
+    yield lambda: _statement_flaws(directory, found)
 
 
 def _guarded(checks: Iterable[Callable[[], Iterable[Flaw]]]) -> Iterator[Flaw]:
@@ -138,28 +146,16 @@ def _release_named(manifest: Manifest, report: Report) -> Iterator[Flaw]:
         )
 
 
-def _spec_flaws(directory: Path) -> Iterator[Flaw]:
-    judged = judged_in(directory)
-    yield from spec_flaws(
-        directory,
-        read_specs(directory),
-        judged,
-        release_of(directory),
-        session_of(directory),
-        evidence_checks.opened(directory, "evidence"),
-    )
-
-
-def _proof_flaws(directory: Path) -> Iterator[Flaw]:
+def _proof_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
     stored = stored_proofs(directory)
     if stored is None:
         return
     path = f"{PROOFS}/proofs.json"
-    session = session_of(directory)
+    session = found.shipped.session
     if stored.session != session.id:
         yield Flaw(path=path, problem=f"it is of session {stored.session}, not {session.id}")
     yield from evidence_checks.schema_flaws(directory, f"{PROOFS}/evidence")
-    again = proofs_again(directory, shipped_in(directory, session)) or {}
+    again = found.proofs or {}
     said = {gate.gate: gate for gate in stored.gates}
     for name in sorted(said.keys() ^ again.keys()):
         yield Flaw(path=path, problem=f"{name} is in the proofs or in the session, not in both")
@@ -175,8 +171,9 @@ def _rendered_flaws(directory: Path, report: Report) -> Iterator[Flaw]:
         yield Flaw(path=path.name, problem="it does not say what the report says")
 
 
-def _statement_flaws(directory: Path, report: Report) -> Iterator[Flaw]:
-    expected = statements_of(directory, report, session_of(directory), read_specs(directory))
+def _statement_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
+    shipped = found.shipped
+    expected = statements_of(directory, found.report, shipped.session, shipped.specs)
     for name, content in ((ATTESTATION, expected.test_result), (VERDICT, expected.verdict)):
         path = directory / name
         if not path.is_file():
