@@ -1,31 +1,28 @@
-"""What changed since an earlier report: statuses, gates, assertions and their bounds."""
+"""What changed since an earlier report, as the page shows it: what needs a look comes first."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from gates.report import AssertionReport, GateReport, Report, Status
+from gates.bundle.diff import Change, Direction, compare
+from gates.report import Report
 
-Direction = Literal["worse", "better", "other"]
-_RANK: Mapping[Status, int] = {"PASS": 3, "SKIP": 2, "MISSING": 1, "UNKNOWN": 1, "FAIL": 0}
-
-
-class Change(Struct, frozen=True, kw_only=True):
-    """One change of one gate; `before` and `after` are None where there was or is nothing."""
-
-    direction: Direction
-    gate_id: str
-    name: str
-    what: str
-    before: str | None
-    after: str | None
+ORDER: tuple[Direction, ...] = ("worse", "loosened", "unclear", "changed", "tightened", "better")
+WORDS: Mapping[Direction, str] = {
+    "worse": "▼ worse",
+    "loosened": "▼ easier to pass",
+    "unclear": "● to be read",
+    "changed": "● changed",
+    "tightened": "▲ harder to pass",
+    "better": "▲ better",
+}
+"""Each with a sign, so that no colour is needed."""
 
 
-class Base(Struct, frozen=True, kw_only=True):
-    """The report that was compared with, and all changes, the bad ones first."""
+class Since(Struct, frozen=True, kw_only=True):
+    """The report that was compared with, and all changes since then."""
 
     version: str
     verdict: str
@@ -48,25 +45,21 @@ def last_report(releases: Path, report: Report) -> Report | None:
     return max(promoted or found, key=lambda other: other.timestamp, default=None)
 
 
-def compare(base: Report, report: Report) -> Base:
-    """All changes from `base` to `report`. Gates that were not part of this run are left out."""
-    before = {gate.name: gate for gate in base.gates}
-    after = {gate.name: gate for gate in report.gates if gate.status != "SKIP"}
-    changes = [
-        change
-        for name, gate in after.items()
-        for change in (_gate_changes(before[name], gate) if name in before else [_added(gate)])
-    ]
-    if not report.partial:
-        listed = {gate.name for gate in report.gates}
-        changes += [_removed(gate) for name, gate in before.items() if name not in listed]
-    order: tuple[Direction, ...] = ("worse", "other", "better")
-    return Base(
+def since(base: Report, report: Report) -> Since:
+    """All changes from `base` to `report`, but of gates that were not part of this run."""
+    skipped = {gate.name for gate in report.gates if gate.status == "SKIP"}
+    changes = compare(_without(base, skipped), _without(report, skipped)).changes
+    return Since(
         version=base.version,
         verdict=base.verdict,
         timestamp=base.timestamp,
-        changes=sorted(changes, key=lambda change: order.index(change.direction)),
+        changes=sorted(changes, key=lambda change: ORDER.index(change.direction)),
     )
+
+
+def _without(report: Report, names: set[str]) -> Report:
+    gates = [gate for gate in report.gates if gate.name not in names]
+    return msgspec.structs.replace(report, gates=gates)
 
 
 def _readable(path: Path) -> Report | None:
@@ -74,49 +67,3 @@ def _readable(path: Path) -> Report | None:
         return msgspec.json.decode(path.read_bytes(), type=Report)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _change(
-    gate: GateReport, direction: Direction, what: str, before: str | None, after: str | None
-) -> Change:
-    return Change(
-        direction=direction, gate_id=gate.id, name=gate.name, what=what, before=before, after=after
-    )
-
-
-def _added(gate: GateReport) -> Change:
-    return _change(gate, "other", "gate", None, gate.status)
-
-
-def _removed(gate: GateReport) -> Change:
-    return _change(gate, "worse", "gate", gate.status, None)
-
-
-def _gate_changes(before: GateReport, after: GateReport) -> Iterator[Change]:
-    if before.status != after.status:
-        worse = _RANK[after.status] < _RANK[before.status]
-        direction: Direction = "worse" if worse else "better"
-        yield _change(after, direction, "status", before.status, after.status)
-    if not (before.assertions and after.assertions):
-        # A gate without a run says nothing about what it asserts.
-        return
-    old = {assertion.that: assertion for assertion in before.assertions}
-    new = {assertion.that: assertion for assertion in after.assertions}
-    for that in sorted(old.keys() - new.keys()):
-        yield _change(after, "worse", "assertion", that, None)
-    for that in sorted(new.keys() - old.keys()):
-        yield _change(after, "other", "assertion", None, that)
-    for that, assertion in new.items():
-        if that in old:
-            yield from _bounds(after, old[that], assertion)
-
-
-def _bounds(gate: GateReport, before: AssertionReport, after: AssertionReport) -> Iterator[Change]:
-    """Which way an expectation moved is for a reader to judge; a smaller population is always looser."""
-    if before.expectation != after.expectation:
-        what = f"expectation of “{after.that}”"
-        yield _change(gate, "other", what, before.expectation, after.expectation)
-    if before.at_least != after.at_least:
-        what = f"smallest population of “{after.that}”"
-        direction: Direction = "worse" if after.at_least < before.at_least else "better"
-        yield _change(gate, direction, what, str(before.at_least), str(after.at_least))

@@ -45,7 +45,8 @@ def render(directory: Path, report: Report, base: Report | None) -> str:
         summary=report.summary,
         page=shown,
         holding=[gate for gate in shown.read if _holds(gate.report)],
-        base=changes.compare(base, report) if base is not None else None,
+        base=changes.since(base, report) if base is not None else None,
+        words=changes.WORDS,
         epics=sorted({gate.epic for gate in report.gates if gate.epic}),
         tally=_tally,
         # Both are files of this package, not text from elsewhere.

@@ -28,7 +28,8 @@ MOST_COLUMNS = 2
 LONGEST_VALUE = 60
 """Columns with more or longer values than this are not told apart by counting them."""
 
-_NUMERIC = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER", "HUGEINT", "DECIMAL")
+_WHOLE = ("BIGINT", "INTEGER", "HUGEINT")
+_NUMERIC = ("DOUBLE", "FLOAT", "DECIMAL", *_WHOLE)
 
 _OUTCOME = (
     "CASE WHEN status IS NULL THEN 'lost' WHEN status < 400 THEN 'answered'"
@@ -49,6 +50,14 @@ class Shape(Struct, frozen=True):
 
     histogram: Histogram | None
     values: Sequence[Values]
+
+
+class _Number(Struct, frozen=True):
+    """SQL of a number per row, what it is compared with, and how many different ones a histogram needs."""
+
+    sql: str
+    limit: float | None
+    least: int
 
 
 def timeline_of(evidence: Evidence, key: RunKey, faults: Sequence[FaultReport]) -> Timeline | None:
@@ -193,8 +202,8 @@ def _shape(connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound
     if plan.test == "value" and plan.quantile is None:
         # One number over all rows: no row of it satisfies or violates anything.
         return Shape(None, ())
-    for number, limit in _numbers(plan, bound.columns[plan.relation]):
-        histogram = _histogram(connection, plan, number, limit)
+    for number in _numbers(plan, bound.columns[plan.relation]):
+        histogram = _histogram(connection, plan, number)
         if histogram is not None:
             return Shape(histogram, ())
     told = (
@@ -205,17 +214,19 @@ def _shape(connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound
     return Shape(None, [values for values in told if values is not None][:MOST_COLUMNS])
 
 
-def _numbers(plan: AssertPlan, columns: Mapping[str, str]) -> Iterator[tuple[str, float | None]]:
-    """Numbers that the assertion compares, with their limit: SQL of each."""
+def _numbers(plan: AssertPlan, columns: Mapping[str, str]) -> Iterator[_Number]:
+    """Numbers that the assertion compares with others, in the order in which it names them."""
     if plan.quantile is not None:
         limit = plan.comparator.bound if isinstance(plan.comparator, Simple) else None
-        yield plan.quantile.argument, float(limit) if limit is not None else None
+        yield _Number(plan.quantile.argument, float(limit) if limit is not None else None, 3)
         return
     limits = _limits(plan)
     for index, (leaf, sql) in enumerate(zip(plan.split.leaves, plan.leaf_sql, strict=True)):
-        is_number = leaf.type is None and columns.get(leaf.column, "").startswith(_NUMERIC)
-        if is_number and leaf.column not in leaves.COMMON and f"leaf_{index}" in limits:
-            yield sql, limits[f"leaf_{index}"]
+        kind = columns.get(leaf.column, "") if leaf.type is None else ""
+        limit_of = limits.get(f"leaf_{index}")
+        if kind.startswith(_NUMERIC) and leaf.column not in leaves.COMMON and limit_of is not None:
+            # A few whole numbers, like status codes, are better counted one by one.
+            yield _Number(sql, limit_of, MOST_VALUES + 1 if kind in _WHOLE else 3)
 
 
 def _limits(plan: AssertPlan) -> dict[str, float]:
@@ -240,14 +251,14 @@ def _rows_sql(plan: AssertPlan, value: str) -> str:
 
 
 def _histogram(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, value: str, limit: float | None
+    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, number: _Number
 ) -> Histogram | None:
-    rows = f"(SELECT shown::DOUBLE AS shown, bad FROM ({_rows_sql(plan, value)}))"
+    rows = f"(SELECT shown::DOUBLE AS shown, bad FROM ({_rows_sql(plan, number.sql)}))"
     finite = "shown IS NOT NULL AND isfinite(shown)"
     extent = connection.execute(
         f"SELECT min(shown), max(shown), count(DISTINCT shown) FROM {rows} WHERE {finite}"
     ).fetchone()
-    if extent is None or extent[0] is None or int(extent[2]) < 3:
+    if extent is None or extent[0] is None or int(extent[2]) < number.least:
         return None
     low, high = float(extent[0]), float(extent[1])
     log = is_log(low, high)
@@ -258,12 +269,12 @@ def _histogram(
         [low, high, low],
     ).fetchall()
     return Histogram(
-        column=value.strip(),
+        column=number.sql.strip(),
         low=low,
         high=high,
         log=log,
         bars=[Bar(int(slot), int(count), int(bad)) for slot, count, bad in bars],
-        limit=limit,
+        limit=number.limit,
     )
 
 

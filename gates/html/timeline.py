@@ -172,7 +172,7 @@ def _lives(
         y = top + LIFE * names.index(life.process)
         start, end = time.px(life.started_ms), time.px(life.exited_ms)
         yield drawing.box(start, y + 2, end - start, LIFE - 5, "life", 2)
-        if life.early:
+        if life.early and life.exited_ms <= time.high:
             yield drawing.many([(end, y + LIFE / 2, SHAPES["lost"])], "lost")
     for row, name in enumerate(names):
         yield drawing.text(LEFT + 5, top + LIFE * row + LIFE - 5, name, "life")

@@ -29,7 +29,10 @@
   const reveal = () => {
     const gate = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!gate || !gate.classList.contains("gate")) return;
-    if (gate.hidden) form.reset();
+    if (gate.hidden) {
+      form.reset();
+      filter();
+    }
     gate.open = true;
     gate.scrollIntoView();
     (gate.querySelector("summary") || gate).focus({ preventScroll: true });

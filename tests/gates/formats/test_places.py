@@ -1,0 +1,28 @@
+"""Where gates and assertions are written."""
+
+from pathlib import Path
+
+from gates.formats.places import At, places_of
+from gates.project import read_project
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_an_assertion_is_found_at_its_line() -> None:
+    project = read_project(ROOT / "specs")
+    name, gate = next(iter(project.gates.items()))
+    places = places_of(project)
+    that = gate.assert_[-1].that
+    at = places.of(name, that)
+    lines = (ROOT / at.file).read_text(encoding="utf-8").splitlines()
+    assert that[:20] in lines[at.line - 1]
+
+
+def test_what_is_written_nowhere_stands_in_the_release() -> None:
+    places = places_of(read_project(ROOT / "specs"))
+    assert places.of("no-such-gate", "x") == At("specs/release.yaml", 1)
+
+
+def test_specs_that_are_gone_have_places_all_the_same(tmp_path: Path) -> None:
+    places = places_of(read_project(tmp_path / "nowhere"))
+    assert places.of("a").file.endswith("release.yaml")
