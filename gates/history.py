@@ -1,7 +1,7 @@
 """What came before a full run, and what that means for it: nothing can be repeated until it is green."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -79,6 +79,7 @@ def history_of(
     digests = {name: sha256_of(gate) for name, gate in specs.items()}
     if own is None or own.inputs != session.inputs or own.gates != digests:
         wrong.append("it has no line of this run")
+    wrong += _contradicted(attempts, known)
     report = LedgerReport(lines=kept.lines, head=kept.head, problem="; ".join(wrong) or None)
     problems = [f"the ledger of attempts cannot be relied on: {text}" for text in wrong]
     if own is None:
@@ -96,6 +97,18 @@ def history_of(
     shown = [_shown(attempt, outcome, own) for attempt, outcome in earlier]
     shown = [one for one in shown if "source" not in one.differs]
     return History(shown, past, report, problems)
+
+
+def _contradicted(
+    attempts: Sequence[tuple[ledger.Attempt, ledger.Outcome | None]], known: Sequence[Reported]
+) -> Iterator[str]:
+    """Attempts of which the ledger does not say what their reports say."""
+    said = {attempt.session: outcome for attempt, outcome in attempts}
+    for one in known:
+        session = one.attempt.session
+        outcome = said.get(session)
+        if session in said and (outcome is None or outcome.statuses != one.outcome.statuses):
+            yield f"it does not say what the report of {session} says"
 
 
 def _earlier(

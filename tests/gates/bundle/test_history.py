@@ -1,0 +1,117 @@
+"""A release cannot be run until it is green: whole runs, one after the other."""
+
+from pathlib import Path
+
+import pytest
+
+from gates import ledger
+from gates.bundle.verify import Expected, verify
+from gates.report import EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN
+from tests.gates.bundle.small_release import GATE, SECOND, SmallRelease
+
+MAY_REPEAT = {
+    "specs/gates/a/first.yaml": GATE.replace("target: shop", "target: shop\nrepeat_unknown: true")
+}
+
+
+def failing(gate: str) -> int:
+    return 500 if gate == "first" else 200
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> SmallRelease:
+    return SmallRelease(tmp_path / "shop")
+
+
+def test_fail_and_then_pass_holds(project: SmallRelease) -> None:
+    first = project.release(failing)
+    assert (first.verdict, first.exit_code) == ("HOLD", EXIT_FAILED)
+    second = project.release()
+    assert (second.verdict, second.exit_code) == ("HOLD", EXIT_FAILED)
+    assert "flaky, failed before at the same inputs: first" in second.reason
+    (attempt,) = second.attempts
+    assert attempt.ended and attempt.failed == ["first"] and attempt.differs == []
+    found = verify(project.directory, Expected())
+    assert found.flaws == []
+    assert found.ledger_head == second.ledger.head
+
+
+def test_without_proofs_a_release_holds(project: SmallRelease) -> None:
+    report = project.release(prove=False)
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
+    assert report.reason == "not proven: no proofs were run of 2 gates"
+    assert verify(project.directory, Expected()).flaws == []
+    again = project.release()
+    assert (again.verdict, again.exit_code) == ("PROMOTE", EXIT_PROMOTE)
+
+
+def test_a_run_that_never_ended_holds_the_next(project: SmallRelease) -> None:
+    project.session()
+    report = project.release()
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
+    assert "run again after having been unknown at the same inputs" in report.reason
+    assert not report.attempts[0].ended
+
+
+def test_an_interrupted_run_ends_in_the_ledger(project: SmallRelease) -> None:
+    report = project.release(interrupted=True)
+    assert report.verdict == "HOLD" and report.reason.startswith("interrupted")
+    assert not project.directory.exists()
+    entries = ledger.read(project.releases / ledger.FILE).entries
+    assert [type(entry).__name__ for entry in entries] == ["Attempt", "Outcome"]
+    # Both gates passed in it, so the next run repeats nothing.
+    assert project.release().verdict == "PROMOTE"
+
+
+def test_what_said_so_before_may_be_unknown_once(tmp_path: Path) -> None:
+    changes = MAY_REPEAT | {
+        "specs/gates/second.yaml": SECOND.replace("why: w", "why: w\nrepeat_unknown: true")
+    }
+    project = SmallRelease(tmp_path / "shop", changes)
+    project.session()
+    report = project.release()
+    assert report.verdict == "PROMOTE"
+    assert sorted(report.repeated) == ["first", "second"]
+    attested = (project.directory / "attestation.json").read_text()
+    assert '"result": "WARNED"' in attested
+    project.session()
+    assert "unknown at the same inputs: " in project.release().reason
+
+
+def test_a_deleted_ledger_is_noticed_and_its_last_failure_is_still_known(
+    project: SmallRelease,
+) -> None:
+    project.release(failing)
+    (project.releases / ledger.FILE).unlink()
+    report = project.release()
+    assert report.verdict == "HOLD"
+    assert "flaky" in report.reason
+    assert "does not go on from the one that v1 was shipped with" in str(report.ledger.problem)
+
+
+@pytest.mark.parametrize("status", ["PASS", "UNKNOWN"])
+def test_a_ledger_whose_last_line_was_edited_holds(project: SmallRelease, status: str) -> None:
+    project.release(failing)
+    path = project.releases / ledger.FILE
+    path.write_text(path.read_text().replace('"FAIL"', f'"{status}"'))
+    report = project.release()
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
+    assert "the ledger of attempts cannot be relied on: it does not say what" in report.reason
+
+
+def test_a_ledger_whose_last_line_was_removed_holds(project: SmallRelease) -> None:
+    project.release(failing)
+    path = project.releases / ledger.FILE
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert "cannot be relied on" in project.release().reason
+
+
+def test_another_gate_or_source_is_a_new_start(project: SmallRelease) -> None:
+    project.release(failing)
+    path = project.root / "shop/app.py"
+    path.write_text(path.read_text() + "\n# more\n")
+    report = project.release()
+    assert "flaky" not in report.reason
+    # It is not committed, and that is what holds it.
+    assert report.reason == "invariants do not hold: committed"
+    assert report.attempts == []
