@@ -83,8 +83,11 @@ def closing_code(services: Services, presented: Presented | None) -> int | None:
         return None
     if presented is None:
         return TOKEN_OVER
-    verdict = services.registry.verify(presented, services.clock.now_ms())
+    now_ms = services.clock.now_ms()
+    verdict = services.registry.verify(presented, now_ms)
     if not isinstance(verdict, Actor):
+        # As at the gate: the end must outlive this process, or a clock turned back would undo it.
+        services.clock.persist(now_ms)
         return TOKEN_OVER
     return None if permits(verdict.role, "operator") else ROLE_LOST
 
