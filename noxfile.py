@@ -126,6 +126,42 @@ def gates(session: nox.Session) -> None:
     _run_gates(session, *session.posargs)
 
 
+def _gates_command(session: nox.Session, *arguments: str) -> None:
+    """Run another command that runs gates."""
+    _provide_toxiproxy(session)
+    session.run(
+        "python",
+        "-m",
+        "gates",
+        *arguments,
+        interrupt_timeout=INTERRUPT_GRACE_S,
+        terminate_timeout=INTERRUPT_GRACE_S,
+    )
+
+
+@_session("shims")
+def prove(session: nox.Session) -> None:
+    """Show that every gate can fail: run its defects and shams. `-- A3` for one gate."""
+    _gates_command(session, "prove", *session.posargs)
+
+
+@_session("shims")
+def release(session: nox.Session) -> None:
+    """Run all gates with their proofs, and verify what comes of it. `-- --key FILE` signs."""
+    version = re.search(r"(?m)^release: *(\S+)", (ROOT / "specs" / "release.yaml").read_text())
+    assert version is not None
+    try:
+        _run_gates(session, "--prove", *session.posargs)
+    finally:
+        session.run("python", "-m", "gates", "verify", f"releases/{version[1]}")
+
+
+@_session("shims")
+def baseline(session: nox.Session) -> None:
+    """Run all gates against the system as it was before this release."""
+    _gates_command(session, "baseline", *session.posargs)
+
+
 @_session("shims", "test")
 def tests(session: nox.Session) -> None:
     """Run the tests on two workers. What follows `--` goes to pytest."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from chaos.errors import ChaosError, SpecError
 from gates import commands
 from gates.bundle import command as bundle
+from gates.bundle.baseline import BASELINE_EXAMPLES, baseline
 from gates.formats.command import DEFAULT, FORMATS, report
 from gates.interrupts import heed_sigterm
 from gates.prove.command import prove
@@ -115,6 +116,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
     "diff": bundle.diff_command,
     "keygen": bundle.keygen,
     "sign": bundle.sign_command,
+    "baseline": baseline,
 }
 
 
@@ -158,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prove(
         verbs.add_parser("prove", help="show that gates can fail: run their defects and shams")
     )
+    _add_baseline(verbs.add_parser("baseline", help="run all gates against the system as it was"))
     lint = verbs.add_parser("lint", help="check every spec without running anything")
     lint.add_argument(
         "paths", nargs="*", type=Path, metavar="PATH", help="only problems in these files"
@@ -189,10 +192,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
-    """What all commands that run gates take."""
+    """What all commands take that run the gates one chooses."""
     parser.add_argument(
         "only", nargs="*", metavar="GATE", help="ids or names; all gates when there is none"
     )
+    _add_running(parser)
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    """What all commands that run gates take."""
     parser.add_argument(
         "--seed", type=int, default=46, help="seed of everything drawn (default: 46)"
     )
@@ -237,18 +245,28 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-x", dest="first", action="store_true", help="stop at the first gate that does not pass"
     )
-    parser.add_argument(
-        "--releases",
-        type=Path,
-        default=Path("releases"),
-        help="where a full run's release goes (default: releases)",
-    )
+    _add_releases(parser)
     parser.add_argument(
         "--prove", action="store_true", help="run all proofs as well; without them a release holds"
     )
     parser.add_argument(
         "--key", type=Path, default=None, metavar="FILE", help="sign what is attested with this key"
     )
+
+
+def _add_releases(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--releases",
+        type=Path,
+        default=Path("releases"),
+        help="where a full run's release goes (default: releases)",
+    )
+
+
+def _add_baseline(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = BASELINE_EXAMPLES
+    _add_running(parser)
+    _add_releases(parser)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, console: Console, prove: Prove | None = N
         markup=False,
     )
     exercise(session)
-    interrupted = _run_items(session, console, first=arguments.first)
+    interrupted = run_items(session, console, first=arguments.first)
     if prove is not None and not interrupted:
         interrupted = prove(session, project, console)
     report, directory = _concluded(
@@ -260,7 +260,7 @@ def sound_project(options: Options) -> Project:
     return project
 
 
-def _run_items(session: Session, console: Console, *, first: bool) -> bool:
+def run_items(session: Session, console: Console, *, first: bool) -> bool:
     """Run the session's gates as pytest items; returns whether the run was interrupted."""
     project = project_of(session.options.specs)
     directory = str(project.specs / GATES)

@@ -41,7 +41,15 @@ from gates.report import (
     timestamp_of,
     unproven_of,
 )
-from gates.session import Session, collected_of, digests_now, exercise_name, project_of
+from gates.session import (
+    Session,
+    collected_of,
+    digests_now,
+    exercise_name,
+    project_of,
+    sources_of,
+    tree_digest,
+)
 from gates.spec.assertion import Judged
 from gates.spec.release import Release
 
@@ -89,22 +97,22 @@ def conclude(
     With a `key` what is attested is signed.
     """
     project = project_of(session.options.specs)
-    decides = session.options.full and not interrupted and project.release is not None
-    version = project.release.release if project.release is not None else "unreleased"
-    staged = releases / f".{version}.{session.id}" if decides else session.path / "release"
+    whole = session.options.full and not interrupted and project.release is not None
+    version = session.version_of(project.release.release) if project.release else "unreleased"
+    staged = releases / f".{version}.{session.id}" if whole else session.path / "release"
     staged.mkdir(parents=True)
     _stage(staged, session, project, releases, interrupted=interrupted)
-    if decides:
+    if whole and session.decides:
         wheel.build_wheel(Path(session.root), staged)
     else:
-        wheel.no_wheel(staged, "a wheel is built of full runs only")
+        wheel.no_wheel(staged, "a wheel is built of what may be released only")
     judgement = judge_directory(staged)
     report = judgement.report
     write_report(staged, report, changes.last_report(releases, report))
     close(staged, report, session, judgement.shipped.specs, key)
-    if session.options.full and project.release is not None:
+    if session.decides and project.release is not None:
         ledger.append(releases, _outcome(report, interrupted=interrupted))
-    return report, _put_in_place(staged, releases / version) if decides else staged
+    return report, _put_in_place(staged, releases / version) if whole else staged
 
 
 def _stage(
@@ -206,19 +214,19 @@ def judge_directory(directory: Path) -> Judgement:
             specs.gates,
             entries,
         )
-        if session.options.full and release.gates
+        if session.decides and release.gates
         else NOTHING
     )
     verdict, exit_code, reason = decide(
         entries,
         invariants,
         history.past.flaky,
-        partial=not session.options.full or conclusion.interrupted,
+        partial=not session.decides or conclusion.interrupted,
         unknown=[*history.problems, *unproven_of(entries)] if release.gates else [],
     )
     report = Report(
         schema_version=SCHEMA_VERSION,
-        version=release.release,
+        version=session.version_of(release.release),
         verdict=verdict,
         reason=f"interrupted; {reason}" if conclusion.interrupted else reason,
         exit_code=exit_code,
@@ -269,7 +277,7 @@ def _conclusion(
     return Conclusion(
         elapsed_s=time.time() - session.started_at_ms / 1000,
         interrupted=interrupted,
-        inputs_after=digests_now(project, session.toxiproxy),
+        inputs_after=_inputs_now(session, project),
         discontinued=ledger.discontinued(releases),
         reported=reported(releases),
         reruns={name: _rerun(project, project.gates[name].id) for name in session.gates},
@@ -329,6 +337,14 @@ def _no_release() -> Release:
         invariants=[],
         limits=[],
     )
+
+
+def _inputs_now(session: Session, project: Project) -> dict[str, str]:
+    """The digests of all inputs again; with defects the source is not the project's own."""
+    digests = digests_now(project, session.toxiproxy)
+    if session.mode == "healthy":
+        return digests
+    return digests | {"source": tree_digest(Path(session.root), sources_of(project))}
 
 
 def _differences(stored: Report, again: Report) -> Iterator[str]:

@@ -102,7 +102,8 @@ class _Runner:
         with turn(self.session.path, exclusive=gate.exclusive):
             self._loop.run(self._worker.run(plan))
         exercised = self.session.gate_directory(exercise_name(gate.target), 0)
-        return self._judge.judge(plan.directory, exercised, project.judged(name))
+        run_id = plan.run_id if plan.mode != "healthy" else None
+        return self._judge.judge(plan.directory, exercised, project.judged(name), run_id)
 
     def pytest_sessionfinish(self) -> None:
         """End what the worker keeps between gates."""

@@ -101,6 +101,20 @@ class Session(Struct, frozen=True, kw_only=True):
         """What makes two sessions comparable: all digests, and the platform's versions."""
         return {**self.digests, "versions": sha256_of(self.versions)}
 
+    @property
+    def decides(self) -> bool:
+        """Whether it may decide a release: all gates, against the system as it is."""
+        return self.options.full and self.mode == "healthy"
+
+    def version_of(self, release: str) -> str:
+        """What its report calls the release: with defects it is another one."""
+        return release if self.mode == "healthy" else f"{release}-{self.defect}"
+
+    def save(self) -> None:
+        """Write it down, where every worker reads it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "session.json").write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+
     def file_of(self, gate: str) -> Path:
         """The YAML file of one of its gates."""
         return Path(self.options.specs) / self.listed[gate].file
@@ -135,8 +149,7 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
         dirty=dirty,
         started_at_ms=time.time() * 1000,
     )
-    session.path.mkdir(parents=True)
-    (session.path / "session.json").write_bytes(msgspec.json.format(msgspec.json.encode(session)))
+    session.save()
     (session.path / "judged").mkdir()
     for name in names:
         # In the gate's own order: a query under `with:` may use those before it.
@@ -307,8 +320,12 @@ def digests_now(project: Project, toxiproxy: ToxiproxyBinary | None) -> dict[str
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "",
         "toxiproxy": toxiproxy.sha256 if toxiproxy is not None else "",
     }
-    sources = sorted({source for target in project.targets.values() for source in target.source})
-    return digests | {"source": tree_digest(project.root, sources)}
+    return digests | {"source": tree_digest(project.root, sources_of(project))}
+
+
+def sources_of(project: Project) -> list[str]:
+    """The folders of every target's source."""
+    return sorted({source for target in project.targets.values() for source in target.source})
 
 
 def tree_digest(root: Path, folders: Sequence[str]) -> str:
