@@ -240,6 +240,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="exit 0 when all that was run passed, though gates are missing; the report still says HOLD",
     )
     parser.add_argument(
+        "--no-page",
+        action="store_true",
+        help="draw no gate-report.html; `report --format html` draws it later",
+    )
+    parser.add_argument(
         "-k", dest="expression", default=None, metavar="EXPR", help="pytest's -k, on ids and names"
     )
     parser.add_argument(

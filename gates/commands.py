@@ -241,6 +241,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         keep=arguments.keep,
         workers=arguments.workers,
         allow_missing=arguments.allow_missing,
+        page=not arguments.no_page,
     )
 
 

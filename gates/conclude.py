@@ -108,7 +108,7 @@ def conclude(
         wheel.no_wheel(staged, "a wheel is built of what may be released only")
     judgement = judge_directory(staged)
     report = judgement.report
-    write_report(staged, report, changes.last_report(releases, report))
+    write_report(staged, report, changes.last_report(releases, report), drawn=session.options.page)
     close(staged, report, session, judgement.shipped.specs, key)
     if session.decides and project.release is not None:
         ledger.append(releases, _outcome(report, interrupted=interrupted))
@@ -256,10 +256,14 @@ def judge_directory(directory: Path) -> Judgement:
     return Judgement(report, evidence, shipped, proven)
 
 
-def write_report(directory: Path, report: Report, base: Report | None = None) -> None:
+def write_report(
+    directory: Path, report: Report, base: Report | None = None, *, drawn: bool = True
+) -> None:
     """`gate-report.json`, and what is rendered from it; the page shows what changed since `base`."""
     _write(directory / "gate-report.json", report)
     (directory / "junit.xml").write_bytes(render.junit(report))
+    if not drawn:
+        return
     try:
         page.write(directory, report, base)
     except Exception as error:  # noqa: BLE001 - the report stands, whatever becomes of its pictures

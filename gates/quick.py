@@ -99,9 +99,9 @@ class _PlainRun(Evidence):
         del sql
         return self._answers[name]
 
-    def bind(self, table: str, columns: Iterable[str], key: RunKey) -> None:
+    def bind(self, table: str, columns: Iterable[str], key: RunKey, *, keep: bool) -> None:
         """There is one run only, so its rows are bound as they are."""
-        del columns, key
+        del columns, key, keep
         try:
             self._direct.fill(table, self._files)
         except (duckdb.Error, UnicodeDecodeError):

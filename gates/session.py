@@ -58,6 +58,7 @@ class Options(Struct, frozen=True, kw_only=True):
     keep: bool = False
     workers: int = 2
     allow_missing: bool = False
+    page: bool = True
 
     @property
     def full(self) -> bool:

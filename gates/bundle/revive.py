@@ -49,7 +49,7 @@ def _struct(plain: object, base: type[Struct]) -> Struct:
     if isinstance(kind, Refusal):
         raise ValueError(kind.message)
     hints = _hints(kind)
-    fields = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     unknown = plain.keys() - fields.keys()
     if unknown:
         raise ValueError(f"{kind.__name__} has no {sorted(unknown)}")
@@ -76,6 +76,11 @@ def _fits(plain: object, option: object) -> bool:
     if isinstance(plain, dict):
         return is_mapping
     return is_list if isinstance(plain, list) else not is_mapping and not is_list
+
+
+@functools.cache
+def _fields(struct: type[Struct]) -> Mapping[str, str]:
+    return {field.encode_name: field.name for field in msgspec.structs.fields(struct)}
 
 
 @functools.cache

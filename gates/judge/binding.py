@@ -15,6 +15,10 @@ from gates.judge.problem import Problem, Source
 _DATA_TYPES: Mapping[type, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE"}
 
 
+FEW = 2
+"""Up to so many assertions, looking for a run's rows again is cheaper than copying all of their columns."""
+
+
 class Counts(Struct, frozen=True):
     """How many rows a query gives, and how many distinct ones."""
 
@@ -87,7 +91,7 @@ def _bind_table(
     columns = evidence_tables(plan.judged)[name]
     result.columns[name] = columns
     if run is not None and evidence.has(name):
-        evidence.bind(name, columns, run)
+        evidence.bind(name, columns, run, keep=bool(plan.queries) or len(plan.asserts) > FEW)
         return
     evidence.connection.execute(tables.create_sql(tables.quoted(name), columns, "TEMP TABLE"))
     if run is not None:

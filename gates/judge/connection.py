@@ -50,6 +50,7 @@ class Evidence:
         self._runs: dict[str, list[RunRecord]] | None = None
         self._rows: dict[str, dict[RunKey, list[schema.Row]]] = {}
         self._answers: dict[str, dict[RunKey, list[tuple[object, ...]]]] = {}
+        self._bound: dict[str, str] = {}
 
     def refresh(self) -> None:
         """Forget what was read, after other rows were loaded into the same connection."""
@@ -75,17 +76,20 @@ class Evidence:
         self._rows = {name: _grouped(found) for name, found in rows.items()}
         self._answers = {name: dict(found) for name, found in answers.items()}
 
-    def bind(self, table: str, columns: Iterable[str], key: RunKey) -> None:
-        """Make the rows of one run the temporary table of this name."""
+    def bind(self, table: str, columns: Iterable[str], key: RunKey, *, keep: bool) -> None:
+        """Make the rows of one run a temporary relation of this name; a table where they are read often."""
         where = f"run_id = {tables.literal(key[0])} AND gate = {tables.literal(key[1])}"
         names = ", ".join(map(tables.quoted, columns))
+        kind = "TABLE" if keep else "VIEW"
         self.connection.execute(
-            f"CREATE TEMP TABLE {tables.quoted(table)} AS SELECT {names} FROM {tables.stored(table)} WHERE {where}"
+            f"CREATE TEMP {kind} {tables.quoted(table)} AS SELECT {names} FROM {tables.stored(table)} WHERE {where}"
         )
+        self._bound[table] = kind
 
     def unbind(self, table: str) -> None:
         """Let go of what `bind` made."""
-        self.connection.execute(f"DROP TABLE IF EXISTS temp.{tables.quoted(table)}")
+        kind = self._bound.pop(table, "TABLE")
+        self.connection.execute(f"DROP {kind} IF EXISTS temp.{tables.quoted(table)}")
 
     def rows(self, kind: type[R], key: RunKey) -> list[R]:
         """The rows of a small table that belong to one run, in order of `seq`."""
