@@ -53,11 +53,11 @@ class Shape(Struct, frozen=True):
 
 
 class _Number(Struct, frozen=True):
-    """SQL of a number per row, what it is compared with, and how many different ones a histogram needs."""
+    """SQL of a number per row, what it is compared with, and whether it is a whole one."""
 
     sql: str
     limit: float | None
-    least: int
+    is_whole: bool
 
 
 def timeline_of(evidence: Evidence, key: RunKey, faults: Sequence[FaultReport]) -> Timeline | None:
@@ -218,15 +218,14 @@ def _numbers(plan: AssertPlan, columns: Mapping[str, str]) -> Iterator[_Number]:
     """Numbers that the assertion compares with others, in the order in which it names them."""
     if plan.quantile is not None:
         limit = plan.comparator.bound if isinstance(plan.comparator, Simple) else None
-        yield _Number(plan.quantile.argument, float(limit) if limit is not None else None, 3)
+        yield _Number(plan.quantile.argument, float(limit) if limit is not None else None, False)
         return
     limits = _limits(plan)
     for index, (leaf, sql) in enumerate(zip(plan.split.leaves, plan.leaf_sql, strict=True)):
         kind = columns.get(leaf.column, "") if leaf.type is None else ""
         limit_of = limits.get(f"leaf_{index}")
         if kind.startswith(_NUMERIC) and leaf.column not in leaves.COMMON and limit_of is not None:
-            # A few whole numbers, like status codes, are better counted one by one.
-            yield _Number(sql, limit_of, MOST_VALUES + 1 if kind in _WHOLE else 3)
+            yield _Number(sql, limit_of, kind in _WHOLE)
 
 
 def _limits(plan: AssertPlan) -> dict[str, float]:
@@ -256,9 +255,12 @@ def _histogram(
     rows = f"(SELECT shown::DOUBLE AS shown, bad FROM ({_rows_sql(plan, number.sql)}))"
     finite = "shown IS NOT NULL AND isfinite(shown)"
     extent = connection.execute(
-        f"SELECT min(shown), max(shown), count(DISTINCT shown) FROM {rows} WHERE {finite}"
+        f"SELECT min(shown), max(shown), count(DISTINCT shown), count(*) FROM {rows} WHERE {finite}"
     ).fetchone()
-    if extent is None or extent[0] is None or int(extent[2]) < number.least:
+    if extent is None or extent[0] is None or int(extent[2]) < 3:
+        return None
+    if number.is_whole and int(extent[2]) <= MOST_VALUES and int(extent[3]) > 2 * int(extent[2]):
+        # A few whole numbers in many rows, like status codes, are better counted one by one.
         return None
     low, high = float(extent[0]), float(extent[1])
     log = is_log(low, high)
