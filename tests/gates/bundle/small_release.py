@@ -136,9 +136,20 @@ FILES: Mapping[str, str | None] = {
 class SmallRelease:
     """A project below `root` and what comes of it. Every run in it answers what it is told to."""
 
-    def __init__(self, root: Path, changes: Mapping[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        changes: Mapping[str, str | None] | None = None,
+        *,
+        name: str = "first",
+        load: str | None = None,
+    ) -> None:
         self.root = root
-        self.specs = write_project(root, {**FILES, **(changes or {})})
+        self.load = load
+        files = {**FILES, **(changes or {})}
+        release = files["specs/release.yaml"] or ""
+        files["specs/release.yaml"] = release.replace("gate: first", f"gate: {name}")
+        self.specs = write_project(root, files)
         self.releases = root / "releases"
         for command in (
             ["init", "-q"],
@@ -264,7 +275,9 @@ class SmallRelease:
             **changes,
         )
         for number in range(20):
-            run.request(sent_ms=10.0 + number, done_ms=12.0 + number, status=status)
+            run.request(sent_ms=10.0 + number, done_ms=12.0 + number, status=status, load=self.load)
+        if self.load is not None:
+            run.load(self.load, 20)
         run.step("control.0").step("scenario.0").end().close()
         (directory / "output").mkdir()
         (directory / "output" / "000.web.log").write_text("ready\n")
