@@ -24,6 +24,7 @@ from msgspec import Struct
 from toxiproxy.api import APIConsumer
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
+from chaos.engine.procfs import sample
 from chaos.errors import HarnessError
 from chaos.guard import end_process
 from chaos.probe.child import Spawn
@@ -297,6 +298,14 @@ class ToxiproxyServer:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         await asyncio.wait({self._watch}, timeout=self._within_s)
+
+    def check(self) -> None:
+        """Raise ToxiproxyGoneError when it can no longer be relied on, or has ended without anybody noticing yet."""
+        seen = sample(self.pid)
+        if self.problem is None and (seen is None or seen.state in ("Z", "X")):
+            self.problem = f"Toxiproxy ended: {self._last_words()}"
+        if self.problem is not None:
+            raise ToxiproxyGoneError(self.problem)
 
     async def _notice_end(self) -> None:
         code = await self._process.wait()
