@@ -282,6 +282,9 @@ def run_items(session: Session, console: Console, *, first: bool) -> bool:
         "no:logging",
         "-p",
         "no:warnings",
+        # Without warnings it has nobody to tell, and collects garbage for that again and again.
+        "-p",
+        "no:unraisableexception",
         f"--rootdir={session.root}",
     ]
     # Cut off at the gates, so that pytest neither walks nor loads anything that stands above them.

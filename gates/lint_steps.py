@@ -1,6 +1,7 @@
 """What can be known to be wrong with steps before they are run, whether of a gate or of an exercise."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TypeAlias
 
 import msgspec
@@ -169,9 +170,14 @@ def _own_variables(step: Step) -> set[str]:
     return set(names) if isinstance(names, tuple | frozenset) else set()
 
 
+@cache
+def _fields(kind: type[Step]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
+
+
 def _used_variables(step: Step, path: Path) -> Iterator[tuple[Path, str]]:
     inner = {place.partition(".")[0] for place, _ in children(step)}
-    for field in msgspec.structs.fields(step):
+    for field in _fields(type(step)):
         if field.name in inner:
             continue
         value = msgspec.to_builtins(getattr(step, field.name), enc_hook=str)
@@ -180,7 +186,7 @@ def _used_variables(step: Step, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _sends(step: Step, path: Path) -> Iterator[tuple[Path, Send]]:
-    for field in msgspec.structs.fields(step):
+    for field in _fields(type(step)):
         value = getattr(step, field.name)
         for index, item in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(item, Send):

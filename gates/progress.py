@@ -52,7 +52,10 @@ class Progress:
             (f"{status:8}", STYLE.get(str(status), "")),
             f"{name}  {took_s:.1f} s",
         )
-        self.console.print(line)
+        if self.console.is_terminal:
+            self.console.print(line)
+        else:
+            self.console.out(line.plain, highlight=False)
         if report.failed:
             self.console.print(
                 Text(f"             {_first_line(report.longreprtext)}", style="dim")

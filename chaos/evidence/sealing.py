@@ -152,7 +152,9 @@ class Loader:
         file.seqs = [row.seq for row in rows]
         file.damaged = bool(file.problems)
         if keep:
-            file.data, file.rows = data, rows
+            file.rows = rows
+        if keep or (self.scratch is not None and len(data) <= SMALL_BYTES):
+            file.data = data
         return file
 
     def _decode(self, file: Rows, data: bytes) -> list[schema.Row]:
@@ -201,20 +203,18 @@ class Loader:
 
     def _source(self, table: str, files: Sequence[Rows]) -> str:
         mine = [file for file in files if file.table == table]
-        whole = self._together(table, [file.path for file in mine if not file.damaged])
+        whole = self._together(table, [file for file in mine if not file.damaged])
         damaged = [(file.path, file.run_id, file.gate) for file in mine if file.damaged]
         return sql.source(whole, damaged, self._columns[table])
 
-    def _together(self, table: str, paths: Sequence[Path]) -> list[Path]:
+    def _together(self, table: str, files: Sequence[Rows]) -> list[Path]:
         """The same lines in fewer files: to open one costs as much as to read a thousand lines."""
-        small = [path for path in paths if path.stat().st_size <= SMALL_BYTES]
+        small = [file.data for file in files if file.data]
         if self.scratch is None or len(small) < 2:
-            return list(paths)
+            return [file.path for file in files]
         one = self.scratch / f"{table}.jsonl"
-        with one.open("wb") as file:
-            for path in small:
-                file.write(path.read_bytes())
-        return [one, *(path for path in paths if path not in set(small))]
+        one.write_bytes(b"".join(small))
+        return [one, *(file.path for file in files if not file.data)]
 
     def _raw_columns(self, table: str) -> dict[str, str]:
         if table in self.collected:
@@ -237,6 +237,12 @@ class Loader:
         if not files:
             return
         self._filled.append("seals")
+        if self.scratch is not None:
+            one = self.scratch / "seals.jsonl"
+            one.write_bytes(b"".join(_seal_line(file) for file in files))
+            rows = sql.reader([one], schema.SEALS)
+            self.connection.execute(sql.replace("seals", schema.SEALS, rows))
+            return
         rows = ", ".join(
             f"({sql.literal(f.run_id)}, {sql.literal(f.gate)}, {sql.literal(f.path.name)}, {f.lines},"
             f" {sql.literal(f.sha256)}, {sql.literal(f.problem) if f.problem else 'NULL'})"
@@ -284,6 +290,11 @@ def _digest(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None
 def _table_of(file_name: str) -> str:
     """`requests.load.jsonl` → `requests`, `collected.audit.jsonl` → `audit`."""
     return file_name.removeprefix(COLLECTED_PREFIX).split(".", 1)[0]
+
+
+def _seal_line(file: Rows) -> bytes:
+    values = (file.run_id, file.gate, file.path.name, file.lines, file.sha256, file.problem)
+    return msgspec.json.encode(dict(zip(schema.SEALS, values, strict=True))) + b"\n"
 
 
 def _names(directory: Path) -> list[str]:
