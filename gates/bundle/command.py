@@ -70,7 +70,7 @@ def _prove(store: Path, session: Session, project: Project, console: Console) ->
     """Run every proof of the session, none from the cache; returns whether that was interrupted."""
     try:
         proofs, done = carry_out(session, project, store, console, cached=False)
-        ship(proofs, done, project, session.path / STORE)
+        ship(proofs, done, session, project, session.path / STORE)
     except KeyboardInterrupt:
         return True
     except (ChaosError, OSError, BrokenProcessPool) as error:

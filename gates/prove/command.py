@@ -15,7 +15,15 @@ from gates.project import Project
 from gates.prove.evaluate import Proofs, Trial, evaluate
 from gates.prove.runner import Done, Job, jobs_of, run_jobs
 from gates.report import EXIT_FAILED, EXIT_PROMOTE
-from gates.session import Options, Session, collected_of, exercise, has_faults, open_session
+from gates.session import (
+    Options,
+    Session,
+    collected_of,
+    exercise,
+    exercise_name,
+    has_faults,
+    open_session,
+)
 
 STORE = "proofs"
 
@@ -34,7 +42,7 @@ def prove(arguments: argparse.Namespace, console: Console) -> int:
     store = arguments.runs.resolve() / STORE
     proofs, done = carry_out(session, project, store, console, cached=not arguments.no_cache)
     out = session.path / STORE
-    ship(proofs, done, project, out)
+    ship(proofs, done, session, project, out)
     print_proofs(proofs, project, console)
     console.print(f"proofs: {out / 'proofs.json'}", markup=False)
     return EXIT_PROMOTE if all(gate.proven for gate in proofs.gates) else EXIT_FAILED
@@ -84,10 +92,18 @@ def evaluate_all(
     return Proofs(session=session.id, trials=[trial for trial, _ in trials], gates=proofs)
 
 
-def ship(proofs: Proofs, done: list[Done], project: Project, out: Path) -> None:
-    """Write `proofs.json` and the sealed evidence of all trials to `out`."""
+def ship(proofs: Proofs, done: list[Done], session: Session, project: Project, out: Path) -> None:
+    """Write `proofs.json` and the sealed evidence of all trials to `out`.
+
+    What the links of their targets carry when all is well is part of it: faults are judged by that, too.
+    """
     shutil.rmtree(out, ignore_errors=True)
-    seal([Path(item.directory) for item in done], out / "evidence", collected_of(project))
+    exercises = [session.gate_directory(exercise_name(name), 0) for name in project.targets]
+    directories = [
+        *(Path(item.directory) for item in done),
+        *(directory for directory in exercises if directory.is_dir()),
+    ]
+    seal(directories, out / "evidence", collected_of(project))
     (out / "proofs.json").write_bytes(msgspec.json.format(msgspec.json.encode(proofs)))
 
 

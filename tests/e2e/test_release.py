@@ -36,6 +36,33 @@ processes:
 actors:
   friend: {bearer: right}
   stranger: {bearer: wrong}
+links:
+  client->web: {to: web, probe: {get: /}}
+exercise:
+  - request: {get: /}
+    as: friend
+    via: client->web
+"""
+
+LATE = """\
+gate: late
+id: A2
+class: delta
+epic: A
+title: Over a slow link friends come in late
+why: A check of the harness
+target: door
+control: [{request: {get: /}, as: friend, via: client->web, expect: {status: 200}}]
+scenario:
+  - {latency: client->web, delay: 100ms, name: slow}
+  - {load: calls, as: friend, via: client->web, rate: 20/s, for: 1s, send: {get: /}}
+  - clear: slow
+assert:
+  - that: calls were late
+    from: requests where list_contains(during, 'slow')
+    at_least: 15
+    every: status = 200 and service_ms >= 95
+    killed_by_sham: true
 """
 
 GATE = """\
@@ -69,11 +96,13 @@ contract_version: v1
 contract: none.json
 target: door
 floor: 0
-delta: 1
+delta: 2
 epics: [A]
 config: {}
 source: [door, specs]
-gates: [{id: A1, gate: closed, class: delta, since: v2}]
+gates:
+  - {id: A1, gate: closed, class: delta, since: v2}
+  - {id: A2, gate: late, class: delta, since: v2}
 invariants:
   - {id: complete, statement: All gates are there, check: counts}
   - {id: committed, statement: All is committed, check: clean-source}
@@ -89,6 +118,7 @@ def door(tmp_path: Path) -> Command:
         "door/server.py": SERVER,
         "specs/targets/door.yaml": TARGET,
         "specs/gates/closed.yaml": GATE,
+        "specs/gates/late.yaml": LATE,
         "specs/release.yaml": RELEASE,
         ".gitignore": "/*\n!/door/\n!/specs/\n",
     }.items():
@@ -105,6 +135,7 @@ def test_a_release_is_made_verified_and_compared_with_the_one_before(door: Comma
     made = door.finish("run", "--prove", "--key", "key")
     assert made.exit == EXIT_PROMOTE, made.output
     assert "proven   A1 closed: 1 of 1 defects and shams" in made.output
+    assert "proven   A2 late: 1 of 1 defects and shams" in made.output
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=door.directory, check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -114,8 +145,9 @@ def test_a_release_is_made_verified_and_compared_with_the_one_before(door: Comma
     assert "consistent, and authenticated by commit, policy, key" in verified.output
 
     report = json.loads((door.directory / "releases/v2/gate-report.json").read_text())
-    (gate,) = report["gates"]
-    assert gate["proven"] is True
+    gate, late = report["gates"]
+    assert gate["proven"] is late["proven"] is True
+    assert late["assertions"][0]["killed_by"] == ["sham"]
     assert gate["assertions"][0]["killed_by"] == ["the door is open"]
     (defect,) = gate["defects"]
     assert defect["proven"] is True
@@ -124,7 +156,7 @@ def test_a_release_is_made_verified_and_compared_with_the_one_before(door: Comma
 
     before = door.finish("baseline")
     assert before.exit == EXIT_PROMOTE, before.output
-    assert "delta 0/1" in before.output
+    assert "delta 1/2" in before.output
     compared = door.finish("diff", "releases/v2-baseline", "releases/v2")
     assert "better    status: FAIL → PASS" in compared.output, compared.output
 
@@ -141,7 +173,7 @@ def test_a_release_is_made_verified_and_compared_with_the_one_before(door: Comma
 def test_without_proofs_nothing_is_promoted(door: Command) -> None:
     made = door.finish("run")
     assert made.exit == EXIT_UNKNOWN, made.output
-    assert "HOLD (not proven: no proofs were run of 1 gates)" in made.output
+    assert "HOLD (not proven: no proofs were run of 2 gates)" in made.output
     assert door.finish("verify", "releases/v2").exit == EXIT_PROMOTE
 
 

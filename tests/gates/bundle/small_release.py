@@ -215,7 +215,7 @@ class SmallRelease:
                 for number in range(len(gate.falsified_by))
             ]
         proofs = evaluate_all(session, project, [(one.trial, one.verdict) for one in done])
-        ship(proofs, done, project, session.path / "proofs")
+        ship(proofs, done, session, project, session.path / "proofs")
 
     def _trial(self, session: Session, project: Project, gate: Gate, number: int | None) -> Done:
         place = self.root / "runs" / "trials" / f"{session.id}-{gate.gate}-{number}"
