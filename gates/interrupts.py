@@ -13,7 +13,14 @@ from types import FrameType
 
 def heed_sigterm() -> None:
     """Let SIGTERM, which job runners send, do what Ctrl-C does."""
+    _heed_sigint()
     signal.signal(signal.SIGTERM, _as_ctrl_c)
+
+
+def _heed_sigint() -> None:
+    """A shell starts what it puts into the background with SIGINT ignored, and then nothing would end a run."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _as_ctrl_c(_number: int, _frame: FrameType | None) -> None:
@@ -22,6 +29,7 @@ def _as_ctrl_c(_number: int, _frame: FrameType | None) -> None:
 
 def join(directory: Path, worker: str) -> None:
     """In a worker: out of the terminal's reach, and known to the controlling process."""
+    _heed_sigint()
     os.setpgid(0, 0)
     (directory / f"{worker}.pid").write_text(str(os.getpid()))
 
