@@ -40,6 +40,7 @@ from gates.report import (
     summarise,
     timestamp_of,
     unproven_of,
+    yaml_name,
 )
 from gates.session import (
     Session,
@@ -366,8 +367,20 @@ def _gate_differences(stored: Sequence[GateReport], again: Sequence[GateReport])
         yield f"the gates are {', '.join(names[1])}, the report has {', '.join(names[0])}"
         return
     for before, after in zip(stored, again, strict=True):
-        if msgspec.json.encode(before) != msgspec.json.encode(after):
-            yield f"{after.id} {after.name} is {after.status} ({after.detail}), the report says {before.status}"
+        differing = [
+            field
+            for field in GateReport.__struct_fields__
+            if msgspec.json.encode(getattr(before, field))
+            != msgspec.json.encode(getattr(after, field))
+        ]
+        if "status" in differing:
+            yield (
+                f"{after.id} {after.name} is {after.status} ({after.detail}),"
+                f" the report says {before.status}"
+            )
+        elif differing:
+            what = ", ".join(map(yaml_name, differing))
+            yield f"{after.id} {after.name}: the report says something else of {what}"
 
 
 def _put_in_place(staged: Path, final: Path) -> Path:
