@@ -170,7 +170,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "2", *session.posargs, env=environment)
 
 
-@_session("shims", "test", "lint")
+@_session("shims", "test", "bench", "lint")
 def lint(session: nox.Session) -> None:
     """Check style, formatting, types, who imports whom, and every spec."""
     session.run("ruff", "check", ".")
