@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from chaos.evidence import schema
-from chaos.evidence.direct import Direct, in_order, is_plain
+from chaos.evidence.direct import Direct, in_order, is_plain, source
 from chaos.evidence.sealing import Collected, Loader, Rows
 from chaos.faults import CLEAN_AGAIN, PROOFS
 from gates.judge.connection import Evidence, RunKey, RunRecord, open_blank
@@ -98,6 +98,11 @@ class _PlainRun(Evidence):
         """Only what was taken: tables that are judged all at once are not those of a plain run."""
         del sql
         return self._answers[name]
+
+    def look(self, table: str, columns: Sequence[str], key: RunKey) -> str:
+        """There is one run only, so its rows are looked at as they are."""
+        del key
+        return source(table, self._files, columns)
 
     def bind(self, table: str, columns: Iterable[str], key: RunKey, *, keep: bool) -> None:
         """There is one run only, so its rows are bound as they are."""

@@ -53,11 +53,7 @@ class Direct:
         if table not in self._made:
             self._make(table)
         self.connection.execute(f"TRUNCATE temp.{sql.quoted(table)}")
-        rows = _merged(table, files) if table in schema.MERGED else _lines(table, files)
-        if rows:
-            self.connection.execute(
-                f"EXECUTE {_statement(table)}({sql.literal(f'[{rows.decode()}]')})"
-            )
+        self.connection.execute(f"EXECUTE {_statement(table)}({_array(table, files)})")
 
     def _make(self, table: str) -> None:
         columns = schema.sealed_columns(table)
@@ -65,9 +61,22 @@ class Direct:
         name = sql.quoted(table)
         self.connection.execute(f"CREATE TEMP TABLE {name} ({declared})")
         self.connection.execute(
-            f"PREPARE {_statement(table)} AS INSERT INTO temp.{name} {sql.lines(columns)}"
+            # Only when the type of the parameter is known is the statement not planned again each time.
+            f"PREPARE {_statement(table)} AS INSERT INTO temp.{name} {sql.lines(columns, '$1::VARCHAR')}"
         )
         self._made.add(table)
+
+
+def source(table: str, files: Sequence[Rows], columns: Sequence[str]) -> str:
+    """SQL for some columns of a plain run's rows, for looking at them once."""
+    kinds = schema.sealed_columns(table)
+    return sql.lines({name: kinds[name] for name in columns}, _array(table, files))
+
+
+def _array(table: str, files: Sequence[Rows]) -> str:
+    """All rows of a table as one text of SQL, a JSON array."""
+    rows = _merged(table, files) if table in schema.MERGED else _lines(table, files)
+    return sql.literal(f"[{rows.decode()}]")
 
 
 def _statement(table: str) -> str:

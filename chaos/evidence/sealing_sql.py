@@ -73,12 +73,11 @@ def reader(paths: Sequence[Path], columns: Mapping[str, str], *, lenient: bool =
     )
 
 
-def lines(columns: Mapping[str, str]) -> str:
-    """The rows of the JSON array that a prepared statement is given: what `reader` makes of the same lines."""
+def lines(columns: Mapping[str, str], array: str) -> str:
+    """The rows of a JSON array, which is SQL: what `reader` makes of the same lines."""
     fields = ", ".join(f'"{column}": {_shape(kind)}' for column, kind in columns.items())
-    # Only when the type of the parameter is known is the statement not planned again each time.
-    array = f"from_json($1::VARCHAR, {literal(f'[{{{fields}}}]')})"
-    return f"SELECT row.* FROM (SELECT unnest({array}) AS row)"
+    shape = literal(f"[{{{fields}}}]")
+    return f"SELECT row.* FROM (SELECT unnest(from_json({array}, {shape})) AS row)"
 
 
 def _shape(kind: str) -> str:

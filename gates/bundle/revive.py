@@ -29,10 +29,11 @@ def read_spec(path: Path, kind: type[S]) -> S:
 
 def revived(plain: object, hint: object) -> object:
     """A plain value as what `hint` asks for; ValueError when it is not that."""
-    hint = _alternative(plain, hint)
-    arguments = get_args(hint)
-    if hint is object:
+    sort: type = type(plain)
+    hint = _alternative(sort, hint)
+    if sort is hint or hint is object:
         return plain
+    arguments = get_args(hint)
     if isinstance(hint, type) and issubclass(hint, Struct):
         return _struct(plain, hint)
     if get_origin(hint) is list and isinstance(plain, list):
@@ -57,25 +58,26 @@ def _struct(plain: object, base: type[Struct]) -> Struct:
     return kind(**values)
 
 
-def _alternative(plain: object, hint: object) -> object:
+@functools.cache
+def _alternative(sort: type, hint: object) -> object:
     """Of a union those that a value of this sort can be; leaves are left to msgspec."""
     if get_origin(hint) not in (Union, types.UnionType):
         return hint
-    if plain is None:
-        return type(None)
+    if sort is type(None):
+        return sort
     options = [option for option in get_args(hint) if option is not type(None)]
-    fitting = [option for option in options if _fits(plain, option)]
+    fitting = [option for option in options if _fits(sort, option)]
     return Union[tuple(fitting or options)]  # noqa: UP007 - of values
 
 
-def _fits(plain: object, option: object) -> bool:
+def _fits(sort: type, option: object) -> bool:
     is_mapping = get_origin(option) is dict or (
         isinstance(option, type) and issubclass(option, Struct)
     )
     is_list = get_origin(option) is list
-    if isinstance(plain, dict):
+    if sort is dict:
         return is_mapping
-    return is_list if isinstance(plain, list) else not is_mapping and not is_list
+    return is_list if sort is list else not is_mapping and not is_list
 
 
 @functools.cache

@@ -8,15 +8,41 @@ import msgspec
 
 from gates.judge import comparator, selfcheck, tables
 from gates.judge.binding import Bound
-from gates.judge.connection import message_of
-from gates.judge.deciding import Outcome, decide
+from gates.judge.connection import Evidence, RunKey, message_of
+from gates.judge.deciding import Measurement, Outcome, decide
 from gates.judge.measuring import Unjudgeable, expected_of, is_direct, measure, measure_sql
-from gates.judge.plan import AssertPlan, GatePlan
+from gates.judge.plan import AssertPlan, GatePlan, evidence_tables
 from gates.judge.result import AssertionResult
 
 SHOWN_ROWS = 5
 SHOWN_BYTES = 300
 """How many violating rows a result shows, and how long a field may be."""
+
+
+def glance(
+    evidence: Evidence, plan: AssertPlan, gate: GatePlan, key: RunKey
+) -> AssertionResult | None:
+    """The result of a plain assertion that passes, without its table being bound; None when there is more to it.
+
+    It asks what `judge` asks, of the few columns that are needed.
+    """
+    if plan.relation not in plan.reads or plan.test == "value" or not evidence.has(plan.relation):
+        return None
+    columns = evidence_tables(gate.judged)[plan.relation]
+    bound = Bound({plan.relation: columns}, {}, [], {}, {})
+    needed = [name for name in columns if name in plan.names] or ["seq"]
+    rows = evidence.look(plan.relation, needed, key)
+    try:
+        before = f"WITH {tables.quoted(plan.relation)} AS ({rows}) "
+        measured = measure(evidence.connection, plan, bound, before)
+        outcome = decide(plan, measured)
+        if outcome.status != "PASS" or not selfcheck.fails_on_nulls(
+            evidence.connection, plan, bound, measured
+        ):
+            return None
+    except duckdb.Error:
+        return None
+    return _result(plan, outcome, measured, [], measure_sql(plan, bound, unique=True))
 
 
 def judge(
@@ -38,6 +64,16 @@ def judge(
         return _unknown(plan, sql, str(error))
     except duckdb.Error as error:
         return _unknown(plan, sql, f"the SQL failed: {message_of(error)}")
+    return _result(plan, outcome, measured, rows, sql)
+
+
+def _result(
+    plan: AssertPlan,
+    outcome: Outcome,
+    measured: Measurement,
+    rows: list[dict[str, object]],
+    sql: str,
+) -> AssertionResult:
     return AssertionResult(
         that=plan.assertion.that,
         status=outcome.status,

@@ -228,6 +228,7 @@ class _Compiler:
             drafts.guards_of(_inside(uses.aggregates) if is_value else [expression]),
             is_uses | {relation},
             self.behind(is_uses | {relation}),
+            _names(source) | _names(expression),
         )
 
     def relation(self, source: Source, node: Node) -> str | None:
@@ -336,6 +337,11 @@ class _Compiler:
         nodes = [node for plan in asserts if plan for node in plan.nodes()]
         texts = iter(syntax.render(self.connection, nodes))
         return tuple(plan.finish(texts) if plan else None for plan in asserts)
+
+
+def _names(root: Node) -> frozenset[str]:
+    """Every part of every name in a tree, in lower case."""
+    return frozenset(name.lower() for node in syntax.walk(root) for name in syntax.names_of(node))
 
 
 def _inside(aggregates: Sequence[Node]) -> list[Node]:

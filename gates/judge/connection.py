@@ -76,14 +76,17 @@ class Evidence:
         self._rows = {name: _grouped(found) for name, found in rows.items()}
         self._answers = {name: dict(found) for name, found in answers.items()}
 
-    def bind(self, table: str, columns: Iterable[str], key: RunKey, *, keep: bool) -> None:
-        """Make the rows of one run a temporary relation of this name; a table where they are read often."""
+    def look(self, table: str, columns: Sequence[str], key: RunKey) -> str:
+        """SQL for some columns of one run's rows, for looking at them once."""
         where = f"run_id = {tables.literal(key[0])} AND gate = {tables.literal(key[1])}"
         names = ", ".join(map(tables.quoted, columns))
+        return f"SELECT {names} FROM {tables.stored(table)} WHERE {where}"
+
+    def bind(self, table: str, columns: Iterable[str], key: RunKey, *, keep: bool) -> None:
+        """Make the rows of one run a temporary relation of this name; a table where they are read often."""
         kind = "TABLE" if keep else "VIEW"
-        self.connection.execute(
-            f"CREATE TEMP {kind} {tables.quoted(table)} AS SELECT {names} FROM {tables.stored(table)} WHERE {where}"
-        )
+        rows = self.look(table, list(columns), key)
+        self.connection.execute(f"CREATE TEMP {kind} {tables.quoted(table)} AS {rows}")
         self._bound[table] = kind
 
     def unbind(self, table: str) -> None:

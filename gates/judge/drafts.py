@@ -51,6 +51,7 @@ class Draft(Struct, frozen=True):
     guards: list[Node]
     uses: frozenset[str]
     reads: frozenset[str]
+    names: frozenset[str]
 
     def nodes(self) -> list[Node]:
         """What has to be written as text, in the order in which `finish` takes it."""
@@ -89,6 +90,7 @@ class Draft(Struct, frozen=True):
             guards=guards,
             uses=self.uses,
             reads=self.reads,
+            names=self.names,
         )
 
 

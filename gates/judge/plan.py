@@ -27,7 +27,8 @@ class AssertPlan(Struct, frozen=True):
     `source` is its `from`, `relation` the table or query it names; `expression` its predicate or value.
     `leaf_sql` are the leaves of `split`, `rewritten` the expression over them. `inputs` hold one condition
     per aggregate that takes no NULL; `guards` are floating-point expressions that must be finite;
-    `uses` are the relations it names, `reads` all tables behind them.
+    `uses` are the relations it names, `reads` all tables behind them; `names` are all words in its `from` and its
+    expression that could be columns.
     """
 
     assertion: Assertion
@@ -45,6 +46,7 @@ class AssertPlan(Struct, frozen=True):
     guards: tuple[str, ...]
     uses: frozenset[str]
     reads: frozenset[str]
+    names: frozenset[str]
 
 
 class QueryPlan(Struct, frozen=True):

@@ -44,6 +44,22 @@ def cannot_fail(
     return "it cannot fail: no corruption of what it looks at makes it fail"
 
 
+def fails_on_nulls(
+    connection: duckdb.DuckDBPyConnection,
+    plan: AssertPlan,
+    bound: Bound,
+    measured: Measurement,
+) -> bool:
+    """Whether a predicate over a table of evidence needs rows, and fails when all that it rests on is NULL.
+
+    Then `cannot_fail` has nothing against it, and no row has to be looked at to know that.
+    """
+    if plan.test == "value" or decide(plan, Measurement(0, 0, 0)).status != "UNKNOWN":
+        return False
+    answers = _of_nulls(connection, plan.rewritten, tuple(_types(plan, bound)))
+    return any(_everywhere(plan, measured, holds) == "FAIL" for holds in answers)
+
+
 _WORLDS: Mapping[str, str] = {
     "empty": "FROM temp.{name} LIMIT 0",
     "nulls": "SELECT {nulls} FROM temp.{name}",
@@ -147,14 +163,19 @@ def _corrupted(
         )
         return
     for holds in _predicates(connection, plan, bound):
-        everywhere = Measurement(
-            measured.population,
-            measured.rows,
-            measured.distinct,
-            true=measured.rows if holds else 0,
-            null=measured.rows if holds is None else 0,
-        )
-        yield decide(plan, everywhere, expected).status
+        yield _everywhere(plan, measured, holds)
+
+
+def _everywhere(plan: AssertPlan, measured: Measurement, holds: bool | None) -> Status:
+    """What a predicate comes to that says the same of every row."""
+    everywhere = Measurement(
+        measured.population,
+        measured.rows,
+        measured.distinct,
+        true=measured.rows if holds else 0,
+        null=measured.rows if holds is None else 0,
+    )
+    return decide(plan, everywhere).status
 
 
 def _types(plan: AssertPlan, bound: Bound) -> list[str]:

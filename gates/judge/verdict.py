@@ -56,6 +56,14 @@ def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord
 
 def _results(evidence: Evidence, plan: GatePlan, record: RunRecord) -> list[AssertionResult]:
     connection = evidence.connection
+    if not plan.problems and not plan.queries and len(plan.asserts) <= binding.FEW:
+        with _WATCHDOG.watch(TIME_LIMIT_S, connection.interrupt):
+            seen = [
+                assertions.glance(evidence, own, plan, record.key) for own in plan.asserts if own
+            ]
+        passed = [result for result in seen if result is not None]
+        if len(passed) == len(plan.asserts):
+            return passed
     # A join of everything with everything must not hang a release.
     limited = _WATCHDOG.watch(TIME_LIMIT_S, connection.interrupt)
     with binding.bound(evidence, plan, record.key, limited) as bound:
