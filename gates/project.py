@@ -89,15 +89,6 @@ class Project:
 
 def read_project(specs: Path) -> Project:
     """Read everything below `specs`; problems are collected, not raised."""
-    project = read_common(specs)
-    if project.specs.is_dir():
-        for path in sorted((project.specs / GATES).rglob("*.yaml")):
-            read_gate(project, path)
-    return project
-
-
-def read_common(specs: Path) -> Project:
-    """The same without any gate: what a worker needs before it knows which gates it will run."""
     project = Project(specs.resolve())
     if not specs.is_dir():
         project.problems.append(Problem(str(specs), 1, 1, "there is no such directory of specs"))
@@ -107,6 +98,8 @@ def read_common(specs: Path) -> Project:
         project.release = _read(project, release, Release)[0]
     _read_named(project, "targets", Target, project.targets, "target", project.target_documents)
     _read_named(project, "scenarios", ScenarioFile, project.scenarios, "scenario", {})
+    for path in sorted((project.specs / GATES).rglob("*.yaml")):
+        _read_gate(project, path)
     return project
 
 
@@ -130,8 +123,7 @@ def _read_named(
         documents[name] = document
 
 
-def read_gate(project: Project, path: Path) -> None:
-    """Read one gate and put it beside the others; problems are collected, not raised."""
+def _read_gate(project: Project, path: Path) -> None:
     gate, document = _read(project, path, Gate)
     if gate is None or document is None:
         return

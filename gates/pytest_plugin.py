@@ -14,9 +14,9 @@ import pytest
 
 from chaos.engine.run import Worker
 from gates import interrupts
+from gates.frozen import FrozenProject
 from gates.judge.result import GateVerdict
 from gates.locks import turn
-from gates.project import Project, read_common, read_gate
 from gates.quick import QuickJudge
 from gates.session import (
     Listed,
@@ -25,7 +25,6 @@ from gates.session import (
     exercise_name,
     load_session,
     plan_of,
-    project_of,
 )
 
 SESSION_OPTION = "gates_session"
@@ -78,22 +77,17 @@ class _Runner:
         call = pytest.CallInfo.from_call(item.runtest, when="call", reraise=leave)
         report = hook.pytest_runtest_makereport(item=item, call=call)
         hook.pytest_runtest_logreport(report=report)
-        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
     @cached_property
-    def project(self) -> Project:
-        """What the gates are read with; where they were linted, that is what is run."""
-        specs = self.session.options.specs
-        return project_of(specs) if worker_name() == ALONE else read_common(Path(specs))
+    def project(self) -> FrozenProject:
+        """What was frozen when the session was opened."""
+        return FrozenProject(Path(self.session.options.specs), self.session.path)
 
     def run(self, name: str, repeat: int) -> GateVerdict:
         """Run one gate and judge its evidence."""
         project = self.project
-        if name not in project.gates:
-            read_gate(project, self.session.file_of(name))
-            project.raise_problems()
-        gate = project.gates[name]
+        gate = project.thaw(name)
         if self._worker is None:
             self._worker = Worker(worker_name())
         if self._judge is None:

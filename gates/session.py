@@ -1,6 +1,6 @@
 """One session: some gates, or all of them, run against a frozen set of inputs.
 
-Everything that a worker needs stands in `session.json`, written before anything starts, so that workers,
+Everything that a worker needs stands in `session.json` and `specs.json`, written before anything starts, so that workers,
 whichever process they live in, run the same thing and record the same digests.
 """
 
@@ -27,6 +27,7 @@ from chaos.errors import HarnessError
 from chaos.evidence.schema import Mode
 from chaos.faults.base import FaultStep
 from chaos.toxiproxy_binary import ToxiproxyBinary, cache_directory, locate
+from gates.frozen import freeze
 from gates.judged import sha256_of
 from gates.project import Project, read_project
 from gates.spec.assertion import Judged
@@ -151,6 +152,7 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
         started_at_ms=time.time() * 1000,
     )
     session.save()
+    freeze(session.path, project, names)
     (session.path / "judged").mkdir()
     for name in names:
         # In the gate's own order: a query under `with:` may use those before it.

@@ -1,0 +1,54 @@
+"""The specs of a session as they were when it was opened: one file that every worker reads.
+
+A worker runs what was linted, whatever has become of the YAML since; it revives only the gates that it runs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from chaos.spec.target import Target
+from gates.bundle.revive import revived
+from gates.judged import canonical
+from gates.project import Project
+from gates.spec.gate import Gate
+
+FILE = "specs.json"
+
+
+class Frozen(Struct, frozen=True, kw_only=True):
+    """Gates and targets by name, each in the form that its digest is taken of."""
+
+    gates: Mapping[str, msgspec.Raw]
+    targets: Mapping[str, msgspec.Raw]
+
+
+def freeze(directory: Path, project: Project, gates: list[str]) -> None:
+    """Write the specs of some gates, with the steps of the scenarios that they use, and of all targets."""
+    frozen = Frozen(
+        gates={name: msgspec.Raw(canonical(project.gates[name])) for name in gates},
+        targets={name: msgspec.Raw(canonical(target)) for name, target in project.targets.items()},
+    )
+    (directory / FILE).write_bytes(msgspec.json.encode(frozen))
+
+
+class FrozenProject(Project):
+    """The project of a session, read from what was frozen. A gate is there once it was asked for with `thaw`."""
+
+    def __init__(self, specs: Path, directory: Path) -> None:
+        super().__init__(specs)
+        self._frozen = msgspec.json.decode((directory / FILE).read_bytes(), type=Frozen)
+        for name, raw in self._frozen.targets.items():
+            target = revived(msgspec.json.decode(raw), Target)
+            assert isinstance(target, Target)
+            self.targets[name] = target
+
+    def thaw(self, name: str) -> Gate:
+        """One gate of the session."""
+        if name not in self.gates:
+            gate = revived(msgspec.json.decode(self._frozen.gates[name]), Gate)
+            assert isinstance(gate, Gate)
+            self.gates[name] = gate
+        return self.gates[name]
