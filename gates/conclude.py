@@ -23,6 +23,7 @@ from gates.bundle import proofs, waivers, wheel
 from gates.bundle.closing import close
 from gates.bundle.specs import Specs, write_specs
 from gates.entries import entries_of, reports_of, with_proof
+from gates.frozen import write_judged
 from gates.history import NOTHING, Reported, history_of, reported
 from gates.html import changes, page
 from gates.judge.connection import Evidence, open_release
@@ -122,9 +123,9 @@ def _stage(
     """Put all that the report is computed from into the release directory."""
     runs = sorted(path for path in (session.path / "gates").glob("*/*") if path.is_dir())
     seal(runs, staged / "evidence", collected_of(project))
-    for folder in ("judged", "proofs"):
-        if (session.path / folder).is_dir():
-            shutil.copytree(session.path / folder, staged / folder)
+    write_judged(session.path, staged / "judged")
+    if (session.path / "proofs").is_dir():
+        shutil.copytree(session.path / "proofs", staged / "proofs")
     for run in runs:
         if (run / "output").is_dir():
             shutil.copytree(run / "output", staged / "output" / run.parent.name / run.name)

@@ -19,10 +19,11 @@ FILE = "specs.json"
 
 
 class Frozen(Struct, frozen=True, kw_only=True):
-    """Gates and targets by name, each in the form that its digest is taken of."""
+    """Gates and targets by name, each in the form that its digest is taken of, and what is judged of the gates."""
 
     gates: Mapping[str, msgspec.Raw]
     targets: Mapping[str, msgspec.Raw]
+    judged: Mapping[str, msgspec.Raw]
 
 
 def freeze(directory: Path, project: Project, gates: list[str]) -> None:
@@ -30,8 +31,21 @@ def freeze(directory: Path, project: Project, gates: list[str]) -> None:
     frozen = Frozen(
         gates={name: msgspec.Raw(canonical(project.gates[name])) for name in gates},
         targets={name: msgspec.Raw(canonical(target)) for name, target in project.targets.items()},
+        # In the gate's own order: a query under `with:` may use those before it.
+        judged={name: msgspec.Raw(msgspec.json.encode(project.judged(name))) for name in gates},
     )
     (directory / FILE).write_bytes(msgspec.json.encode(frozen))
+
+
+def write_judged(directory: Path, into: Path) -> None:
+    """What is judged of each gate that was frozen in `directory`, as files beside its evidence."""
+    into.mkdir()
+    for name, snapshot in _read(directory).judged.items():
+        (into / f"{name}.json").write_bytes(msgspec.json.format(bytes(snapshot)))
+
+
+def _read(directory: Path) -> Frozen:
+    return msgspec.json.decode((directory / FILE).read_bytes(), type=Frozen)
 
 
 class FrozenProject(Project):
@@ -39,7 +53,7 @@ class FrozenProject(Project):
 
     def __init__(self, specs: Path, directory: Path) -> None:
         super().__init__(specs)
-        self._frozen = msgspec.json.decode((directory / FILE).read_bytes(), type=Frozen)
+        self._frozen = _read(directory)
         for name, raw in self._frozen.targets.items():
             target = revived(msgspec.json.decode(raw), Target)
             assert isinstance(target, Target)

@@ -153,12 +153,6 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
     )
     session.save()
     freeze(session.path, project, names)
-    (session.path / "judged").mkdir()
-    for name in names:
-        # In the gate's own order: a query under `with:` may use those before it.
-        snapshot = msgspec.json.encode(project.judged(name))
-        snapshot = msgspec.json.format(snapshot)
-        (session.path / "judged" / f"{name}.json").write_bytes(snapshot)
     return session
 
 
