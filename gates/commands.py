@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -63,13 +64,14 @@ def run(arguments: argparse.Namespace, console: Console, prove: Prove | None = N
         markup=False,
     )
     exercise(session)
-    interrupted = run_items(session, console, first=arguments.first)
+    progress, interrupted = run_items(session, console, first=arguments.first)
     if prove is not None and not interrupted:
         interrupted = prove(session, project, console)
     report, directory = _concluded(
         session, arguments.releases, interrupted=interrupted, key=arguments.key
     )
     print_report(report, directory, console)
+    raise_disagreements(progress.verdicts, report)
     code = exit_code(report, allow_missing=options.allow_missing)
     if code != report.exit_code:
         console.print(
@@ -89,6 +91,23 @@ def _concluded(
             f"the evidence could not be sealed and judged: {reason}\n"
             f"what was recorded is below {_near(session.path)}"
         ) from error
+
+
+def raise_disagreements(first: Mapping[str, Sequence[str]], report: Report) -> None:
+    """HarnessError when a run was judged otherwise right afterwards than from the sealed evidence.
+
+    `first` are the verdicts right after the runs, by gate.
+    """
+    differing = []
+    for name, verdicts in first.items():
+        again = [gate.status for gate in report.gates if gate.name == name]
+        if Counter(verdicts) - Counter(again):
+            differing.append(f"{name}: {', '.join(verdicts)}, then {', '.join(again)}")
+    if differing:
+        raise HarnessError(
+            "the same evidence was judged in two ways, so neither verdict can be relied on; right after"
+            " the run, then from the sealed tables:\n" + "\n".join(differing)
+        )
 
 
 def exit_code(report: Report, *, allow_missing: bool) -> int:
@@ -261,8 +280,8 @@ def sound_project(options: Options) -> Project:
     return project
 
 
-def run_items(session: Session, console: Console, *, first: bool) -> bool:
-    """Run the session's gates as pytest items; returns whether the run was interrupted."""
+def run_items(session: Session, console: Console, *, first: bool) -> tuple[Progress, bool]:
+    """Run the session's gates as pytest items; returns how they went and whether the run was interrupted."""
     project = project_of(session.options.specs)
     directory = str(project.specs / GATES)
     runs = len(session.gates) * session.options.repeat
@@ -305,10 +324,9 @@ def run_items(session: Session, console: Console, *, first: bool) -> bool:
     if first:
         arguments.append("-x")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    outcome = pytest.main(
-        [*arguments, directory], plugins=[Progress(console, runs), Relay(session.path)]
-    )
-    return outcome == pytest.ExitCode.INTERRUPTED
+    progress = Progress(console, runs)
+    outcome = pytest.main([*arguments, directory], plugins=[progress, Relay(session.path)])
+    return progress, outcome == pytest.ExitCode.INTERRUPTED
 
 
 def _near(path: Path) -> str:

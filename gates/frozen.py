@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from chaos.spec.target import Target
 from gates.bundle.revive import revived
-from gates.judged import canonical
+from gates.judged import as_written
 from gates.project import Project
 from gates.spec.gate import Gate
 
@@ -19,7 +19,7 @@ FILE = "specs.json"
 
 
 class Frozen(Struct, frozen=True, kw_only=True):
-    """Gates and targets by name, each in the form that its digest is taken of, and what is judged of the gates."""
+    """Gates and targets by name, in their own order, and what is judged of the gates."""
 
     gates: Mapping[str, msgspec.Raw]
     targets: Mapping[str, msgspec.Raw]
@@ -29,10 +29,9 @@ class Frozen(Struct, frozen=True, kw_only=True):
 def freeze(directory: Path, project: Project, gates: list[str]) -> None:
     """Write the specs of some gates, with the steps of the scenarios that they use, and of all targets."""
     frozen = Frozen(
-        gates={name: msgspec.Raw(canonical(project.gates[name])) for name in gates},
-        targets={name: msgspec.Raw(canonical(target)) for name, target in project.targets.items()},
-        # In the gate's own order: a query under `with:` may use those before it.
-        judged={name: msgspec.Raw(msgspec.json.encode(project.judged(name))) for name in gates},
+        gates={name: msgspec.Raw(as_written(project.gates[name])) for name in gates},
+        targets={name: msgspec.Raw(as_written(target)) for name, target in project.targets.items()},
+        judged={name: msgspec.Raw(as_written(project.judged(name))) for name in gates},
     )
     (directory / FILE).write_bytes(msgspec.json.encode(frozen))
 

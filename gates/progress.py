@@ -12,12 +12,16 @@ STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow"}
 
 
 class Progress:
-    """A pytest plugin of the controlling process."""
+    """A pytest plugin of the controlling process.
+
+    `verdicts` holds by gate what each of its runs was judged right afterwards.
+    """
 
     def __init__(self, console: Console, total: int) -> None:
         self.console = console
         self.total = total
-        self.done: dict[str, str] = {}
+        self.done: set[str] = set()
+        self.verdicts: dict[str, list[str]] = {}
         self.running: dict[str, float] = {}
         self.began = time.monotonic()
         self._live = Live(
@@ -44,9 +48,12 @@ class Progress:
         if report.when != "call" and report.passed:
             return
         name = report.nodeid.rpartition("::")[2]
-        status = dict(report.user_properties).get("verdict", "UNKNOWN")
+        found = dict(report.user_properties)
+        status = found.get("verdict", "UNKNOWN")
+        if "verdict" in found:
+            self.verdicts.setdefault(str(found["gate"]), []).append(str(status))
         took_s = time.monotonic() - self.running.pop(name, time.monotonic())
-        self.done[name] = str(status)
+        self.done.add(name)
         line = Text.assemble(
             (f"{len(self.done):3}/{self.total} ", "dim"),
             (f"{status:8}", STYLE.get(str(status), "")),

@@ -150,7 +150,7 @@ class GateItem(pytest.Item):
     def runtest(self) -> None:
         """Run it; anything but PASS fails the item."""
         verdict = self.parent.runner.run(self.parent.gate, self.repeat)
-        self.user_properties.append(("verdict", verdict.status))
+        self.user_properties += [("gate", self.parent.gate), ("verdict", verdict.status)]
         if verdict.status != "PASS":
             raise GateNotPassed(f"{verdict.status}: {verdict.detail}")
 

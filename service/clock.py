@@ -13,19 +13,15 @@ from typing import Final
 
 from service.errors import StartRefused
 
-Milliseconds = Callable[[], int]
+Nanoseconds = Callable[[], int]
+_NS_PER_MS: Final = 1_000_000
 _DIGITS: Final = 20
 PERSIST_EVERY_MS: Final = 100
 
 
 def wall_ms() -> int:
     """Milliseconds since the epoch by the machine's clock."""
-    return time.time_ns() // 1_000_000
-
-
-def monotonic_ms() -> int:
-    """Milliseconds on the machine's monotonic clock."""
-    return time.monotonic_ns() // 1_000_000
+    return time.time_ns() // _NS_PER_MS
 
 
 class MarkFile:
@@ -70,19 +66,23 @@ class MarkFile:
 
 
 class Clock:
-    """`now_ms` never decreases while a state directory lives, whatever the wall clock does."""
+    """`now_ms` never decreases while a state directory lives, whatever the wall clock does.
+
+    `wall` gives nanoseconds since the epoch and `monotonic` nanoseconds since any origin. What is in between must
+    not be rounded: offsets only grow, so what rounding adds would stay, and time would run ahead of the machine's.
+    """
 
     def __init__(
         self,
         mark: MarkFile,
         mark_ms: int,
-        wall: Milliseconds = wall_ms,
-        monotonic: Milliseconds = monotonic_ms,
+        wall: Nanoseconds = time.time_ns,
+        monotonic: Nanoseconds = time.monotonic_ns,
     ) -> None:
         self._file = mark
         self._wall = wall
         self._monotonic = monotonic
-        self._offset_ms = mark_ms - monotonic()
+        self._offset_ns = mark_ms * _NS_PER_MS - monotonic()
         self._written_ms = mark_ms
 
     def now_ms(self) -> int:
@@ -90,20 +90,22 @@ class Clock:
 
         Callable from any thread: the only state is one number, which only grows.
         """
-        elapsed_ms = self._monotonic()
-        self._offset_ms = max(self._offset_ms, self._wall() - elapsed_ms)
-        now = elapsed_ms + self._offset_ms
+        # The wall clock first: what passes between the two readings must not count as time gone by.
+        wall_ns = self._wall()
+        elapsed_ns = self._monotonic()
+        self._offset_ns = max(self._offset_ns, wall_ns - elapsed_ns)
+        now = (elapsed_ns + self._offset_ns) // _NS_PER_MS
         if now - self._written_ms >= PERSIST_EVERY_MS:
             self.persist(now)
         return now
 
     def raise_to(self, floor_ms: int) -> None:
         """Never again tell a time before `floor_ms`, at which something is known to have happened."""
-        self._offset_ms = max(self._offset_ms, floor_ms - self._monotonic())
+        self._offset_ns = max(self._offset_ns, floor_ms * _NS_PER_MS - self._monotonic())
 
     def forget(self) -> None:
         """Take the wall clock as it is, however far back; only for `sonia doctor --accept-clock`."""
-        self._offset_ms = self._wall() - self._monotonic()
+        self._offset_ns = self._wall() - self._monotonic()
         self._written_ms = 0
 
     def persist(self, now_ms: int) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 
 from chaos.errors import HarnessError
-from gates.commands import run_items, sound_project
+from gates.commands import raise_disagreements, run_items, sound_project
 from gates.conclude import conclude
 from gates.project import Project
 from gates.prove.copies import apply, copy_sources
@@ -48,9 +48,10 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
     with tempfile.TemporaryDirectory(prefix="gates-baseline-") as scratch:
         session = spoiled(opened, project, Path(scratch), list(defects.values()))
         exercise(session)
-        interrupted = run_items(session, console, first=False)
+        progress, interrupted = run_items(session, console, first=False)
         report, directory = conclude(session, arguments.releases, interrupted=interrupted)
     print_report(report, directory, console)
+    raise_disagreements(progress.verdicts, report)
     wrong = [*unexpected(report, set(defects))]
     for text in wrong:
         console.print(text, style="bold red", markup=False)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gates.frozen import FrozenProject, freeze
+from gates.judged import as_written
 from gates.project import read_project
 from gates.session import Options, open_session, plan_of, project_of
 
@@ -17,7 +18,10 @@ def test_every_gate_and_target_comes_back_with_its_digests(tmp_path: Path) -> No
     for name, gate in project.gates.items():
         assert again.thaw(name) == gate
         assert again.judged(name) == project.judged(name)
+        assert as_written(again.judged(name)) == as_written(project.judged(name))
+        assert as_written(again.thaw(name)) == as_written(gate)
     assert again.targets == project.targets
+    assert as_written(again.targets) == as_written(project.targets)
     for name in project.targets:
         assert again.target_digest(name) == project.target_digest(name)
     assert again.root == project.root

@@ -9,21 +9,27 @@ from service.errors import StartRefused
 
 
 class Hands:
-    """A wall clock and a monotonic clock that move when told."""
+    """A wall clock and a monotonic clock, in milliseconds, that move when told."""
 
-    def __init__(self, wall_ms: int) -> None:
+    def __init__(self, wall_ms: float) -> None:
         self.wall = wall_ms
-        self.monotonic = 0
+        self.monotonic = 0.0
 
-    def pass_ms(self, elapsed: int) -> None:
+    def pass_ms(self, elapsed: float) -> None:
         self.wall += elapsed
         self.monotonic += elapsed
+
+    def wall_ns(self) -> int:
+        return int(self.wall * 1_000_000)
+
+    def monotonic_ns(self) -> int:
+        return int(self.monotonic * 1_000_000)
 
 
 def clock_of(path: Path, hands: Hands, mark_ms: int) -> Clock:
     mark = MarkFile(path)
     mark.create(mark_ms)
-    return Clock(mark, mark_ms, lambda: hands.wall, lambda: hands.monotonic)
+    return Clock(mark, mark_ms, hands.wall_ns, hands.monotonic_ns)
 
 
 def test_follows_the_wall_clock(tmp_path: Path) -> None:
@@ -50,8 +56,32 @@ def test_mark_survives_a_restart(tmp_path: Path) -> None:
     clock.persist(clock.now_ms())
     mark = MarkFile(tmp_path / "mark")
     turned_back = Hands(0)
-    reopened = Clock(mark, mark.open(), lambda: turned_back.wall, lambda: turned_back.monotonic)
+    reopened = Clock(mark, mark.open(), turned_back.wall_ns, turned_back.monotonic_ns)
     assert reopened.now_ms() == 1_060_000
+
+
+def test_never_runs_ahead_of_the_wall_clock(tmp_path: Path) -> None:
+    hands = Hands(1_000_000.1)
+    hands.monotonic = 0.9
+    clock = clock_of(tmp_path / "mark", hands, 1_000_000)
+    for elapsed in (0.05, 0.85, 0.3, 0.999):
+        hands.pass_ms(elapsed)
+        assert clock.now_ms() == int(hands.wall)
+
+
+def test_what_passes_between_the_two_readings_does_not_count(tmp_path: Path) -> None:
+    hands = Hands(1_000_000)
+    mark = MarkFile(tmp_path / "mark")
+    mark.create(1_000_000)
+
+    def interrupted_wall_ns() -> int:
+        read = hands.wall_ns()
+        hands.pass_ms(40)
+        return read
+
+    clock = Clock(mark, 1_000_000, interrupted_wall_ns, hands.monotonic_ns)
+    for _ in range(3):
+        assert clock.now_ms() <= hands.wall
 
 
 def test_is_raised_to_what_is_known_to_have_happened(tmp_path: Path) -> None:

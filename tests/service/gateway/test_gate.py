@@ -35,7 +35,7 @@ class Desk:
         self.mark = directory / "mark"
         file = MarkFile(self.mark)
         file.create(self.wall_ms)
-        clock = Clock(file, self.wall_ms, lambda: self.wall_ms, lambda: 0)
+        clock = Clock(file, self.wall_ms, lambda: self.wall_ms * 1_000_000, lambda: 0)
         record = TokenRecord(
             Actor("tok_1", "operator", ""), EXPIRES_AT_MS, None, (Secret(hash_secret("s"), None),)
         )
