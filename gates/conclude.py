@@ -27,8 +27,9 @@ from gates.frozen import write_judged
 from gates.history import NOTHING, Reported, history_of, reported
 from gates.html import changes, page
 from gates.judge.connection import Evidence, open_release
-from gates.judge.integrity import release_problems
+from gates.judge.integrity import release_problems, unusable
 from gates.judged import canonical
+from gates.own_runs import strangers
 from gates.project import Project
 from gates.prove.evaluate import GateProof
 from gates.report import (
@@ -180,7 +181,8 @@ def judge_directory(directory: Path) -> Judgement:
     """What a release comes to, from nothing but what is in its directory."""
     session = session_of(directory)
     conclusion = _read(directory / "conclusion.json", Conclusion)
-    release = release_of(directory) or _no_release()
+    named = release_of(directory)
+    release = named or _no_release()
     shipped = proofs.shipped_in(directory, session)
     specs, judged = shipped.specs, shipped.judged
     evidence = open_release(directory / "evidence", _collected(judged))
@@ -195,7 +197,11 @@ def judge_directory(directory: Path) -> Judgement:
     entries = (
         entries_of(release, gates, conclusion.existing) if session.options.repeat == 1 else gates
     )
-    problems = release_problems(evidence, session.digests) + _changed_inputs(session, conclusion)
+    problems = [
+        *release_problems(evidence, session.digests),
+        *strangers(evidence, session, specs),
+        *_changed_inputs(session, conclusion),
+    ]
     invariants = (
         invariants_of(
             release,
@@ -216,7 +222,7 @@ def judge_directory(directory: Path) -> Judgement:
             specs.gates,
             entries,
         )
-        if session.decides and release.gates
+        if session.decides and named is not None
         else NOTHING
     )
     verdict, exit_code, reason = decide(
@@ -224,7 +230,10 @@ def judge_directory(directory: Path) -> Judgement:
         invariants,
         history.past.flaky,
         partial=not session.decides or conclusion.interrupted,
-        unknown=[*history.problems, *unproven_of(entries)] if release.gates else [],
+        unknown=[
+            *_unguarded(release, problems, dirty=session.dirty and named is not None),
+            *([*history.problems, *unproven_of(entries)] if named is not None else []),
+        ],
     )
     report = Report(
         schema_version=SCHEMA_VERSION,
@@ -310,13 +319,24 @@ def _changed_inputs(session: Session, conclusion: Conclusion) -> list[str]:
     return [f"{name} changed while the gates ran" for name in changed]
 
 
+def _unguarded(release: Release, problems: Sequence[str], *, dirty: bool) -> Iterator[str]:
+    """What holds any release, where none of its invariants says so."""
+    checked = {invariant.check for invariant in release.invariants}
+    if "same-digests" not in checked:
+        yield from problems
+    if dirty and "clean-source" not in checked:
+        yield "what was run is not committed"
+
+
 def _contract(evidence: Evidence, release: Release) -> tuple[bool | None, str]:
     """Decided by the step of that name in the exercise of the release's target."""
-    gate = exercise_name(release.target)
+    runs = evidence.runs_of(exercise_name(release.target))
+    doubts = [text for record in runs for text in unusable(evidence, record)]
+    if doubts:
+        return None, f"the live API cannot be said to have been compared: {doubts[0]}"
     steps = [
         step
-        for record in evidence.runs()
-        if record.run.gate == gate
+        for record in runs
         for step in evidence.rows(Step, record.key)
         if step.name == CONTRACT_STEP
     ]

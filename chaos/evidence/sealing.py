@@ -28,6 +28,7 @@ Collected = Mapping[str, Mapping[str, str]]
 SMALL_BYTES = 64 * 1024
 COLLECTED_PREFIX = "collected."
 CLOSINGS = "closings.jsonl"
+CLOSED_TWICE = -1
 _COLLECTED_HINTS: Mapping[str, object] = {
     "VARCHAR": str | None,
     "BIGINT": int | None,
@@ -322,13 +323,15 @@ def _run_id(runs: bytes) -> str:
 
 
 def _closings(data: bytes) -> dict[str, schema.Closing]:
-    closings = {}
+    closings: dict[str, schema.Closing] = {}
     for line in data.splitlines():
         try:
             closing = _closing.decode(line)
         except msgspec.DecodeError:
             continue
-        closings[closing.file] = closing
+        if closings.setdefault(closing.file, closing) != closing:
+            # A second word on the same file takes the first one back.
+            closings[closing.file] = msgspec.structs.replace(closing, lines=CLOSED_TWICE)
     return closings
 
 
@@ -342,6 +345,8 @@ def _compare(
             continue
         if closing is None:
             file.problems.append("it was never closed")
+        elif closing.lines == CLOSED_TWICE:
+            file.problems.append("it was closed twice")
         elif (closing.lines, closing.sha256) != (file.lines, file.sha256):
             file.problems.append(
                 f"it is not what was closed: {file.lines} lines, {closing.lines} then"

@@ -75,6 +75,8 @@ def _rules(table: str) -> Iterator[tuple[str, str]]:
         # JSON may be null, which is no value in a table either.
         if type(None) not in get_args(hint) and hint is not Raw:
             yield f"{name} IS NULL", f"no {column}"
+        if float in (hint, *get_args(hint)):
+            yield f"NOT isfinite({name})", f"a {column} that is not finite"
         if get_origin(hint) is Literal:
             allowed = ", ".join(tables.literal(str(value)) for value in get_args(hint))
             yield f"{name} NOT IN ({allowed})", f"a {column} that there is not"

@@ -15,6 +15,7 @@ from gates.judge.integrity import GATE_DIGEST, digests_of
 from gates.judge.result import Finding, GateVerdict
 from gates.judge.verdict import judge_gate
 from gates.judged import sha256_of
+from gates.own_runs import unlike
 from gates.prove.copies import diff_of
 from gates.prove.evaluate import GateProof, Proofs, Trial, evaluate
 from gates.quick import FAULT_PROOFS
@@ -131,6 +132,7 @@ def _wrong(trial: Trial, run: Run | None, shipped: Shipped) -> Iterator[str]:
     for name, digest in shipped.session.digests.items():
         if name not in OWN_DIGESTS and digests.get(name) != digest:
             yield f"its {name} is not that of the session"
+    yield from unlike(run, shipped.specs.gates[trial.gate])
     target = shipped.specs.targets.get(run.target)
     if target is None or digests.get(TARGET_DIGEST) != sha256_of(target):
         yield "its target is not the one that was shipped"

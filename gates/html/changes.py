@@ -34,12 +34,15 @@ def last_report(releases: Path, report: Report) -> Report | None:
     """The newest report below `releases` that is older than this one, or None.
 
     A release of another version that was promoted is what a reader means by "the last release"; without
-    one it is whatever was reported last. What cannot be read is no base for a comparison.
+    one it is whatever was reported last. What decides no release, such as a baseline, or cannot be read is no
+    base for a comparison.
     """
     found = [
         other
         for path in sorted(releases.glob("*/gate-report.json"))
-        if (other := _readable(path)) is not None and other.timestamp < report.timestamp
+        if (other := _readable(path)) is not None
+        and not other.partial
+        and other.timestamp < report.timestamp
     ]
     promoted = [r for r in found if r.verdict == "PROMOTE" and r.version != report.version]
     return max(promoted or found, key=lambda other: other.timestamp, default=None)

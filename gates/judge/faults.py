@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from chaos.evidence.schema import Fault, LinkBypass, LinkProbe
 from chaos.evidence.schema import Link as LinkTraffic
-from gates.judge import tables
+from gates.judge import integrity, tables
 from gates.judge.connection import Evidence, RunKey, RunRecord
 from gates.judge.result import FaultResult
 
@@ -119,7 +119,11 @@ def _exercised(evidence: Evidence, record: RunRecord) -> Iterator[tuple[str, boo
     for other in evidence.runs():
         if other.run.target == record.run.target:
             first = _first_own(evidence, other.key)
-            for link in evidence.rows(LinkTraffic, other.key):
+            links = evidence.rows(LinkTraffic, other.key)
+            if other.key != record.key and links and integrity.unusable(evidence, other):
+                # What was cut off or changed says nothing of any link.
+                continue
+            for link in links:
                 own = link.own_connections > 0 or link.link in first
                 yield link.link, own and link.sent_bytes + link.received_bytes > 0
 

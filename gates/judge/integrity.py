@@ -49,10 +49,11 @@ def findings(
     return [
         *_unknown("evidence", evidence.problems),
         *_unknown("evidence", evidence.altered.get(record.key, [])),
-        *_unknown("run", _run(record, judged)),
+        *_unknown("run", [*_ended_well(record), *_version(record, judged)]),
         *_unknown("seal", _seals(evidence, record.key)),
         *_steps(evidence, record.run),
         *_unknown("load", _loads(evidence, record.key, judged.loads, limit_ms)),
+        *_unknown("clock", _backwards(evidence, record.key) if limit_ms is not None else []),
     ]
 
 
@@ -61,7 +62,17 @@ def _unknown(source: str, messages: Sequence[str] | Iterator[str]) -> Iterator[F
         yield Finding("UNKNOWN", source, message)
 
 
-def _run(record: RunRecord, judged: Judged) -> Iterator[str]:
+def unusable(evidence: Evidence, record: RunRecord) -> list[str]:
+    """Why nothing may be taken from a run, whatever it is asked about: cut off, changed, or not as it was closed."""
+    return [
+        *evidence.problems,
+        *evidence.altered.get(record.key, []),
+        *_ended_well(record),
+        *_seals(evidence, record.key),
+    ]
+
+
+def _ended_well(record: RunRecord) -> Iterator[str]:
     if record.end is None:
         yield "the run has no end: it was killed, or its recording was"
         return
@@ -70,9 +81,21 @@ def _run(record: RunRecord, judged: Judged) -> Iterator[str]:
         yield f"the run is {record.end.end_state}{detail}"
     if not abs(record.end.clock_drift_ms) <= MAX_DRIFT_MS:
         yield f"the wall clock moved by {record.end.clock_drift_ms:.0f} ms during the run; {MAX_DRIFT_MS:.0f} are allowed"
+
+
+def _version(record: RunRecord, judged: Judged) -> Iterator[str]:
     digest = digests_of(record.run).get(GATE_DIGEST)
     if judged.spec_sha256 and digest != judged.spec_sha256:
         yield "the run is of another version of this gate"
+
+
+def _backwards(evidence: Evidence, run: RunKey) -> Iterator[str]:
+    """Latencies below nothing would meet every limit."""
+    rows = evidence.look("requests", ["sent_ms", "done_ms"], run)
+    sql = f"SELECT count(*) FROM ({rows}) WHERE done_ms < sent_ms OR NOT isfinite(done_ms - sent_ms)"
+    (count,) = evidence.connection.execute(sql).fetchone() or (0,)
+    if count:
+        yield f"{count} requests were answered before they were sent, or at no time"
 
 
 def digests_of(run: Run) -> dict[str, str]:
@@ -187,7 +210,7 @@ def _requests_of(evidence: Evidence, run: RunKey, rows: Sequence[Load]) -> Itera
     for row in rows:
         sent[row.load] = sent.get(row.load, 0) + row.sent
     for load, count in sent.items():
-        if recorded.get(load, 0) < count:
+        if recorded.get(load, 0) != count:
             yield f"{load} sent {count} requests, of which {recorded.get(load, 0)} are recorded"
 
 

@@ -10,6 +10,7 @@ from gates.spec.gate import Defect
 
 Kind = Literal["control", "defect", "sham"]
 SHAM = "sham"
+RACING_SEEDS = 5
 # What a defect may do to a run besides turning assertions red: an expectation of a step fails, later ones
 # are skipped. Anything else means that the run shows nothing.
 ALLOWED_FINDINGS = frozenset({"step"})
@@ -71,6 +72,7 @@ def evaluate(
     faults at all.
     """
     proofs = [_defect_proof(defect, assertions, trials) for defect in defects]
+    control = _control_problem(trials, max(map(_seeds, defects), default=1))
     if needs_sham:
         proofs.append(_sham_proof(by_sham, trials))
     killed_by = {
@@ -78,7 +80,7 @@ def evaluate(
         for name in assertions
     }
     reasons = [f"{proof.name}: {proof.why}" for proof in proofs if not proof.proven]
-    reasons += [_control_problem(trials)] if _control_problem(trials) else []
+    reasons += [control] if control else []
     reasons += [f"nothing kills {name!r}" for name, killers in killed_by.items() if not killers]
     return GateProof(
         gate=gate,
@@ -89,12 +91,20 @@ def evaluate(
     )
 
 
-def _control_problem(trials: Sequence[tuple[Trial, GateVerdict]]) -> str:
-    controls = [verdict for trial, verdict in trials if trial.kind == "control"]
+def _seeds(defect: Defect) -> int:
+    """With how many seeds a defect must be seen: timing that was lucky once shows nothing."""
+    return RACING_SEEDS if defect.racing else 1
+
+
+def _control_problem(trials: Sequence[tuple[Trial, GateVerdict]], wanted: int) -> str:
+    controls = [(trial.seed, verdict) for trial, verdict in trials if trial.kind == "control"]
     if not controls:
         return "the copy was never run without a defect"
-    failed = [verdict for verdict in controls if verdict.status != "PASS"]
-    return f"the copy without a defect is {failed[0].status}: {failed[0].detail}" if failed else ""
+    failed = [verdict for _, verdict in controls if verdict.status != "PASS"]
+    if failed:
+        return f"the copy without a defect is {failed[0].status}: {failed[0].detail}"
+    seeds = len({seed for seed, _ in controls})
+    return "" if seeds >= wanted else f"the copy without a defect ran with {seeds} of {wanted} seeds"
 
 
 def _defect_proof(
@@ -105,8 +115,8 @@ def _defect_proof(
         for trial, verdict in trials
         if trial.kind == "defect" and trial.defect == defect.defect
     ]
-    wanted = 5 if defect.racing else 1
-    reasons = [] if len(mine) >= wanted else [f"{len(mine)} of {wanted} runs"]
+    seeds = len({trial.seed for trial, _ in mine})
+    reasons = [] if seeds >= _seeds(defect) else [f"{seeds} of {_seeds(defect)} runs"]
     for trial, verdict in mine:
         reasons += _defect_reasons(defect, assertions, trial, verdict)
     first = mine[0] if mine else None

@@ -23,7 +23,7 @@ from gates.judged import canonical, judged_of, sha256_of
 from gates.locks import turn
 from gates.project import Project
 from gates.prove.copies import Edit, apply, copy_sources
-from gates.prove.evaluate import Kind, Trial
+from gates.prove.evaluate import RACING_SEEDS, Kind, Trial
 from gates.quick import QuickJudge
 from gates.session import (
     Session,
@@ -37,7 +37,6 @@ from gates.session import (
 )
 from gates.spec.gate import Defect, Gate
 
-RACING_SEEDS = 5
 BEACON = Path(__file__).resolve().parents[2] / "chaos" / "shims" / "beacon"
 
 

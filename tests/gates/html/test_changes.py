@@ -63,7 +63,8 @@ def test_the_last_promoted_release_is_compared_with(tmp_path: Path) -> None:
 
 def test_without_a_promoted_release_it_is_the_last_report(tmp_path: Path) -> None:
     put(tmp_path, "v1", at(1, "v1"))
-    put(tmp_path, "v3", at(3, "v3", seed=99))
+    put(tmp_path, "v3", at(2, "v3", seed=99))
+    put(tmp_path, "v3-baseline", at(3, "v3-baseline", partial=True))
     found = last_report(tmp_path, at(4, "v3"))
     assert found is not None
     assert found.seed == 99
