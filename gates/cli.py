@@ -18,6 +18,7 @@ from gates.bundle import command as bundle
 from gates.bundle.baseline import BASELINE_EXAMPLES, baseline
 from gates.formats.command import DEFAULT, FORMATS, report
 from gates.interrupts import heed_sigterm
+from gates.mutants import command as mutation
 from gates.prove.command import prove
 from gates.render import counted
 from gates.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
@@ -105,6 +106,7 @@ def run_and_leave(arguments: Sequence[str]) -> NoReturn:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int]] = {
     "run": bundle.run,
     "prove": prove,
+    "mutants": mutation.mutants,
     "lint": commands.lint,
     "schema": commands.schema,
     "explain": commands.explain,
@@ -159,6 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs.add_parser("run", help="run gates, write the report, say the verdict"))
     _add_prove(
         verbs.add_parser("prove", help="show that gates can fail: run their defects and shams")
+    )
+    _add_mutants(
+        verbs.add_parser("mutants", help="how many small changes of the system its gates notice")
     )
     _add_baseline(verbs.add_parser("baseline", help="run all gates against the system as it was"))
     lint = verbs.add_parser("lint", help="check every spec without running anything")
@@ -220,6 +225,35 @@ def _add_prove(parser: argparse.ArgumentParser) -> None:
     parser.epilog = PROVE_EXAMPLES
     _add_choice(parser)
     parser.add_argument("--no-cache", action="store_true", help="run every trial again")
+
+
+def _add_mutants(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = mutation.EXAMPLES
+    _add_choice(parser)
+    parser.add_argument(
+        "--sample", type=_positive, default=None, metavar="N", help="run N of them (default: all)"
+    )
+    parser.add_argument(
+        "--file",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="only in these modules, from the project's root",
+    )
+    parser.add_argument(
+        "--least",
+        type=_share,
+        default=mutation.LEAST,
+        metavar="SHARE",
+        help=f"exit 1 when fewer are killed, equivalents left out (default: {mutation.LEAST})",
+    )
+    parser.add_argument("--list", action="store_true", help="only say which would be run")
+    parser.add_argument("--no-cache", action="store_true", help="run everything again")
+    parser.add_argument(
+        "-o", dest="output", type=Path, metavar="FILE", help="write the JSON there, too"
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -316,4 +350,14 @@ def _positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, not {text!r}")
     return value

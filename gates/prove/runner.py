@@ -4,7 +4,6 @@ Every trial has a directory named by a digest of all that it depends on. One tha
 run again, so an interrupted proof goes on where it stopped.
 """
 
-import asyncio
 import hashlib
 import multiprocessing
 import shutil
@@ -16,26 +15,19 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from chaos.engine.plan import Plan
-from chaos.engine.run import Worker
 from gates.judge.result import GateVerdict
-from gates.judged import canonical, judged_of, sha256_of
-from gates.locks import turn
+from gates.judged import canonical, sha256_of
 from gates.project import Project
+from gates.prove.copied import Copy, carry_out, judged, plan_in
 from gates.prove.copies import Edit, apply, copy_sources
 from gates.prove.evaluate import RACING_SEEDS, Kind, Trial
-from gates.quick import QuickJudge
 from gates.session import (
     Session,
-    collected_of,
-    exercise_name,
     has_faults,
     load_session,
-    plan_of,
     project_of,
-    tree_digest,
 )
-from gates.spec.gate import Defect, Gate
+from gates.spec.gate import Gate
 
 BEACON = Path(__file__).resolve().parents[2] / "chaos" / "shims" / "beacon"
 
@@ -123,12 +115,16 @@ def run_job(session_path: str, job: Job, place: str) -> Done:
         root = Path(scratch)
         copy_sources(Path(session.root), target.source, root)
         edit = apply(defect, root) if defect is not None else None
-        plan = _plan(session, project, gate, job, directory / gate.gate, root, defect, edit)
-        with turn(session.path, exclusive=gate.exclusive):
-            asyncio.run(_run(plan))
-    judge = QuickJudge([directory, session.path], collected_of(project))
-    exercise = session.gate_directory(exercise_name(target.target), 0)
-    verdict = judge.judge(plan.directory, exercise, judged_of(gate, target), plan.run_id)
+        copy = Copy(
+            root=root,
+            mode="healthy" if job.kind == "control" else job.kind,
+            defect=defect.defect if defect is not None else None,
+            seed=job.seed,
+            environment=_beacon(edit, directory / "executed") if edit is not None else {},
+        )
+        plan = plan_in(session, project, gate, copy, directory / gate.gate)
+        carry_out(session, gate, plan)
+    verdict = judged(session, project, gate, plan, directory)
     trial = Trial(
         gate=gate.gate,
         kind=job.kind,
@@ -143,43 +139,13 @@ def run_job(session_path: str, job: Job, place: str) -> Done:
     return done
 
 
-async def _run(plan: Plan) -> None:
-    worker = Worker("prove")
-    try:
-        await worker.run(plan)
-    finally:
-        await worker.close()
-
-
-def _plan(
-    session: Session,
-    project: Project,
-    gate: Gate,
-    job: Job,
-    directory: Path,
-    root: Path,
-    defect: Defect | None,
-    edit: Edit | None,
-) -> Plan:
-    plan = plan_of(session, project, gate)
-    sources = project.targets[gate.target].source
-    changes: dict[str, object] = {
-        "directory": directory,
-        "seed": job.seed,
-        "source_root": root,
-        "mode": "healthy" if job.kind == "control" else job.kind,
-        "defect": defect.defect if defect is not None else None,
-        "digests": {**plan.digests, "source": tree_digest(root, sources)},
-        "shared": False,
+def _beacon(edit: Edit, out: Path) -> dict[str, str]:
+    return {
+        "PYTHONPATH": str(BEACON),
+        "CHAOS_BEACON_FILE": edit.file,
+        "CHAOS_BEACON_LINES": ",".join(map(str, edit.lines)),
+        "CHAOS_BEACON_OUT": str(out),
     }
-    if edit is not None:
-        changes["environment"] = {
-            "PYTHONPATH": str(BEACON),
-            "CHAOS_BEACON_FILE": edit.file,
-            "CHAOS_BEACON_LINES": ",".join(map(str, edit.lines)),
-            "CHAOS_BEACON_OUT": str(directory.parent / "executed"),
-        }
-    return msgspec.structs.replace(plan, **changes)
 
 
 def _key(session: Session, project: Project, job: Job) -> str:

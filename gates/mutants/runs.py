@@ -1,0 +1,239 @@
+"""Runs gates against copies: once as they are, to see which lines each executes, and once per mutant.
+
+Results are small files named by a digest of all that they depend on; evidence is not kept.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from chaos.engine.plan import CONTROL
+from chaos.evidence.schema import Step
+from gates.judge.result import GateVerdict
+from gates.judged import canonical, sha256_of
+from gates.mutants.evaluate import Attempt, ends
+from gates.mutants.mutations import Mutation, mutated
+from gates.project import Project
+from gates.prove.copied import Copy, carry_out, judged, plan_in
+from gates.prove.copies import copy_sources
+from gates.session import Session, load_session, project_of
+
+R = TypeVar("R", bound=Struct)
+
+SHIM = Path(__file__).resolve().parents[2] / "chaos" / "shims" / "lines"
+LIMIT_S = 30.0
+LIMIT_FACTOR = 4.0
+"""A gate's run against a mutant may take this many times as long as the healthy one, and `LIMIT_S` more."""
+
+
+class Reach(Struct, frozen=True, kw_only=True):
+    """A gate's run against the system as it is: the lines it executed, by file, and how long it took."""
+
+    gate: str
+    status: str
+    detail: str
+    seconds: float
+    lines: dict[str, list[int]]
+
+
+class Measuring(Struct, frozen=True, kw_only=True):
+    """A healthy run to be made, with or without the lines being watched; its result goes to `place`."""
+
+    gate: str
+    watched: bool
+    place: str
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """One gate that a mutant is to be run against."""
+
+    gate: str
+    within_s: float
+    place: str
+
+
+class Mutant(Struct, frozen=True, kw_only=True):
+    """A mutation with the gates that execute its place, the quickest first."""
+
+    mutation: Mutation
+    turns: list[Turn]
+
+
+def key_of(session: Session, project: Project, name: str, what: object) -> str:
+    """Digest of everything that a run of a gate depends on, `what` is run included."""
+    gate = project.gates[name]
+    parts = {
+        "inputs": session.inputs,
+        "gate": sha256_of(gate),
+        "target": sha256_of(project.targets[gate.target]),
+        "seed": session.options.seed,
+        "what": what,
+    }
+    return f"{name}-{hashlib.sha256(canonical(parts)).hexdigest()[:24]}"
+
+
+def measure(session_path: str, asked: Measuring) -> Reach:
+    """Run a gate against an unchanged copy."""
+    session = load_session(session_path)
+    project = project_of(session.options.specs)
+    with tempfile.TemporaryDirectory(prefix="gates-lines-") as scratch:
+        place = Path(scratch)
+        told = place / "lines"
+        told.mkdir()
+        root = place / "copy"
+        environment = {
+            "PYTHONPATH": str(SHIM),
+            "CHAOS_LINES_ROOT": str(root),
+            "CHAOS_LINES_OUT": str(told),
+        }
+        copy = Copy(
+            root=root,
+            mode="healthy",
+            defect=None,
+            seed=session.options.seed,
+            environment=environment if asked.watched else {},
+        )
+        ran = _run(session, project, asked.gate, copy, place, None)
+        reach = Reach(
+            gate=asked.gate,
+            status=ran.verdict.status,
+            detail=ran.verdict.detail,
+            seconds=ran.seconds,
+            lines=_lines(told),
+        )
+    keep(Path(asked.place), reach)
+    return reach
+
+
+def attempt(session_path: str, mutant: Mutant) -> list[Attempt]:
+    """Run a mutant against its gates until one kills it, or runs into its time limit."""
+    session = load_session(session_path)
+    project = project_of(session.options.specs)
+    attempts: list[Attempt] = []
+    for turn in mutant.turns:
+        found = kept(Path(turn.place), Attempt)
+        if found is None:
+            found = _attempt(session, project, mutant.mutation, turn)
+            keep(Path(turn.place), found)
+        attempts.append(found)
+        if ends(found):
+            break
+    return attempts
+
+
+def finished(mutant: Mutant) -> list[Attempt] | None:
+    """What an earlier session found out about a mutant, if that is all there is to know."""
+    attempts = []
+    for turn in mutant.turns:
+        found = kept(Path(turn.place), Attempt)
+        if found is None:
+            return None
+        attempts.append(found)
+        if ends(found):
+            break
+    return attempts
+
+
+def _attempt(session: Session, project: Project, mutation: Mutation, turn: Turn) -> Attempt:
+    with tempfile.TemporaryDirectory(prefix="gates-mutant-") as scratch:
+        place = Path(scratch)
+        copy = Copy(
+            root=place / "copy",
+            mode="defect",
+            defect=f"mutant {mutation.sha256[:12]}",
+            seed=session.options.seed,
+        )
+        ran = _run(session, project, turn.gate, copy, place, turn.within_s, mutation)
+    # A run that cannot be relied on kills nothing, whatever its assertions say.
+    red = ran.red if ran.verdict.status == "FAIL" else []
+    return Attempt(
+        gate=turn.gate,
+        status=ran.verdict.status,
+        detail=ran.verdict.detail,
+        red=red,
+        measured=ran.measured,
+        late=not ran.in_time,
+        seconds=ran.seconds,
+    )
+
+
+class _Ran(Struct, frozen=True, kw_only=True):
+    verdict: GateVerdict
+    in_time: bool
+    measured: bool
+    seconds: float
+
+    @property
+    def red(self) -> list[str]:
+        return [result.that for result in self.verdict.assertions if result.status == "FAIL"]
+
+
+def _run(
+    session: Session,
+    project: Project,
+    name: str,
+    copy: Copy,
+    place: Path,
+    within_s: float | None,
+    mutation: Mutation | None = None,
+) -> _Ran:
+    gate = project.gates[name]
+    copy_sources(Path(session.root), project.targets[gate.target].source, copy.root)
+    if mutation is not None:
+        path = copy.root / mutation.file
+        path.write_bytes(mutated(path.read_bytes().decode(), mutation).encode())
+    plan = plan_in(session, project, gate, copy, place / "run" / name)
+    in_time, seconds = carry_out(session, gate, plan, within_s)
+    return _Ran(
+        verdict=judged(session, project, gate, plan, place),
+        in_time=in_time,
+        measured=_measured(plan.directory),
+        seconds=seconds,
+    )
+
+
+def _measured(run: Path) -> bool:
+    """Whether a run came to its scenario: what it is about was there to be measured."""
+    steps = list(_steps(run))
+    control = [step for step in steps if step.step.startswith(f"{CONTROL}.")]
+    return bool(steps) and all(step.outcome == "ok" for step in control)
+
+
+def _steps(run: Path) -> Iterator[Step]:
+    try:
+        lines = (run / "steps.jsonl").read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        yield msgspec.json.decode(line, type=Step)
+
+
+def _lines(told: Path) -> dict[str, list[int]]:
+    """What all processes of a run have executed together."""
+    together: dict[str, set[int]] = {}
+    for path in sorted(told.glob("*.json")):
+        for file, lines in msgspec.json.decode(path.read_bytes(), type=dict[str, set[int]]).items():
+            together.setdefault(file, set()).update(lines)
+    return {file: sorted(lines) for file, lines in sorted(together.items())}
+
+
+def keep(place: Path, result: Struct) -> None:
+    """Write a result where it is found again; it is there as a whole or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_suffix(f".{os.getpid()}")
+    fresh.write_bytes(msgspec.json.encode(result))
+    fresh.replace(place)
+
+
+def kept(place: Path, kind: type[R]) -> R | None:
+    """A result that was kept there, or None."""
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError):
+        return None

@@ -1,0 +1,83 @@
+"""Runs one gate against a copy of the source, changed or not, and judges it: what proofs and mutants share."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from chaos.engine.plan import Plan
+from chaos.engine.run import Worker
+from chaos.evidence.schema import Mode
+from gates.judge.result import GateVerdict
+from gates.judged import judged_of
+from gates.locks import turn
+from gates.project import Project
+from gates.quick import QuickJudge
+from gates.session import Session, collected_of, exercise_name, plan_of, tree_digest
+from gates.spec.gate import Gate
+
+
+class Copy(Struct, frozen=True, kw_only=True):
+    """What is run: the copy below `root`, and what evidence says of it. `environment` is added to its processes'."""
+
+    root: Path
+    mode: Mode
+    defect: str | None
+    seed: int
+    environment: Mapping[str, str] = {}
+
+
+def plan_in(session: Session, project: Project, gate: Gate, copy: Copy, directory: Path) -> Plan:
+    """One run of a gate in a copy, recorded in `directory`."""
+    plan = plan_of(session, project, gate)
+    sources = project.targets[gate.target].source
+    return msgspec.structs.replace(
+        plan,
+        directory=directory,
+        seed=copy.seed,
+        source_root=copy.root,
+        mode=copy.mode,
+        defect=copy.defect,
+        digests={**plan.digests, "source": tree_digest(copy.root, sources)},
+        shared=False,
+        environment=copy.environment,
+    )
+
+
+def carry_out(
+    session: Session, gate: Gate, plan: Plan, within_s: float | None = None
+) -> tuple[bool, float]:
+    """Run it in its turn; returns whether it ended by itself within `within_s`, and after how many seconds.
+
+    Both count from when its turn has come.
+    """
+    with turn(session.path, exclusive=gate.exclusive):
+        began_s = time.monotonic()
+        in_time = asyncio.run(_run(plan, within_s))
+        return in_time, time.monotonic() - began_s
+
+
+def judged(session: Session, project: Project, gate: Gate, plan: Plan, place: Path) -> GateVerdict:
+    """The verdict on a run below `place`."""
+    target = project.targets[gate.target]
+    judge = QuickJudge([place, session.path], collected_of(project))
+    exercise = session.gate_directory(exercise_name(target.target), 0)
+    try:
+        return judge.judge(plan.directory, exercise, judged_of(gate, target), plan.run_id)
+    finally:
+        judge.close()
+
+
+async def _run(plan: Plan, within_s: float | None) -> bool:
+    worker = Worker("copy")
+    try:
+        async with asyncio.timeout(within_s):
+            await worker.run(plan)
+    except TimeoutError:
+        return False
+    finally:
+        await worker.close()
+    return True
