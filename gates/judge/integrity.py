@@ -92,7 +92,9 @@ def _version(record: RunRecord, judged: Judged) -> Iterator[str]:
 def _backwards(evidence: Evidence, run: RunKey) -> Iterator[str]:
     """Latencies below nothing would meet every limit."""
     rows = evidence.look("requests", ["sent_ms", "done_ms"], run)
-    sql = f"SELECT count(*) FROM ({rows}) WHERE done_ms < sent_ms OR NOT isfinite(done_ms - sent_ms)"
+    sql = (
+        f"SELECT count(*) FROM ({rows}) WHERE done_ms < sent_ms OR NOT isfinite(done_ms - sent_ms)"
+    )
     (count,) = evidence.connection.execute(sql).fetchone() or (0,)
     if count:
         yield f"{count} requests were answered before they were sent, or at no time"

@@ -104,7 +104,9 @@ def _control_problem(trials: Sequence[tuple[Trial, GateVerdict]], wanted: int) -
     if failed:
         return f"the copy without a defect is {failed[0].status}: {failed[0].detail}"
     seeds = len({seed for seed, _ in controls})
-    return "" if seeds >= wanted else f"the copy without a defect ran with {seeds} of {wanted} seeds"
+    return (
+        "" if seeds >= wanted else f"the copy without a defect ran with {seeds} of {wanted} seeds"
+    )
 
 
 def _defect_proof(
