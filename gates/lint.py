@@ -25,12 +25,35 @@ READING_KINDS = frozenset({"request", "await", "run", "repeat", "parallel", "pau
 
 def lint(project: Project) -> list[Problem]:
     """Everything wrong with the project's specs, in the order of files and lines."""
-    problems = list(project.problems)
+    problems = [*project.problems, *lint_release(project)]
     for name, target in project.targets.items():
         problems += lint_target(target, project.target_documents[name])
     for gate in project.gates.values():
         problems += lint_gate(gate, project)
     return in_order(problems)
+
+
+def lint_release(project: Project) -> list[Problem]:
+    """Whether the release counts its gates right, each of them once."""
+    release, document = project.release, project.release_document
+    if release is None or document is None:
+        return []
+    before = len(document.problems)
+    for key, wanted in (("floor", release.floor), ("delta", release.delta)):
+        listed = sum(gate.class_ == key for gate in release.gates)
+        if listed != wanted:
+            document.problem((key,), f"{listed} gates of this class are listed, not {wanted}")
+    for key, names in (
+        ("id", [gate.id for gate in release.gates]),
+        ("gate", [gate.gate for gate in release.gates]),
+        ("id", [invariant.id for invariant in release.invariants]),
+    ):
+        for name, count in Counter(names).items():
+            if count > 1:
+                document.problem(("gates",), f"{key} {name!r} is listed {count} times")
+    found = document.problems[before:]
+    del document.problems[before:]
+    return found
 
 
 def lint_gate(gate: Gate, project: Project) -> list[Problem]:

@@ -52,6 +52,7 @@ class Project:
         self.gates: dict[str, Gate] = {}
         self.by_id: dict[str, str] = {}
         self.release: Release | None = None
+        self.release_document: Document | None = None
         self._judged: dict[str, Judged] = {}
         self._target_digests: dict[str, str] = {}
 
@@ -95,7 +96,7 @@ def read_project(specs: Path) -> Project:
         return project
     release = project.specs / "release.yaml"
     if release.exists():
-        project.release = _read(project, release, Release)[0]
+        project.release, project.release_document = _read(project, release, Release)
     _read_named(project, "targets", Target, project.targets, "target", project.target_documents)
     _read_named(project, "scenarios", ScenarioFile, project.scenarios, "scenario", {})
     for path in sorted((project.specs / GATES).rglob("*.yaml")):

@@ -6,6 +6,7 @@ by msgspec. YAML is read with the core schema of YAML 1.2 (`chaos.spec.yaml12`);
 
 import difflib
 import functools
+import io
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,9 @@ class Refusal(Struct, frozen=True):
 Choose = Callable[[Iterable[str]], type[Struct] | Refusal]
 """Picks the Struct of a mapping by its keys, or says why it cannot."""
 
+MOST_BYTES: Final = 256 * 1024
+"""Reading what is larger would take a minute, and nobody writes that by hand."""
+
 _NULL: Final = "tag:yaml.org,2002:null"
 
 
@@ -47,7 +51,7 @@ def load(
     everything that is wrong; returns the value and the document for later complaints about places.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _read(path)
     except OSError as error:
         raise SpecError([Problem(str(path), 1, 1, f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
@@ -59,6 +63,16 @@ def load(
     document.raise_problems()
     assert isinstance(value, struct)
     return value, document
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        message = f"cannot be read: it is larger than {MOST_BYTES} bytes"
+        raise SpecError([Problem(str(path), 1, 1, message)])
+    with io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig") as text:
+        return text.read()
 
 
 def _not_text(path: Path, error: UnicodeDecodeError) -> Problem:

@@ -11,6 +11,10 @@ class Parallel(Step, frozen=True, kw_only=True):
 
     parallel: list[list[Step]]
 
+    def problem(self) -> str | None:
+        """Nothing at the same time shows nothing."""
+        return None if self.parallel and all(self.parallel) else "runs nothing"
+
 
 async def run(step: Parallel, scope: Scope) -> int:
     """Walk all branches; when one must stop the scenario, the others are finished first."""

@@ -7,7 +7,7 @@ import duckdb
 import msgspec
 from msgspec import Struct
 
-from gates.judge import tables
+from gates.judge import drafts, tables
 from gates.judge.connection import Evidence, RunKey, details_of
 from gates.judge.plan import GatePlan, evidence_tables
 from gates.judge.problem import Problem, Source
@@ -77,6 +77,9 @@ def _bind_all(
 ) -> None:
     """The fixed tables and the queries; `made` gets their names."""
     for name, rows in plan.judged.data.items():
+        if not drafts.is_free(name, evidence_tables(plan.judged)):
+            # The compiler has complained of it; the evidence stays where it is.
+            continue
         _bind_data(connection, name, rows, result)
         made.append(name)
     for query in plan.queries:

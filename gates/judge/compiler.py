@@ -59,6 +59,7 @@ class _Compiler:
 
     def compile(self) -> GatePlan:
         """Parse everything at once, then check the queries in order, then the assertions."""
+        self.fixed()
         parts = [self.parts(i, a) for i, a in enumerate(self.judged.asserts)]
         queries = [
             Source(f"with.{name}.query", named.query) for name, named in self.judged.with_.items()
@@ -75,6 +76,12 @@ class _Compiler:
     def parse(self, sources: Sequence[Source]) -> None:
         texts = list(dict.fromkeys(source.sql() for source in sources))
         self.trees = dict(zip(texts, syntax.parse(self.connection, texts), strict=True))
+
+    def fixed(self) -> None:
+        """A table of `data:` may not stand in the place of evidence."""
+        for name in self.judged.data:
+            if not drafts.is_free(name, self.evidence):
+                self.add("data", f"{name} is no free name in lower case", f"data.{name}")
 
     def repeated(self) -> None:
         seen: set[str] = set()
@@ -178,12 +185,7 @@ class _Compiler:
                 "at_least must be 1 or more: nothing measured is never a pass",
                 f"with.{name}.at_least",
             )
-        if (
-            name in self.evidence
-            or name in self.judged.data
-            or not name.isidentifier()
-            or name != name.lower()
-        ):
+        if not drafts.is_free(name, self.evidence) or name in self.judged.data:
             self.add("table", f"{name} is no free name in lower case", f"with.{name}")
             return
         node = self.tree(source)

@@ -1,6 +1,6 @@
 """Assertions on their way to a plan: the parts of their text, and what can be read off their trees."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -37,6 +37,11 @@ class Parts(Struct):
     def sources(self) -> list[Source]:
         """All that is SQL."""
         return [self.source, self.expression, *([self.is_query] if self.is_query else [])]
+
+
+def is_free(name: str, taken: Container[str]) -> bool:
+    """Whether a query or a table of `data:` may be called so; SQL does not tell capitals apart."""
+    return name.isidentifier() and name == name.lower() and name not in taken
 
 
 class Draft(Struct, frozen=True):
