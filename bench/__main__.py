@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import guards, harness, judge, load_client
+from bench import guards, harness, judge, load_client, release
 from bench.report import Measured, show, unmeasured, write
 from chaos.errors import ChaosError
 
@@ -21,6 +21,7 @@ PARTS: Mapping[str, Callable[[int, int], list[Measured]]] = {
     "b": guards.measure,
     "c": load_client.measure,
     "d": judge.measure,
+    "e": release.measure,
 }
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"measuring ({part}) …", highlight=False)
         try:
             measured += PARTS[part](options.rounds, options.seconds)
-        except (RuntimeError, OSError, ChaosError, subprocess.TimeoutExpired) as error:
+        except (RuntimeError, OSError, ChaosError, subprocess.SubprocessError) as error:
             # What the other parts measured is worth having all the same.
             broken = True
             measured.append(unmeasured(part, "broke", None, str(error)))

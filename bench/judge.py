@@ -52,13 +52,10 @@ def released(suite: Gates, count: int) -> Path:
 
 def real(rounds: int) -> Measured:
     """The gates of the last release, one after the other, once its evidence is open."""
-    releases = sorted(
-        (ROOT / "releases").glob("*/gate-report.json"), key=lambda path: path.stat().st_mtime
-    )
-    if not releases or not (releases[-1].parent / "evidence").is_dir():
+    directory = last_release()
+    if directory is None:
         why = "there is no release with its evidence: `python -m gates run` makes one"
         return unmeasured(PART, REAL, AIM, why)
-    directory = releases[-1].parent
     opening: list[float] = []
     judging: list[float] = []
     gates = judged_in(directory)
@@ -81,6 +78,13 @@ def real(rounds: int) -> Measured:
         values={"gates": len(gates), "ms to open the evidence, once": median(opening)},
         note=f"{directory.name}, with all checks of every assertion",
     )
+
+
+def last_release() -> Path | None:
+    """The directory of what was released last in this repository, if its evidence is still there."""
+    reports = (ROOT / "releases").glob("*/gate-report.json")
+    last = max(reports, key=lambda path: path.stat().st_mtime, default=None)
+    return last.parent if last is not None and (last.parent / "evidence").is_dir() else None
 
 
 def judging_ms(directory: Path) -> float:
