@@ -225,10 +225,21 @@ def _load(evidence: Evidence, path: Path, name: str, columns: Mapping[str, str])
         evidence.missing.add(name)
         evidence.problems.append(f"the table {name} is missing: there is no {path.name}")
         return
-    casts = ", ".join(f"{tables.quoted(column)}::{kind}" for column, kind in columns.items())
-    source = f"SELECT {casts} FROM read_parquet({tables.literal(str(path))})"
+    source = f"read_parquet({tables.literal(str(path))})"
     try:
-        evidence.connection.execute(f"INSERT INTO {tables.stored(name)} {source}")
+        # Nothing is cast: what has become of another type is not what was sealed.
+        found = evidence.connection.execute(f"DESCRIBE FROM {source}").fetchall()
+        other = dict(columns.items() ^ {str(row[0]): str(row[1]) for row in found}.items())
+        if other:
+            evidence.missing.add(name)
+            evidence.problems.append(
+                f"the table {name} cannot be read: of its columns {', '.join(sorted(other))} are not as declared"
+            )
+            return
+        names = ", ".join(map(tables.quoted, columns))
+        evidence.connection.execute(
+            f"INSERT INTO {tables.stored(name)} SELECT {names} FROM {source}"
+        )
     except duckdb.Error as error:
         evidence.missing.add(name)
         evidence.problems.append(f"the table {name} cannot be read: {message_of(error)}")

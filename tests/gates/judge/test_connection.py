@@ -53,7 +53,7 @@ def test_a_missing_table_is_unknown(release: Path, table: str) -> None:
         ("requests", "FROM t UNION ALL FROM t WHERE seq = 3"),
         ("requests", "FROM t UNION ALL FROM t WHERE seq = 3 UNION ALL FROM t WHERE seq = 3"),
         ("requests", "FROM t WHERE false"),
-        ("runs", "SELECT * REPLACE (8 AS seed) FROM t"),
+        ("runs", "SELECT * REPLACE (8::BIGINT AS seed) FROM t"),
         ("steps", "SELECT * REPLACE ('ok ' AS outcome) FROM t"),
         ("seals", "SELECT * REPLACE (lines + 1 AS lines) FROM t"),
         ("digests", "SELECT * REPLACE (row_count + 1 AS row_count) FROM t"),

@@ -1,0 +1,35 @@
+"""The releases and runs of the other tests, for those who would like them to say something else."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chaos.evidence import sealing
+from gates.judge import connection
+from gates.judge.connection import Evidence
+from tests.gates.bundle.conftest import copy, made
+from tests.gates.judge.conftest import live, new_run, plain_run, result_of
+from tests.gates.judge.runs import Run
+
+__all__ = ["copy", "live", "made", "new_run", "plain_run", "result_of"]
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Callable[..., Evidence]:
+    """Seals runs into Parquet, lets somebody at it, and opens what is there then."""
+
+    def seal(*directories: Path, spoil: Callable[[Path], None] | None = None) -> Evidence:
+        release = tmp_path / "sealed"
+        sealing.seal(directories, release, {})
+        if spoil is not None:
+            spoil(release)
+        return connection.open_release(release, {})
+
+    return seal
+
+
+@pytest.fixture
+def begun(new_run: Callable[..., Run]) -> Run:
+    """A run that has gone well so far, and is not closed."""
+    return new_run().plain()
