@@ -145,6 +145,12 @@ def prove(session: nox.Session) -> None:
     _gates_command(session, "prove", *session.posargs)
 
 
+@_session("shims", "mutants")
+def mutants(session: nox.Session) -> None:
+    """Count which small changes of SONIA its gates notice. `-- --sample 200`; all of them take hours."""
+    _gates_command(session, "mutants", *session.posargs)
+
+
 @_session("shims")
 def release(session: nox.Session) -> None:
     """Run all gates with their proofs, and verify what comes of it. `-- --key FILE` signs."""
@@ -162,7 +168,7 @@ def baseline(session: nox.Session) -> None:
     _gates_command(session, "baseline", *session.posargs)
 
 
-@_session("shims", "test")
+@_session("shims", "test", "mutants")
 def tests(session: nox.Session) -> None:
     """Run the tests on two workers. What follows `--` goes to pytest."""
     _provide_toxiproxy(session)

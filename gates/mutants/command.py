@@ -1,6 +1,7 @@
 """`python -m gates mutants`: how many small changes of the system under test its gates notice."""
 
 import argparse
+import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,8 @@ def mutants(arguments: argparse.Namespace, console: Console) -> int:
         seed=arguments.seed,
         workers=arguments.workers,
     )
+    if importlib.util.find_spec("coverage") is None:
+        raise HarnessError("mutants need coverage.py in this environment: run `nox -s mutants`")
     project = sound_project(options)
     entries = read_equivalents(project.specs)
     session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
@@ -214,6 +217,8 @@ class _Work(Struct, frozen=True):
                     f"{name} is {reach.status} without any mutant, so it shows nothing: {reach.detail}"
                 )
             found[name] = msgspec.structs.replace(found[name], seconds=reach.seconds)
+        if not any(reach.lines for reach in found.values()):
+            raise HarnessError("no gate was seen to execute any line of its target's `source`")
         return sorted(found.values(), key=lambda reach: (reach.seconds, reach.gate))
 
     def mutant(self, mutation: Mutation, reaches: Sequence[Reach]) -> Mutant:

@@ -1,0 +1,219 @@
+"""Mutants of the trivial target, from the command line to the report: each comes to what it must come to."""
+
+import io
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from chaos.errors import HarnessError, SpecError
+from gates.cli import COMMANDS, _parser
+from gates.mutants import command
+from gates.mutants.report import MutantReport
+from gates.report import EXIT_FAILED, EXIT_PROMOTE
+from tests.chaos.gate_runs import TARGETS
+
+RULES = '''\
+"""What the shop on top of the trivial server adds."""
+LIMIT = 3
+UNSEEN = True
+SHIFT = 0
+PAUSE = 0
+
+
+def greets(path: str) -> bool:
+    return path == "/greet"
+
+
+def never(a: int, b: int) -> bool:
+    return a < b
+'''
+SHOP = """\
+import asyncio, os, pathlib, sys, time, trivial, rules
+class Shop(trivial.Server):
+    def answer(self, method, path, headers, body, peer):
+        if path == "/limit":
+            time.sleep(60 * rules.PAUSE)
+            return trivial.response(200, {"limit": rules.LIMIT, "seen": bool(rules.UNSEEN) or True})
+        if rules.greets(path):
+            return trivial.response(200, {"hello": "you"})
+        return super().answer(method, path, headers, body, peer)
+asyncio.run(Shop(pathlib.Path(sys.argv[1])).serve(int(os.environ["PORT"]) + rules.SHIFT))
+"""
+TARGET = """\
+target: shop
+source: [app]
+processes:
+  web:
+    run: "{python} app/shop.py {state}"
+    port: 7300
+    ready: GET /readyz
+    ready_within: 2s
+    stop_within: 200ms
+    env: {PORT: "{port.web}"}
+actors: {somebody: {}}
+"""
+GATE = """\
+gate: %(name)s
+id: %(id)s
+class: delta
+title: t
+why: w
+target: shop
+control:
+  - request: {get: /readyz}
+    expect: {status: 200}
+scenario:
+  - request: {get: %(path)s}
+    name: asked
+assert:
+  - that: it is told
+    from: requests where step = 'asked'
+    at_least: 1
+    every: "status = 200 and %(holds)s"
+falsified_by:
+  - defect: d
+    file: app/rules.py
+    replace: LIMIT = 3
+    with: LIMIT = 4
+    fails: [it is told]
+"""
+SLOWEST_S = 3.0
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with two gates; its mutants may take not much longer than it takes itself."""
+    files = {
+        "pyproject.toml": "",
+        "app/rules.py": RULES,
+        "app/shop.py": SHOP,
+        "specs/targets/shop.yaml": TARGET,
+    }
+    for name, gate_id, path, holds in (
+        ("limits", "G1", "/limit", "response->>'$.limit' = '3'"),
+        ("greets", "G2", "/greet", "response->>'$.hello' = 'you'"),
+    ):
+        values = {"name": name, "id": gate_id, "path": path, "holds": holds}
+        files[f"specs/gates/{name}.yaml"] = GATE % values
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shutil.copy(TARGETS / "trivial.py", tmp_path / "app" / "trivial.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "LIMIT_S", SLOWEST_S)
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """`python -m gates mutants …` in this process; returns its exit code and all that it printed."""
+    options = _parser().parse_args(["mutants", *arguments])
+    console = Console(width=200, record=True, file=io.StringIO())
+    code = COMMANDS["mutants"](options, console)
+    return code, console.export_text()
+
+
+def outcomes(report: MutantReport) -> dict[tuple[str, str], str]:
+    """What became of each mutant, by line and by what it was changed to."""
+    return {
+        (RULES.splitlines()[each.line - 1], added(each.diff)): each.outcome
+        for each in report.mutants
+    }
+
+
+def added(diff: str) -> str:
+    """The line that a diff adds."""
+    return next(line[1:].strip() for line in diff.splitlines()[2:] if line.startswith("+"))
+
+
+def test_mutants_of_a_project(root: Path) -> None:
+    code, printed = run("--file", "app/rules.py", "-o", "out.json")
+    assert code == EXIT_FAILED, printed
+    report = msgspec.json.decode(Path("out.json").read_bytes(), type=MutantReport)
+    (place,) = root.glob("runs/*Z-*/mutants/mutants.json")
+    assert place.read_bytes() == Path("out.json").read_bytes()
+    assert outcomes(report) == {
+        ("LIMIT = 3", "LIMIT = 4"): "killed",
+        ("LIMIT = 3", "LIMIT = 30"): "killed",
+        ("UNSEEN = True", "UNSEEN = False"): "survived",
+        ("SHIFT = 0", "SHIFT = 1"): "not viable",
+        ("PAUSE = 0", "PAUSE = 1"): "timed out",
+        ('    return path == "/greet"', "return None"): "killed",
+        ('    return path == "/greet"', 'return path != "/greet"'): "killed",
+        ('    return path == "/greet"', 'return path == "XX/greet"'): "killed",
+    }
+    total = report.total
+    assert (total.killed, total.survived, total.timed_out, total.not_viable) == (5, 1, 1, 1)
+    # Of the function that nobody calls: its comparison, and what it returns.
+    assert total.unreached == 2
+    assert (report.population.possible, report.population.reached, report.population.run) == (
+        10,
+        8,
+        8,
+    )
+    assert total.share == total.share_without_equivalent == 5 / 7
+    assert report.gates["greets"].unreached == 2
+    assert "+UNSEEN = False" in printed
+    assert "share killed: 71.4 %" in printed
+    assert_nothing_is_left(root)
+
+    survivor = next(each for each in report.mutants if each.outcome == "survived")
+    entry = {"file": survivor.file, "diff": survivor.diff, "sha256": survivor.sha256, "reason": "r"}
+    stale = {**entry, "file": "app/shop.py"}
+    write_equivalents(root, entry, stale)
+    code, printed = run("--file", "app/rules.py", "--least", "0.83", "-o", "out.json")
+    assert code == EXIT_PROMOTE, printed
+    assert printed.count("(cached)") == 10
+    report = msgspec.json.decode(Path("out.json").read_bytes(), type=MutantReport)
+    assert (report.total.share, report.total.share_without_equivalent) == (5 / 7, 5 / 6)
+    assert report.stale == [f"app/shop.py: {survivor.sha256}"]
+    assert "+UNSEEN = False" not in printed
+
+
+def test_a_sample_is_listed_and_nothing_is_run(root: Path) -> None:
+    code, printed = run("G2", "--sample", "3", "--file", "app/rules.py", "--list")
+    assert code == EXIT_PROMOTE
+    listed = [line for line in printed.splitlines() if line.startswith("app/rules.py:")]
+    assert len(listed) == 3
+    assert all(line.endswith(": greets") for line in listed)
+    assert list(root.glob("runs/*Z-*/mutants/mutants.json")) == []
+
+
+def test_a_gate_that_does_not_pass_by_itself_shows_nothing(root: Path) -> None:
+    gate = root / "specs" / "gates" / "greets.yaml"
+    gate.write_text(gate.read_text().replace("'you'", "'me'"))
+    with pytest.raises(HarnessError, match="greets is FAIL without any mutant"):
+        run("G2", "--sample", "1")
+
+
+def test_a_file_without_mutations_is_refused(root: Path) -> None:
+    with pytest.raises(HarnessError, match=r"nothing to change in 'app/rule\.py'"):
+        run("--file", "app/rule.py")
+
+
+def test_a_wrong_list_of_equivalents_stops_it_before_anything_runs(root: Path) -> None:
+    write_equivalents(root, {"file": "app/rules.py", "diff": "d", "sha256": "0", "reason": "r"})
+    with pytest.raises(
+        SpecError, match=r"specs/mutants/equivalent\.yaml:4:11: this is not the digest"
+    ):
+        run("--sample", "1")
+    assert not (root / "runs").exists()
+
+
+def write_equivalents(root: Path, *entries: dict[str, str]) -> None:
+    """The reviewed list. JSON is YAML; its diff is on one line."""
+    lines = ["equivalent:"]
+    for entry in entries:
+        pairs = [f"{key}: {msgspec.json.encode(value).decode()}" for key, value in entry.items()]
+        lines += [f"{'- ' if number == 0 else '  '}{pair}" for number, pair in enumerate(pairs)]
+    (root / "specs" / "mutants").mkdir(exist_ok=True)
+    (root / "specs" / "mutants" / "equivalent.yaml").write_text("\n".join(lines) + "\n")
+
+
+def assert_nothing_is_left(root: Path) -> None:
+    """Of a run only small results are kept."""
+    kept = [path for path in (root / "runs").rglob("*") if path.is_file()]
+    assert not [path for path in kept if path.suffix == ".jsonl" or path.name.endswith(".pid")]
+    assert sum(path.stat().st_size for path in kept) < 200_000
