@@ -11,7 +11,7 @@ from msgspec import Struct
 Number = int | float | Decimal | Fraction
 Operator = Literal["<", "<=", ">", ">=", "=", "!="]
 
-_NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _SIMPLE = re.compile(rf"(<=|>=|<|>|==|=|!=|<>)\s*({_NUMBER})")
 _BETWEEN = re.compile(rf"between\s+({_NUMBER})\s+and\s+({_NUMBER})", re.IGNORECASE)
 _SELECT = re.compile(r"==?\s*\(\s*((?:select|with|from)\b.*)\)", re.IGNORECASE | re.DOTALL)
