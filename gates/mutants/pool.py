@@ -16,6 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _NAME = "mutants-"
+_TOLD = threading.Event()
 
 
 def spread(
@@ -38,9 +39,9 @@ def spread(
             for future in as_completed(running):
                 tell(running[future], future.result())
         except BaseException:
-            # Each closes what it is doing; the pool is left when all have ended.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Each closes what it is doing and begins nothing else.
             Relay(directory).pytest_keyboard_interrupt()
+            pool.shutdown(cancel_futures=True)
             raise
         finally:
             # A number is given to another process one day.
@@ -50,21 +51,28 @@ def spread(
 
 def _begin(directory: Path) -> None:
     join(directory, f"{_NAME}{os.getpid()}")
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGINT, _note)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
 def _done(work: Callable[[str, T], R], directory: str, item: T) -> R:
     """With Python's own handler while something runs: asyncio lets it close what it is doing."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # A worker that was told to end has more to do in its queue already.
+        if _TOLD.is_set():
+            raise KeyboardInterrupt
         return work(directory, item)
+    except KeyboardInterrupt:
+        _TOLD.set()
+        raise
     finally:
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, _note)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    os._exit(0)
+def _note(_number: int, _frame: FrameType | None) -> None:
+    """Between two items: the pool ends the process by itself."""
+    _TOLD.set()
 
 
 def _end_with_parent() -> None:

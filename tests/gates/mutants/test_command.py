@@ -1,7 +1,9 @@
 """Mutants of the trivial target, from the command line to the report: each comes to what it must come to."""
 
 import io
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import msgspec
@@ -12,8 +14,9 @@ from chaos.errors import HarnessError, SpecError
 from gates.cli import COMMANDS, _parser
 from gates.mutants import command
 from gates.mutants.report import MutantReport
-from gates.report import EXIT_FAILED, EXIT_PROMOTE
+from gates.report import EXIT_BROKEN, EXIT_FAILED, EXIT_PROMOTE
 from tests.chaos.gate_runs import TARGETS
+from tests.e2e.command import Command, until
 
 RULES = '''\
 """What the shop on top of the trivial server adds."""
@@ -217,3 +220,16 @@ def assert_nothing_is_left(root: Path) -> None:
     kept = [path for path in (root / "runs").rglob("*") if path.is_file()]
     assert not [path for path in kept if path.suffix == ".jsonl" or path.name.endswith(".pid")]
     assert sum(path.stat().st_size for path in kept) < 200_000
+
+
+def test_an_interrupt_ends_everything(root: Path) -> None:
+    mutants = Command(root)
+    mutants.start("mutants", "--file", "app/rules.py", "--workers", "2")
+    until(lambda: "killed" in (root / "output.txt").read_text(), "a mutant is killed")
+    os.kill(mutants.pid, signal.SIGINT)
+    ended = mutants.end()
+    assert ended.exit == EXIT_BROKEN, ended.output
+    assert "Traceback" not in ended.output
+    assert mutants.processes() == {}
+    assert mutants.left_behind() == []
+    assert list(mutants.scratch.glob("gates-*")) == []
