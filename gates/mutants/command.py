@@ -77,7 +77,9 @@ def mutants(arguments: argparse.Namespace, console: Console) -> int:
         for mutant in chosen:
             gates = ", ".join(turn.gate for turn in mutant.turns)
             one = mutant.mutation
-            console.print(f"{one.file}:{one.line} {one.operator} {one.sha256[:12]}: {gates}")
+            console.print(
+                f"{one.file}:{one.line} {one.operator} {one.sha256[:12]}: {gates}", markup=False
+            )
         return EXIT_PROMOTE
     known = reviewed(entries, possible)
     results = [
