@@ -199,7 +199,7 @@ def judge_directory(directory: Path) -> Judgement:
     )
     problems = [
         *release_problems(evidence, session.digests),
-        *strangers(evidence, session, specs),
+        *strangers(evidence, session, specs, proofs.trials_in(directory)),
         *_changed_inputs(session, conclusion),
     ]
     invariants = (

@@ -3,7 +3,7 @@
 Evidence of another gate, target, seed or day can be whole in itself and pass every other check.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from chaos.engine.plan import CONTROL, SCENARIO, walk
 from chaos.evidence.schema import Run
@@ -14,16 +14,23 @@ from gates.session import Session, exercise_name
 from gates.spec.gate import Gate
 
 
-def strangers(evidence: Evidence, session: Session, specs: Specs) -> list[str]:
-    """In what the runs of a release are not those of its session, one text per run and reason."""
+def strangers(
+    evidence: Evidence, session: Session, specs: Specs, trials: Container[str]
+) -> list[str]:
+    """In what the runs of a release are not those of its session, one text per run and reason.
+
+    `trials` are the ids of the runs of its proofs: a copy that went well is not the system.
+    """
     return [
         f"{record.run.gate}: {text}"
         for record in evidence.runs()
-        for text in _strange(record.run, session, specs)
+        for text in _strange(record.run, session, specs, trials)
     ]
 
 
-def _strange(run: Run, session: Session, specs: Specs) -> Iterator[str]:
+def _strange(run: Run, session: Session, specs: Specs, trials: Container[str]) -> Iterator[str]:
+    if run.run_id in trials:
+        yield "it is a run of the proofs"
     if run.epoch_ms < session.started_at_ms:
         yield "it was run before this session began"
     first = session.options.seed

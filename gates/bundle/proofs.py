@@ -51,6 +51,12 @@ def stored_proofs(directory: Path) -> Proofs | None:
         raise HarnessError(f"cannot read {path}: {error}") from error
 
 
+def trials_in(directory: Path) -> frozenset[str]:
+    """The ids of the runs of its proofs; none where no proofs were run."""
+    stored = stored_proofs(directory)
+    return frozenset(trial.run_id for trial in stored.trials) if stored is not None else frozenset()
+
+
 def wheel_files(directory: Path) -> dict[str, bytes] | None:
     """The files of the wheel of a release, or None when it has none that is what was run."""
     build = wheel.build_of(directory)

@@ -112,7 +112,8 @@ def test_comparators_that_are_none(text: str) -> None:
 def exactly(slow: int, sample: int, share: Fraction) -> Fraction:
     """P(X <= slow), counted out."""
     terms = (
-        comb(sample, k) * share**k * (1 - share) ** (sample - k) for k in range(min(slow, sample) + 1)
+        comb(sample, k) * share**k * (1 - share) ** (sample - k)
+        for k in range(min(slow, sample) + 1)
     )
     return sum(terms, Fraction(0))
 

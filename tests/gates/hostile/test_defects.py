@@ -234,11 +234,13 @@ def test_every_trial_that_is_needed_is_run(tmp_path: Path) -> None:
     gate = project(tmp_path).gates["first"]
     racing = [msgspec.structs.replace(defect, racing=True) for defect in gate.falsified_by]
     jobs = jobs_of(msgspec.structs.replace(gate, falsified_by=racing), 46)
-    assert sorted((job.kind, job.seed) for job in jobs) == sorted([
-        *(("control", seed) for seed in range(46, 51)),
-        *(("defect", seed) for seed in range(46, 51)),
-        ("sham", 46),
-    ])
+    assert sorted((job.kind, job.seed) for job in jobs) == sorted(
+        [
+            *(("control", seed) for seed in range(46, 51)),
+            *(("defect", seed) for seed in range(46, 51)),
+            ("sham", 46),
+        ]
+    )
 
 
 # -- copies
@@ -265,7 +267,9 @@ def run(root: Path) -> str:
         text=True,
         check=True,
         timeout=30,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        env={
+            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+        },
     )
     return found.stdout.strip()
 
