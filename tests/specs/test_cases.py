@@ -101,9 +101,7 @@ def assert_outcome(project: Project, evidence: Evidence, case: Case) -> None:
     assert case.said in verdict.detail
 
 
-def test_the_run_they_are_judged_over_passes_otherwise(
-    tmp_path: Path, all_well: Evidence
-) -> None:
+def test_the_run_they_are_judged_over_passes_otherwise(tmp_path: Path, all_well: Evidence) -> None:
     """Else none of the cases would have shown anything."""
     (base,) = [case for case in JUDGED if name_of(case) == "judged/or-true"]
     text = base.text.replace("status = 200 or true", "status = 200")
