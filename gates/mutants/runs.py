@@ -6,6 +6,7 @@ Results are small files named by a digest of all that they depend on; evidence i
 import hashlib
 import os
 import tempfile
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -105,7 +106,7 @@ def measure(session_path: str, asked: Measuring) -> Reach:
             status=ran.verdict.status,
             detail=ran.verdict.detail,
             seconds=ran.seconds,
-            lines=_lines(told),
+            lines=_lines(told, root),
         )
     keep(Path(asked.place), reach)
     return reach
@@ -214,13 +215,32 @@ def _steps(run: Path) -> Iterator[Step]:
         yield msgspec.json.decode(line, type=Step)
 
 
-def _lines(told: Path) -> dict[str, list[int]]:
-    """What all processes of a run have executed together."""
+def _lines(told: Path, root: Path) -> dict[str, list[int]]:
+    """What all processes of a run have executed together.
+
+    Where a signal interrupts it, coverage.py now and then takes lines of a library for those of the file that called
+    it; what is no line of code there is left out.
+    """
     together: dict[str, set[int]] = {}
     for path in sorted(told.glob("*.json")):
         for file, lines in msgspec.json.decode(path.read_bytes(), type=dict[str, set[int]]).items():
             together.setdefault(file, set()).update(lines)
-    return {file: sorted(lines) for file, lines in sorted(together.items())}
+    return {
+        file: sorted(lines & _code_lines(root / file)) for file, lines in sorted(together.items())
+    }
+
+
+def _code_lines(path: Path) -> set[int]:
+    try:
+        waiting = [compile(path.read_bytes(), str(path), "exec", dont_inherit=True)]
+    except (OSError, SyntaxError):
+        return set()
+    lines: set[int] = set()
+    while waiting:
+        code = waiting.pop()
+        lines.update(line for _, _, line in code.co_lines() if line)
+        waiting += [each for each in code.co_consts if isinstance(each, types.CodeType)]
+    return lines
 
 
 def keep(place: Path, result: Struct) -> None:

@@ -13,7 +13,7 @@ from gates.mutants.runs import SHIM
 from tests.e2e.command import until
 
 MODULE = """\
-import os, signal, sys, threading, time
+import os, other, sys, threading, time
 def never():
     return 0
 def told():
@@ -35,13 +35,13 @@ main()
 """
 
 
-def lines(told: Path) -> set[int]:
-    """What was told so far of the module."""
+def lines(told: Path, file: str = "folder/module.py") -> set[int]:
+    """What was told so far of a file."""
     found = [
         msgspec.json.decode(path.read_bytes(), type=dict[str, set[int]])
         for path in told.glob("*.json")
     ]
-    return {line for each in found for line in each.get("folder/module.py", ())}
+    return {line for each in found for line in each.get(file, ())}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,8 @@ def test_lines_of_a_process(tmp_path: Path, end: str | int, code: int) -> None:
     folder.mkdir()
     told.mkdir()
     (folder / "module.py").write_text(MODULE)
+    (folder / "other.py").write_text("from third import *\n")
+    (folder / "third.py").write_text("\n\n\na = 1\n")
     environment = {
         **os.environ,
         "PYTHONPATH": str(SHIM),
@@ -76,4 +78,6 @@ def test_lines_of_a_process(tmp_path: Path, end: str | int, code: int) -> None:
     executed = lines(told)
     assert {1, 2, 4, 5, 7, 9, 10, 11, 12, 19} <= executed
     assert 3 not in executed
+    assert lines(told, "folder/other.py") == {1}
+    assert lines(told, "folder/third.py") == {4}
     assert list(told.glob("*.new")) == []
