@@ -14,6 +14,8 @@ from gates.prove.copies import diff_of
 _TEXTS_FOR_PEOPLE = frozenset(
     {"help", "description", "epilog", "metavar", "usage", "prog", "summary"}
 )
+_UNUSED_FREEDOM = frozenset({"frozen", "kw_only"})
+"""What these forbid nobody does, or it would not run: without them all is as before."""
 _LOGGERS = frozenset({"log", "logger", "logging"})
 _TYPING = frozenset({"TypeVar", "ParamSpec", "NewType", "cast"})
 _HUNK = re.compile(r"(?m)^@@ .* @@")
@@ -182,7 +184,7 @@ def _is_left_out(node: ast.AST, *, raised: bool) -> bool:
     """What is a text for people, or parts of a text whose places Python 3.11 does not know."""
     if isinstance(node, ast.JoinedStr) or _is_log(node):
         return True
-    if isinstance(node, ast.keyword) and node.arg in _TEXTS_FOR_PEOPLE:
+    if isinstance(node, ast.keyword) and node.arg in _TEXTS_FOR_PEOPLE | _UNUSED_FREEDOM:
         return True
     if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
         return False

@@ -102,7 +102,7 @@ def test_what_is_no_behaviour_is_left_alone() -> None:
     __all__ = ["f"]
     Kind: TypeAlias = Literal["a", "b"]
     Other = Literal["c"]
-    class A:
+    class A(Struct, frozen=True):
         """A class."""
         def __repr__(self) -> str:
             return "A"
