@@ -40,28 +40,35 @@ class ForgedRelease(SmallRelease):
         """As it would be recorded, but for the twist."""
         if source is not None:
             return super().record(directory, session, project, gate, status, source, **changes)
-        digests = {
-            **session.digests,
-            "gate": sha256_of(gate),
-            "target": sha256_of(project.targets[gate.target]),
-        }
-        columns: Columns = {
-            "target": "shop",
-            "seed": 46,
-            "epoch_ms": time.time() * 1000,
-            "planned": ["control.0", "scenario.0"],
-        }
-        self.twist(gate.gate, columns, digests)
-        run = begun(directory, f"0-{gate.gate}-{session.id[-6:]}", gate.gate)
-        run.begin(digests=as_json(digests), **columns)  # type: ignore[arg-type]
-        for number in range(20):
-            run.request(sent_ms=10.0 + number, done_ms=12.0 + number, status=status)
-        planned = columns["planned"]
-        assert isinstance(planned, list)
-        for step in planned:
-            run.step(step)
-        run.end().close()
-        return run.recorder.run_id
+        return twisted(self.twist, directory, session, project, gate, status)
+
+
+def twisted(
+    twist: Twist, directory: Path, session: Session, project: Project, gate: Gate, status: int
+) -> str:
+    """Record one run of a gate with a twist; returns its id."""
+    digests = {
+        **session.digests,
+        "gate": sha256_of(gate),
+        "target": sha256_of(project.targets[gate.target]),
+    }
+    columns: Columns = {
+        "target": "shop",
+        "seed": 46,
+        "epoch_ms": time.time() * 1000,
+        "planned": ["control.0", "scenario.0"],
+    }
+    twist(gate.gate, columns, digests)
+    run = begun(directory, f"0-{gate.gate}-{session.id[-6:]}", gate.gate)
+    run.begin(digests=as_json(digests), **columns)  # type: ignore[arg-type]
+    for number in range(20):
+        run.request(sent_ms=10.0 + number, done_ms=12.0 + number, status=status)
+    planned = columns["planned"]
+    assert isinstance(planned, list)
+    for step in planned:
+        run.step(step)
+    run.end().close()
+    return run.recorder.run_id
 
 
 def begun(directory: Path, run_id: str, gate: str) -> Run:

@@ -37,6 +37,7 @@ RULES: dict[int, Rule] = {
         f"{JUDGE}/test_assertions.py::test_rows_of_other_gates_and_runs_are_never_seen",
     ), ("assertions/evidence-of-another-gate", "judged/of-another-gate")),
     2: Rule("inputs are recorded first, are the session's, and are committed", (
+        f"{RELEASE}::test_what_is_told_of_runs_that_are_not_the_sessions_own",
         f"{RELEASE}::test_runs_that_are_not_the_sessions_own",
         f"{RELEASE}::test_evidence_of_an_earlier_session",
         f"{RELEASE}::test_a_policy_that_asks_for_nothing_still_wants_a_committed_source",
