@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import duckdb
 import msgspec
 
-from gates.judge import comparator, selfcheck, tables
+from gates.judge import comparator, measuring, selfcheck, tables
 from gates.judge.binding import Bound
 from gates.judge.connection import Evidence, RunKey, message_of
 from gates.judge.deciding import Measurement, Outcome, decide
@@ -53,6 +53,7 @@ def judge(
     sql = measure_sql(plan, bound, unique=unique)
     try:
         _populations(plan, gate, bound)
+        _observed(plan, bound)
         expected = expected_of(connection, plan.comparator)
         measured = measure(connection, plan, bound)
         outcome = decide(plan, measured, expected)
@@ -125,6 +126,12 @@ def _populations(plan: AssertPlan, gate: GatePlan, bound: Bound) -> None:
             raise Unjudgeable(
                 f"the query {query.name} has only {count} of at least {query.at_least} rows"
             )
+
+
+def _observed(plan: AssertPlan, bound: Bound) -> None:
+    """The bounds of a percentile are those of independent observations, which a join can make any number of."""
+    if measuring.made_up(plan, bound):
+        raise Unjudgeable(measuring.MADE_UP)
 
 
 def _violating(

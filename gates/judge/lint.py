@@ -98,7 +98,10 @@ def _bind(
         columns = binding.described(duck, f"{expression.sql()}) AS it{tail}")
     except duckdb.Error:
         return _pieces(duck, plan, expression, tail) or _whole(duck, plan, bound)
-    return [*_kind(plan, expression, next(iter(columns.values()))), *_whole(duck, plan, bound)]
+    found = [*_kind(plan, expression, next(iter(columns.values()))), *_whole(duck, plan, bound)]
+    if measuring.made_up(plan, bound):
+        found.append(expression.problem("population", measuring.MADE_UP))
+    return found
 
 
 def _pieces(

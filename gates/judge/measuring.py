@@ -67,6 +67,17 @@ def measure_sql(plan: AssertPlan, bound: Bound, *, unique: bool) -> str:
     )
 
 
+MADE_UP = (
+    "a percentile over a query needs the `seq` of what was recorded: other rows are no observations"
+)
+
+
+def made_up(plan: AssertPlan, bound: Bound) -> bool:
+    """Whether a percentile is of rows that need not be recorded ones."""
+    percentile = plan.quantile is not None
+    return percentile and not is_direct(plan) and "seq" not in bound.columns[plan.relation]
+
+
 def is_direct(plan: AssertPlan) -> bool:
     """Whether the rows are those of an evidence table, which sealing keeps distinct."""
     return plan.relation in plan.reads

@@ -189,6 +189,14 @@ def test_a_query_makes_no_population_out_of_nothing(
     assert result.status != "PASS", result.why
 
 
+def test_a_percentile_of_a_join_with_itself_is_none(plain_run: Path, result_of: ResultOf) -> None:
+    """Twenty requests are no four hundred observations, whatever numbers their pairs are given."""
+    query = "select r.latency_ms, row_number() over (order by r.seq, s.seq) as n from requests r, requests s"
+    spec = assertion(from_="w", value="quantile_cont(latency_ms, 0.99)", is_="< 500", at_least=299)
+    result = result_of(plain_run, spec, with_={"w": Named(query=query, at_least=299)})
+    assert (result.status, "are no observations" in result.why) == ("UNKNOWN", True)
+
+
 def test_one_degraded_answer_in_eighty_is_not_degraded(
     new_run: Callable[..., Run], result_of: ResultOf
 ) -> None:

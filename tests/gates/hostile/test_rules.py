@@ -144,6 +144,7 @@ RULES: dict[int, Rule] = {
         "judged/or-true", "judged/a-constant-in-a-query")),
     19: Rule("percentiles by exact bounds", (
         f"{ASSERTIONS}::test_percentiles_are_proven_and_refuted_by_the_exact_bounds",
+        f"{ASSERTIONS}::test_a_percentile_of_a_join_with_itself_is_none",
         f"{JUDGE}/test_binomial.py::test_more_slow_ones_need_larger_samples",
         f"{JUDGE}/test_assertions.py::test_percentiles_are_judged_by_their_bounds",
     ), ("assertions/percentile-of-too-few", "assertions/percentile-of-all")),
