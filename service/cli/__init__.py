@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"state directory (default: $SONIA_STATE, else ./{DEFAULT_STATE})",
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands, common)
     return top

@@ -25,7 +25,7 @@ def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
         "Check the audit log.",
         EXAMPLES,
     )
-    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = command.add_subparsers(required=True, metavar="ACTION")
     verify = actions.add_parser("verify", parents=[common], help="check every row and checkpoint")
     verify.add_argument("--json", action="store_true", help="print JSON")
 

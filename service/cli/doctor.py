@@ -3,17 +3,33 @@
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from service.cli.shared import add_command, print_line
+import msgspec
+
+from service.cli.shared import add_command, print_json, print_line
 from service.errors import SoniaError, StartRefused
 from service.state import StateDir
 
 if TYPE_CHECKING:
     from service.cli.shared import Commands
+    from service.settings import Settings
 
 _NOTABLE_MS: Final = 1000
 EXAMPLES: Final = """\
 sonia doctor                   run the checks of a start without starting
+sonia doctor --json            the same, and every setting as it would be in force
 sonia doctor --accept-clock    after the machine's clock ran ahead: take the present one as true"""
+
+
+class DoctorReport(msgspec.Struct, frozen=True):
+    """What a sound state directory would be run with.
+
+    `ahead_ms` is how far its time stands ahead of the machine's clock, `settled` how many rows of each table
+    --accept-clock ended.
+    """
+
+    settings: "Settings"
+    ahead_ms: int
+    settled: dict[str, int]
 
 
 def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
@@ -22,6 +38,7 @@ def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--accept-clock", action="store_true", help="forget the high-water mark of the clock"
     )
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def act(options: argparse.Namespace) -> int:
@@ -32,35 +49,42 @@ def act(options: argparse.Namespace) -> int:
     except StartRefused as running:
         raise SoniaError(str(running)) from running
     try:
-        if options.accept_clock:
-            _accept_clock(state)
-        _check(state)
+        settled = _accept_clock(state, options.json) if options.accept_clock else {}
+        report = _check(state, settled)
     finally:
         state.unlock(lock)
+    if options.json:
+        print_json(report)
+        return 0
+    print_line("settings, keys, database and audit log are sound")
+    if report.ahead_ms > _NOTABLE_MS:
+        print_line(f"time stands {report.ahead_ms / 1000:.0f} s ahead of the machine's clock")
     return 0
 
 
-def _check(state: StateDir) -> None:
+def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     from service.clock import wall_ms
     from service.control import open_control
-    from service.gateway.boot import check_audit, check_operator
 
     control = open_control(state)
     try:
+        # Only what is sound so far is worth the time that the gateway's modules take to import.
+        from service.gateway.boot import check_audit, check_operator
+
         check_audit(control)
         ahead_ms = control.clock.now_ms() - wall_ms()
         check_operator(control.registry, control.clock.now_ms())
     finally:
         control.close()
-    print_line("settings, keys, database and audit log are sound")
-    if ahead_ms > _NOTABLE_MS:
-        print_line(f"time stands {ahead_ms / 1000:.0f} s ahead of the machine's clock")
+    return DoctorReport(control.settings, ahead_ms, settled)
 
 
-def _accept_clock(state: StateDir) -> None:
+def _accept_clock(state: StateDir, quiet: bool) -> dict[str, int]:
     from service.acceptclock import accept_clock
 
     settled = accept_clock(state)
-    print_line("the machine's clock is accepted; ended for good by the old time:")
-    for table, count in settled.items():
-        print_line(f"  {table}: {count}")
+    if not quiet:
+        print_line("the machine's clock is accepted; ended for good by the old time:")
+        for table, count in settled.items():
+            print_line(f"  {table}: {count}")
+    return settled

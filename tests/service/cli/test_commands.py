@@ -83,6 +83,16 @@ def test_an_unknown_token_is_an_error_of_one_line(state: State) -> None:
     assert revoked.stderr == "error: there is no token tok_none\n"
 
 
+def test_doctor_tells_every_setting_in_force(state: State) -> None:
+    state.directory.settings.write_text("turn: {memory_max_tokens: 17}\n")
+    looked_over = sonia(state, "doctor", "--json")
+    assert looked_over.returncode == 0, looked_over.stderr
+    report = json.loads(looked_over.stdout)
+    assert report["settings"]["turn"]["memory_max_tokens"] == 17
+    assert report["settings"]["auth"]["enabled"] is True
+    assert report["settled"] == {}
+
+
 def test_what_is_no_state_directory_is_refused(tmp_path: Path) -> None:
     for command in (("run", "gateway"), ("token", "list"), ("doctor",), ("audit", "verify")):
         refused = sonia(None, *command, "--state", str(tmp_path / "none"))
