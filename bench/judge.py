@@ -8,10 +8,10 @@ from statistics import median
 from bench.harness import FEW, MANY, Gates
 from bench.processes import ROOT
 from bench.report import Measured, unmeasured
-from gates.conclude import judge_directory
 from gates.judge.connection import open_release
 from gates.judge.verdict import judge_gate
 from gates.quick import FAULT_PROOFS
+from gates.rejudge import judge_directory
 from gates.session import judged_in
 
 PART = "d"

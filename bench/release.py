@@ -23,8 +23,8 @@ from bench.processes import ROOT
 from bench.report import Measured, unmeasured
 from chaos.errors import HarnessError
 from gates.bundle.proofs import stored_proofs
-from gates.conclude import stored_report
 from gates.prove.evaluate import Proofs
+from gates.rejudge import stored_report
 from gates.report import Report
 
 PART = "e"

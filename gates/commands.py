@@ -15,7 +15,7 @@ from rich.table import Table
 
 from chaos.errors import HarnessError, Problem, SpecError
 from gates import ledger, schemas
-from gates.conclude import conclude, rejudge
+from gates.conclude import conclude
 from gates.explain import explain as explained
 from gates.interrupts import Relay
 from gates.judge.connection import message_of
@@ -23,6 +23,7 @@ from gates.judged import sha256_of
 from gates.lint import lint as all_problems
 from gates.progress import Progress
 from gates.project import GATES, Project, read_project
+from gates.rejudge import rejudge
 from gates.render import counted, print_report
 from gates.report import (
     EXIT_FAILED,

@@ -18,10 +18,10 @@ from gates.bundle.diff import compare
 from gates.bundle.diff_render import as_json, as_markdown, as_text
 from gates.bundle.manifest import read_manifest
 from gates.bundle.verify import Expected, Verification, verify
-from gates.conclude import MaybeRelease, stored_report
 from gates.judged import sha256_of
 from gates.project import Project
 from gates.prove.command import STORE, carry_out, print_proofs, ship
+from gates.rejudge import MaybeRelease, stored_report
 from gates.report import EXIT_FAILED, EXIT_PROMOTE, Report
 from gates.session import Session
 from gates.spec.release import Release

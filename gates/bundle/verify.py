@@ -28,7 +28,7 @@ from gates.bundle.proofs import stored_proofs
 from gates.bundle.signing import IN_TOTO, envelopes_in, opened
 from gates.bundle.specs import spec_flaws
 from gates.bundle.statements import statements_of
-from gates.conclude import Judgement, rejudge, release_of
+from gates.rejudge import Judgement, rejudge, release_of
 from gates.report import Report
 
 

@@ -11,11 +11,11 @@ from msgspec import Struct
 from rich.console import Console
 
 from gates import render
-from gates.conclude import stored_report
 from gates.formats import github, markdown, sarif
 from gates.formats.places import Places, places_of
 from gates.html import changes, page
 from gates.project import read_project
+from gates.rejudge import stored_report
 from gates.report import Report
 
 DEFAULT = "text"

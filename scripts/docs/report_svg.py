@@ -9,7 +9,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gates.conclude import stored_report
+from gates.rejudge import stored_report
 from gates.render import print_report
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "report.svg"

@@ -8,7 +8,8 @@ import msgspec
 
 from gates.bundle.closing import close
 from gates.bundle.verify import Expected, verify
-from gates.conclude import judge_directory, write_report
+from gates.conclude import write_report
+from gates.rejudge import judge_directory
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -9,7 +9,8 @@ from gates import ledger
 from gates.bundle.baseline import defects_of, spoiled, unexpected
 from gates.bundle.diff import compare
 from gates.bundle.verify import Expected, verify
-from gates.conclude import conclude, stored_report
+from gates.conclude import conclude
+from gates.rejudge import stored_report
 from gates.report import Report
 from gates.session import Options, load_session, open_session, project_of
 from tests.gates.bundle.small_release import RELEASE, SmallRelease

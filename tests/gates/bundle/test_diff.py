@@ -8,7 +8,7 @@ import pytest
 from gates.bundle.diff import Change, bound_change, compare
 from gates.bundle.diff_render import as_json, as_markdown, as_text
 from gates.cli import main
-from gates.conclude import stored_report
+from gates.rejudge import stored_report
 from gates.report import GateReport, Report
 from gates.spec.assertion import Named
 from tests.gates.bundle.conftest import Made

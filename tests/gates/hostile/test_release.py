@@ -14,12 +14,13 @@ from gates.bundle.command import policy_digest
 from gates.bundle.signing import read_public
 from gates.bundle.specs import Specs
 from gates.bundle.verify import Expected, verify
-from gates.conclude import conclude, stored_report
+from gates.conclude import conclude
 from gates.judge.connection import Evidence
 from gates.judge.integrity import release_problems
 from gates.own_runs import planned_steps, strangers
 from gates.project import Project
 from gates.prove.runner import Job, _key
+from gates.rejudge import stored_report
 from gates.report import EXIT_PROMOTE, InvariantReport, Report, absent, decide, summarise
 from gates.session import Options, Session
 from gates.spec.release import ListedGate

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates import conclude
+from gates import conclude, rejudge
 from gates.html import page
 from gates.report import AttemptReport, LedgerReport, Report, WaiverReport
 from tests.gates.html.releases import (
@@ -71,7 +71,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rendered(directory: Path) -> str:
-    return page.render(directory, conclude.stored_report(directory), None)
+    return page.render(directory, rejudge.stored_report(directory), None)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_a_hostile_id_is_a_plain_anchor(hostile: str) -> None:
 
 
 def test_changes_since_the_last_release_are_shown(directory: Path) -> None:
-    report = conclude.stored_report(directory)
+    report = rejudge.stored_report(directory)
     gates = [*report.gates[1:], missing("F09", "gone")]
     said = Page(page.render(directory, report, report_of(gates, version="v9.8.0"))).said()
     assert "Since v9.8.0 (HOLD, 2026-01-02 03:04 UTC):" in said
@@ -178,7 +178,7 @@ def test_changes_since_the_last_release_are_shown(directory: Path) -> None:
 
 def test_a_promoted_release_has_nothing_that_holds_it(directory: Path) -> None:
     report = msgspec.structs.replace(
-        conclude.stored_report(directory), verdict="PROMOTE", exit_code=0, gates=[], invariants=[]
+        rejudge.stored_report(directory), verdict="PROMOTE", exit_code=0, gates=[], invariants=[]
     )
     found = Page(page.render(directory, report, None))
     assert "What holds it" not in found.said()
@@ -186,7 +186,7 @@ def test_a_promoted_release_has_nothing_that_holds_it(directory: Path) -> None:
 
 
 def test_an_unproven_gate_holds_though_it_passes(directory: Path) -> None:
-    report = conclude.stored_report(directory)
+    report = rejudge.stored_report(directory)
     gate = msgspec.structs.replace(
         report.gates[1], status="PASS", proven=False, unproven="nothing kills this"
     )
@@ -215,7 +215,7 @@ def test_waivers_and_the_ledger_are_shown(directory: Path) -> None:
         differs=["lock"],
     )
     report = msgspec.structs.replace(
-        conclude.stored_report(directory),
+        rejudge.stored_report(directory),
         waivers=[waiver],
         ledger=ledger,
         attempts=[attempt],
@@ -229,7 +229,7 @@ def test_waivers_and_the_ledger_are_shown(directory: Path) -> None:
 
 
 def test_a_defect_that_was_not_tried_is_not_called_proven(directory: Path) -> None:
-    report = conclude.stored_report(directory)
+    report = rejudge.stored_report(directory)
     gate = msgspec.structs.replace(
         report.gates[1], defects=[defect_report(proven=None, diff="", measured={})]
     )
@@ -239,14 +239,14 @@ def test_a_defect_that_was_not_tried_is_not_called_proven(directory: Path) -> No
 
 
 def test_runs_of_the_same_gate_have_anchors_of_their_own(directory: Path) -> None:
-    gate = conclude.stored_report(directory).gates[1]
+    gate = rejudge.stored_report(directory).gates[1]
     ids = Page(page.render(directory, report_of([gate, gate, gate]), None)).ids()
     assert len(ids) == len(set(ids))
     assert "gate-c4-demo-run-3" in ids
 
 
 def test_without_evidence_the_report_is_shown_all_the_same(tmp_path: Path, directory: Path) -> None:
-    report = conclude.stored_report(directory)
+    report = rejudge.stored_report(directory)
     html = page.render(tmp_path, report, None)
     assert 'class="scroll picture"' not in html
     assert "everything is answered soon" in html
@@ -254,13 +254,13 @@ def test_without_evidence_the_report_is_shown_all_the_same(tmp_path: Path, direc
 
 
 def test_a_page_of_a_whole_release_is_small(directory: Path) -> None:
-    gate = conclude.stored_report(directory).gates[1]
+    gate = rejudge.stored_report(directory).gates[1]
     wide = msgspec.structs.replace(gate, assertions=gate.assertions * 4)
     assert len(page.render(directory, report_of([wide] * 66), None).encode()) < 3_000_000
 
 
 def test_the_page_is_the_same_every_time(directory: Path, rendered: str) -> None:
-    assert page.render(directory, conclude.stored_report(directory), None) == rendered
+    assert page.render(directory, rejudge.stored_report(directory), None) == rendered
 
 
 def test_a_page_that_cannot_be_rendered_leaves_the_report(
@@ -272,13 +272,13 @@ def test_a_page_that_cannot_be_rendered_leaves_the_report(
     monkeypatch.setattr(page, "render", fail)
     report = report_of([missing("F01", "file-exists")])
     conclude.write_report(tmp_path, report)
-    assert conclude.stored_report(tmp_path) == report
+    assert rejudge.stored_report(tmp_path) == report
     assert not (tmp_path / page.NAME).exists()
     assert "ValueError: no picture today" in capsys.readouterr().err
 
 
 def test_a_report_is_written_with_its_page(directory: Path, tmp_path: Path) -> None:
-    report = conclude.stored_report(directory)
+    report = rejudge.stored_report(directory)
     conclude.write_report(tmp_path, report)
     assert {path.name for path in tmp_path.iterdir()} == {
         "gate-report.json",
@@ -291,7 +291,7 @@ def test_any_text_is_escaped_wherever_it_stands(
     directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """One field after the other, so that a single forgotten place is found."""
-    report = conclude.stored_report(directory)
+    report = rejudge.stored_report(directory)
     for changed in texts_replaced(report):
         assert (
             len(Page(page.render(tmp_path_factory.getbasetemp(), changed, None)).all("script")) == 1
