@@ -47,7 +47,7 @@ def metrics(state: State) -> Response[str]:
             "sonia_storage_waiting": services.storage.waiting,
         }
     )
-    return Response(lines, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(lines, media_type="text/plain; version=0.0.4")
 
 
 @route("/v1/routes", http_method=READ, opt=OBSERVER, sync_to_thread=False)

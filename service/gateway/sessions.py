@@ -99,7 +99,7 @@ async def create_session(
     settings = call.services.settings.sessions
     ttl_s = settings.ttl_s if wanted.ttl_s is None else wanted.ttl_s
     if not 0 < ttl_s <= settings.max_ttl_s:
-        raise Invalid(f"ttl_s is between 0 and {settings.max_ttl_s:g}")
+        raise Invalid(f"ttl_s is between 0 and {settings.max_ttl_s:.15g}")
     session_id, now_ms = call.services.new_id("ses"), call.now_ms()
     expires_at_ms = now_ms + round(ttl_s * 1000)
 

@@ -40,6 +40,11 @@ def test_a_session_without_a_sensible_end_is_refused(gateway: Gateway, ttl_s: ob
     assert gateway.operator("POST", "/v1/sessions", {"ttl_s": ttl_s}).status == 400
 
 
+def test_the_longest_session_is_told_in_plain_digits(gateway: Gateway) -> None:
+    refused = gateway.operator("POST", "/v1/sessions", {"ttl_s": 0}).json
+    assert refused["detail"] == "ttl_s is between 0 and 2592000"
+
+
 @pytest.mark.parametrize("prefix", ["", "/v1"])
 def test_a_task_from_creation_to_cancelling(gateway: Gateway, prefix: str) -> None:
     made = gateway.operator(
@@ -159,7 +164,9 @@ def test_storage_is_reported_by_the_writer(gateway: Gateway) -> None:
 
 
 def test_metrics_count(gateway: Gateway) -> None:
-    text = gateway.call("GET", "/metrics").body.decode()
+    answer = gateway.call("GET", "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    text = answer.body.decode()
     assert 'sonia_http_answers_total{status="200"}' in text
     assert "sonia_storage_waiting 0" in text
 
