@@ -2,7 +2,7 @@
 
 A key belongs to one actor and one route. It is written down before the handler runs and completed
 with the answer afterwards, so a key that is found begun and not completed may have had its effect:
-after a crash it is refused, never run again. Answers that say "try again" are not kept, and answers
+after a crash it is refused, never run again. Answers that say "try again" (5xx) are not kept, and answers
 with a secret in them are never written down: those are refused when they are asked for again.
 """
 
@@ -38,7 +38,6 @@ SECRET: Final[dict[str, object]] = {HIDDEN: True}
 KEPT_FOR_MS: Final = 86_400_000
 _HEADER: Final = b"idempotency-key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_NOT_KEPT: Final = frozenset({429, 503})
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 
 
@@ -100,7 +99,7 @@ def begin(
 def complete(connection: apsw.Connection, slot: Slot, kept: Kept, secret: bool) -> None:
     """Keep the answer, or only that there was one, or forget the key, as the answer's nature asks."""
     where = (slot.actor_id, slot.route, slot.key)
-    if kept.status in _NOT_KEPT or kept.status >= 500:
+    if kept.status >= 500:
         connection.execute(
             "DELETE FROM idempotency WHERE actor_id = ? AND route = ? AND key = ?", where
         )
@@ -147,8 +146,9 @@ def key_of(scope: Scope) -> str | None:
     found = [value for name, value in scope["headers"] if name == _HEADER]
     if not found:
         return None
-    key = found[0].decode("latin-1")
-    if len(found) > 1 or not _KEY.fullmatch(key):
+    # Several keys become one with a space in it, which is none.
+    key = b", ".join(found).decode("latin-1")
+    if not _KEY.fullmatch(key):
         raise Invalid("Idempotency-Key has between 1 and 255 visible ASCII characters")
     return key
 
