@@ -29,7 +29,6 @@ class MarkFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor = -1
 
     def open(self) -> int:
         """Open the file and return its mark in milliseconds. Raises StartRefused."""

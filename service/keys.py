@@ -116,12 +116,10 @@ def _read_private(path: Path) -> bytes:
         raise StartRefused(f"{path.name} is missing; `sonia init` makes it") from missing
     except OSError as unreadable:
         raise StartRefused(f"{path.name} cannot be read: {unreadable.strerror}") from unreadable
-    try:
-        _check_private(path.name, os.fstat(descriptor))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
+    # A file that is not private ends the start, and its descriptor with it.
+    _check_private(path.name, os.fstat(descriptor))
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
 
 
 def _check_private(name: str, status: os.stat_result) -> None:

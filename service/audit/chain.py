@@ -8,7 +8,7 @@ checkpoints show (Schneier and Kelsey, "Secure Audit Logs", 1999, discuss both).
 import hashlib
 import hmac
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 import apsw
 import msgspec
@@ -50,17 +50,18 @@ class Head(msgspec.Struct, frozen=True):
 
     seq: int
     hmac: str
-    at_ms: int = 0
+    at_ms: int
+
+
+BEFORE_ALL: Final = Head(0, GENESIS, 0)
 
 
 def read_head(connection: apsw.Connection) -> Head:
     """Return the chain's end as `connection` sees it, inside its transaction if it is in one."""
-    for seq, digest, at_ms in connection.execute(
-        "SELECT seq, hmac, at_ms FROM audit ORDER BY seq DESC LIMIT 1"
-    ):
-        assert isinstance(seq, int) and isinstance(digest, str) and isinstance(at_ms, int)
-        return Head(seq, digest, at_ms)
-    return Head(0, GENESIS)
+    newest = connection.execute("SELECT seq, hmac, at_ms FROM audit ORDER BY seq DESC LIMIT 1")
+    for row in newest:
+        return Head(*cast("tuple[int, str, int]", row))
+    return BEFORE_ALL
 
 
 def row_hmac(key: bytes, row: AuditRow) -> str:
@@ -74,7 +75,7 @@ class Chain:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._head = Head(0, GENESIS)
+        self._head = BEFORE_ALL
 
     @property
     def head(self) -> Head:

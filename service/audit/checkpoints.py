@@ -36,7 +36,6 @@ class CheckpointWriter:
         self._path = path
         self._key = key
         self._every = every
-        self._last_seq = 0
 
     def start(self) -> None:
         """Take up after the newest checkpoint in the file, dropping a line that a crash cut off."""
