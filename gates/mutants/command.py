@@ -244,8 +244,8 @@ class _Work(Struct, frozen=True):
 
         def tell(mutant: Mutant, attempts: list[Attempt], note: str = "") -> None:
             done[mutant.mutation] = attempts
-            red = [each.gate for each in attempts if each.red]
-            by = f" by {red[0]}" if red else ""
+            failed = [each.gate for each in attempts if each.status == "FAIL"]
+            by = f" by {failed[0]}" if failed else ""
             one = mutant.mutation
             self.console.print(
                 f"{len(done):4}/{len(mutants)} {outcome_of(attempts):10}"

@@ -12,7 +12,7 @@ OUTCOMES: tuple[Outcome, ...] = ("killed", "survived", "timed out", "not viable"
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """A gate's run against one mutant. `red` are the assertions that failed.
+    """A gate's run against one mutant. `red` are the assertions that failed; none where a step alone did.
 
     `measured` says whether the target started and the gate's control steps passed, `late` that the run was ended
     by its time limit.
@@ -42,7 +42,7 @@ class Result(Struct, frozen=True, kw_only=True):
     @property
     def killed_by(self) -> str | None:
         """The gate that noticed it."""
-        return next((attempt.gate for attempt in self.attempts if attempt.red), None)
+        return next((attempt.gate for attempt in self.attempts if attempt.status == "FAIL"), None)
 
 
 class Tally(Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class Tally(Struct, frozen=True, kw_only=True):
 
 def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
     """What a mutant came to. UNKNOWN is no kill; not viable is what no gate could measure at all."""
-    if any(attempt.red and attempt.status == "FAIL" for attempt in attempts):
+    if any(attempt.status == "FAIL" for attempt in attempts):
         return "killed"
     if any(attempt.late for attempt in attempts):
         return "timed out"
@@ -75,7 +75,7 @@ def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
 
 def ends(attempt: Attempt) -> bool:
     """Whether nothing more is asked of a mutant after this."""
-    return bool(attempt.red) or attempt.late
+    return attempt.status == "FAIL" or attempt.late
 
 
 def result_of(

@@ -52,7 +52,7 @@ LATE = attempt(status="UNKNOWN", late=True)
         ([PASSED, UNMEASURED, RED], "killed"),
         ([PASSED, PASSED], "survived"),
         ([UNKNOWN], "survived"),
-        ([STEP], "survived"),
+        ([STEP], "killed"),
         ([attempt(status="UNKNOWN", red=["a"])], "survived"),
         ([PASSED, UNMEASURED], "survived"),
         ([UNMEASURED, UNMEASURED], "not viable"),
@@ -65,7 +65,8 @@ def test_outcome(attempts: list[Attempt], outcome: str) -> None:
 
 
 def test_a_kill_or_a_time_limit_ends_it() -> None:
-    assert [ends(each) for each in (RED, LATE, PASSED, UNKNOWN, UNMEASURED)] == [
+    assert [ends(each) for each in (RED, STEP, LATE, PASSED, UNKNOWN, UNMEASURED)] == [
+        True,
         True,
         True,
         False,
