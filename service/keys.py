@@ -87,10 +87,9 @@ def generate_keys(now_ms: int) -> NewKeys:
 
 
 def write_keys(path: Path, material: KeyMaterial) -> None:
-    """Write `path` with mode 0600 from its first byte on, and force it to disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    """Write a new file `path`, mode 0600 from its first byte on, and force it to disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)
         file.write(msgspec.json.format(msgspec.json.encode(material), indent=2) + b"\n")
         file.flush()
         os.fsync(descriptor)

@@ -24,7 +24,6 @@ from service.gateway.turns import TurnAnswer, TurnRequest, answer_turn
 
 TOKEN_OVER: Final = 4401
 ROLE_LOST: Final = 4403
-GOING_AWAY: Final = 1001
 
 Socket = WebSocket[object, object, State]
 
