@@ -38,7 +38,8 @@ class QuickJudge:
         Without a `run_id` the run must be healthy.
         """
         files = self._plain.loader.read(run, keep=True)
-        if is_plain(files) and not judged.faults and not judged.loads:
+        # Of a run that broke off, what its target collects may be missing.
+        if is_plain(files) and not (judged.faults or judged.loads or judged.collected):
             self._plain.take(files)
             verdict = judge_gate(self._plain, judged, FAULT_PROOFS, run_id)
             if not self._plain.failed:

@@ -141,5 +141,18 @@ def test_rows_that_cannot_be_taken_as_they_are_go_by_way_of_sealing(
     assert quick.judge(directory, NONE, judged(DIRECT)).status == "PASS"
 
 
+def test_what_a_run_that_broke_off_did_not_collect_is_not_looked_for(
+    new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    collected = {"audit": {"action": "VARCHAR"}}
+    directory = without_an_end(new_run()).close()
+    spec = judged(
+        DIRECT, assertion(that="a", from_="audit", every="action = 'x'"), collected=collected
+    )
+    verdict = QuickJudge([tmp_path], collected).judge(directory, NONE, spec)
+    assert (verdict.status, verdict.run_id) == ("UNKNOWN", "run-1")
+    assert verdict.detail.startswith("run: the run has no end")
+
+
 def _refuse(*_: object) -> None:
     b"\xff".decode()
