@@ -23,11 +23,12 @@ sonia doctor --accept-clock    after the machine's clock ran ahead: take the pre
 class DoctorReport(msgspec.Struct, frozen=True):
     """What a sound state directory would be run with.
 
-    `ahead_ms` is how far its time stands ahead of the machine's clock, `settled` how many rows of each table
-    --accept-clock ended.
+    `listens` is where each process would listen, host and port; `ahead_ms` is how far its time stands ahead of the
+    machine's clock, `settled` how many rows of each table --accept-clock ended.
     """
 
     settings: "Settings"
+    listens: dict[str, str]
     ahead_ms: int
     settled: dict[str, int]
 
@@ -65,18 +66,19 @@ def act(options: argparse.Namespace) -> int:
 def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     from service.clock import wall_ms
     from service.control import open_control
+    from service.gateway.checks import check_audit, check_operator
+    from service.settings import NOMINAL_PORTS, listen_address
 
+    addresses = {process: listen_address(process) for process in NOMINAL_PORTS}
+    listens = {process: f"{each.host}:{each.port}" for process, each in addresses.items()}
     control = open_control(state)
     try:
-        # Only what is sound so far is worth the time that the gateway's modules take to import.
-        from service.gateway.boot import check_audit, check_operator
-
         check_audit(control)
         ahead_ms = control.clock.now_ms() - wall_ms()
         check_operator(control.registry, control.clock.now_ms())
     finally:
         control.close()
-    return DoctorReport(control.settings, ahead_ms, settled)
+    return DoctorReport(control.settings, listens, ahead_ms, settled)
 
 
 def _accept_clock(state: StateDir, quiet: bool) -> dict[str, int]:

@@ -85,11 +85,13 @@ def test_an_unknown_token_is_an_error_of_one_line(state: State) -> None:
 
 def test_doctor_tells_every_setting_in_force(state: State) -> None:
     state.directory.settings.write_text("turn: {memory_max_tokens: 17}\n")
-    looked_over = sonia(state, "doctor", "--json")
+    looked_over = sonia(state, "doctor", "--json", SONIA_MODEL_PORT="17010")
     assert looked_over.returncode == 0, looked_over.stderr
     report = json.loads(looked_over.stdout)
     assert report["settings"]["turn"]["memory_max_tokens"] == 17
     assert report["settings"]["auth"]["enabled"] is True
+    assert report["listens"]["model"] == "127.0.0.1:17010"
+    assert report["listens"]["memory"] == "127.0.0.1:7020"
     assert report["settled"] == {}
 
 
