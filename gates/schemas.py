@@ -17,6 +17,7 @@ from chaos.spec.step import Step
 from chaos.spec.target import Target
 from chaos.spec.units import Unit
 from chaos.steps import BY_NAME
+from gates.mutants.equivalent import Equivalents
 from gates.project import ScenarioFile
 from gates.spec.gate import Gate
 from gates.spec.release import Release
@@ -28,6 +29,7 @@ SPECS: Mapping[str, type[Struct]] = {
     "target": Target,
     "scenario": ScenarioFile,
     "release": Release,
+    "equivalent": Equivalents,
 }
 
 _SCALARS: Final[Mapping[object, str]] = {

@@ -15,6 +15,7 @@ from chaos.spec.units import Unit
 from chaos.steps import BY_NAME
 from chaos.steps.load import Stage
 from chaos.steps.stream import Message
+from gates.mutants.equivalent import Equivalent, Equivalents
 from gates.project import CHOOSERS, ScenarioFile
 from gates.schemas import SPECS, documented_fields, structs_below
 from gates.spec.assertion import Assertion, Named
@@ -36,6 +37,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "Assertions": Assertion,
     "A named query": Named,
     "A defect": Defect,
+    "Equivalent mutants": Equivalent,
     "A target": Target,
     "Preparing": Prepare,
     "Actors": Actor,
@@ -85,6 +87,7 @@ def test_every_struct_has_its_section() -> None:
         {struct for root in roots for struct in structs_below(root)}
         - kinds
         - set(SECTIONS.values())
+        - {Equivalents}
     )
     assert missing == set()
 

@@ -89,7 +89,6 @@ def test_branches_run_at_the_same_time_and_at_counts_from_their_start(tmp_path: 
                   name: late
               - - request: {get: /asked}
                   name: early
-              - []
           - pause: 50ms
             at: 100ms
           - request: {get: /asked}
