@@ -45,8 +45,8 @@ class Stream(Step, frozen=True, kw_only=True):
     """`stream: idle` with `open: /v1/stream`; the inner steps of `meanwhile` run while it is open.
 
     `subprotocols` are offered in this order; `send` goes out after opening, at `rate` where one is given;
-    `read: false` never reads. After `meanwhile` it waits up to `linger` for the other side to close it,
-    then closes it itself. `expect` may speak of `status` (101, or of the refusal), `close` (the other
+    `read: false` never reads. After `meanwhile` it waits up to `linger` for the other side to close it, or
+    to have sent `until` frames, then closes it itself. `expect` may speak of `status` (101, or of the refusal), `close` (the other
     side's code) and `json` (the last text received). `within` bounds the opening.
     """
 
@@ -58,10 +58,13 @@ class Stream(Step, frozen=True, kw_only=True):
     rate: Rate | None = None
     read: bool = True
     linger: Duration = Duration("0ms")
+    until: int | None = None
     meanwhile: list[Step] = []
 
     def problem(self) -> str | None:
-        """The first message that is none."""
+        """The first message that is none, or an end that would not be seen."""
+        if self.until is not None and (self.until < 1 or not self.read):
+            return "`until` counts frames that are read, at least 1"
         return next(filter(None, (message.problem() for message in self.send)), None)
 
 
@@ -111,14 +114,18 @@ async def _converse(
     step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording"
 ) -> None:
     reader = asyncio.create_task(_read(socket, recording)) if step.read else None
+    enough = None if step.until is None else asyncio.create_task(recording.received(step.until))
     try:
         await _send(step, scope, socket, recording)
         await scope.run_steps(step.meanwhile, "meanwhile")
         if reader is not None:
-            await asyncio.wait({reader}, timeout=step.linger.s)
+            ends = {reader, enough} if enough is not None else {reader}
+            await asyncio.wait(ends, timeout=step.linger.s, return_when=asyncio.FIRST_COMPLETED)
         else:
             await asyncio.sleep(step.linger.s)
     finally:
+        if enough is not None:
+            enough.cancel()
         await socket.close()
         if reader is not None:
             await reader
@@ -183,6 +190,14 @@ class _Recording:
         self.name = scope.variables.text(step.stream)
         self.sender: Sender = scope.sender(step.as_)
         self.seen = _Seen()
+        self._messages = 0
+        self._message_came = asyncio.Event()
+
+    async def received(self, count: int) -> None:
+        """Return when the other side has sent this many frames."""
+        while self._messages < count:
+            self._message_came.clear()
+            await self._message_came.wait()
 
     def frame(
         self,
@@ -194,6 +209,9 @@ class _Recording:
         json: object = None,
     ) -> None:
         """Record one frame."""
+        if direction == "in" and kind in ("text", "binary"):
+            self._messages += 1
+            self._message_came.set()
         self.scope.recorder.add(
             schema.Frame,
             stream=self.name,

@@ -68,7 +68,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
     `within_s` bounds everything: waiting for a slot, connecting, sending and reading. A `repeatable` request
     may go out a second time if the pooled connection it took turns out to be dead before a byte of answer
-    came (RFC 9112 section 9.3.1); one that is not always gets a fresh connection and goes out once.
+    came (RFC 9112 section 9.3.1); one that is not gets a connection of its own and goes out once.
     """
 
     method: str
@@ -258,14 +258,15 @@ class HttpClient:
         pooled = self._take_idle() if repeatable else None
         if pooled is not None:
             try:
-                return await self._exchange(pooled, raw, progress)
+                return await self._exchange(pooled, raw, progress, keep=True)
             except ConnectionLost:
                 if pooled.answered_any:
                     raise
-        return await self._exchange(await self._connect(), raw, progress)
+        # What takes none from the pool must not add to it either, or the pool grows with every request.
+        return await self._exchange(await self._connect(), raw, progress, keep=repeatable)
 
     async def _exchange(
-        self, connection: _Connection, raw: bytes, progress: _Progress
+        self, connection: _Connection, raw: bytes, progress: _Progress, *, keep: bool
     ) -> HttpAnswer:
         progress.sending = True
         try:
@@ -277,9 +278,12 @@ class HttpClient:
             # Also when cancelled: half an answer must never be read by the next request.
             connection.abort()
             raise
-        if reusable and connection.pool_epoch == self._pool_epoch:
+        if keep and reusable and connection.pool_epoch == self._pool_epoch:
             connection.idle_since_s = self._clock()
             self._idle.append(connection)
+            # The newest are taken first: the oldest would stay for as long as there are newer ones.
+            while self._idle and not self._is_fresh(self._idle[0]):
+                self._idle.popleft().abort()
         else:
             connection.abort()
         return answer
@@ -287,13 +291,15 @@ class HttpClient:
     def _take_idle(self) -> _Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if (
-                connection.usable()
-                and self._clock() - connection.idle_since_s < self._limits.idle_s
-            ):
+            if self._is_fresh(connection):
                 return connection
             connection.abort()
         return None
+
+    def _is_fresh(self, connection: _Connection) -> bool:
+        return (
+            connection.usable() and self._clock() - connection.idle_since_s < self._limits.idle_s
+        )
 
     async def _connect(self) -> _Connection:
         epoch = self._pool_epoch

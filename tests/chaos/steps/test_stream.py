@@ -59,6 +59,29 @@ def test_what_is_sent_and_received_is_recorded(tmp_path: Path) -> None:
     assert evidence.rows("steps")[-1]["iterations"] == 1
 
 
+def test_frames_that_were_waited_for_end_the_waiting(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - stream: talk
+            open: /any
+            to: streams
+            as: {bearer: good-token, label: friend}
+            linger: 60s
+            until: 4
+            send: [{text: hello, times: 2}, {hex: "00ff"}]
+            expect: {status: 101, json: hello}
+        """,
+        needs=["streams"],
+    )
+    assert evidence.details() == []
+    kinds = [row["kind"] for row in evidence.rows("frames") if row["direction"] == "in"]
+    assert kinds == ["text", "text", "text", "binary"]
+    step = evidence.rows("steps")[-1]
+    assert float(str(step["ended_ms"])) - float(str(step["began_ms"])) < 30_000
+
+
 def test_a_refusal_a_loss_and_nobody_there(tmp_path: Path) -> None:
     evidence = run_steps(
         tmp_path,

@@ -42,6 +42,11 @@ class ScriptedServer:
         for writer in self._open:
             writer.transport.abort()
 
+    async def left_with(self, count: int) -> None:
+        """Return when so many connections are open."""
+        while len(self._open) != count:
+            await asyncio.sleep(0.01)
+
     async def read_request(self, reader: asyncio.StreamReader) -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")
         length = 0

@@ -142,6 +142,39 @@ def test_what_may_not_be_repeated_goes_out_once_on_a_fresh_connection(scripted_s
     asyncio.run(main())
 
 
+def test_what_may_not_be_repeated_leaves_no_connection_behind(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            client = client_of(server.url)
+            server.script = scripts.answering()
+            for _ in range(3):
+                await client.send(get(repeatable=False))
+            assert server.connections == 3
+            await client.send(get())
+            assert server.connections == 4
+
+    asyncio.run(main())
+
+
+def test_connections_that_were_idle_for_long_are_ended_while_others_are_used(
+    scripted_server: Any,
+) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            now_s = 0.0
+            client = HttpClient(server.url, {}, HttpLimits(idle_s=10.0), lambda: now_s)
+            server.script = scripts.answering()
+            await asyncio.gather(*(client.send(get()) for _ in range(3)))
+            assert server.connections == 3
+            for now_s in (6.0, 12.0, 18.0):
+                await client.send(get())
+            assert server.connections == 3
+            # The two that nobody used are gone from both ends.
+            await asyncio.wait_for(server.left_with(1), LONG_S)
+
+    asyncio.run(main())
+
+
 def test_an_answer_cut_short_is_lost_and_not_asked_for_again(scripted_server: Any) -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts):
