@@ -75,7 +75,9 @@ def _install(session: nox.Session, groups: Sequence[str]) -> None:
     stamp = Path(session.virtualenv.location, STAMP)
     if stamp.exists() and stamp.read_text() == _digest(groups):
         return
-    session.install("--require-hashes", "-c", CONSTRAINTS, *_direct(groups))
+    # Compiled once: every start of a target would compile its libraries again where nothing is cached.
+    compiled = {"UV_COMPILE_BYTECODE": "1"}
+    session.install("--require-hashes", "-c", CONSTRAINTS, *_direct(groups), env=compiled)
     # The build back-end was installed above, by hash; isolation would fetch one unchecked.
     session.install("--no-deps", "--no-build-isolation", "-e", ".")
     # Written by an installing step, so that `nox -R`, which skips those, does not claim to have run.
