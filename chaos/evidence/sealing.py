@@ -21,6 +21,7 @@ from msgspec import Raw, Struct
 
 from chaos.evidence import schema
 from chaos.evidence import sealing_sql as sql
+from chaos.evidence.database import in_memory
 
 Collected = Mapping[str, Mapping[str, str]]
 """Declared columns of the tables that targets collect, by table."""
@@ -262,7 +263,7 @@ def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Se
     """
     with (
         tempfile.TemporaryDirectory(prefix="chaos-sealing-") as scratch,
-        contextlib.closing(duckdb.connect(":memory:", config={"threads": 1})) as connection,
+        contextlib.closing(in_memory()) as connection,
     ):
         loader = Loader(connection, collected, Path(scratch))
         loader.create()

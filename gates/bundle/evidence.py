@@ -8,6 +8,7 @@ import duckdb
 from msgspec import Raw
 
 from chaos.evidence import schema
+from chaos.evidence.database import in_memory
 from gates.bundle.manifest import Flaw
 from gates.judge import tables
 from gates.judge.connection import Evidence, open_release
@@ -31,7 +32,7 @@ def opened(directory: Path, folder: str) -> Evidence:
 def schema_flaws(directory: Path, folder: str) -> Iterator[Flaw]:
     """Every table that does not have its declared columns, or holds what none of its rows may."""
     declared = tables.declared(collected_in(directory)) | {"digests": schema.DIGESTS}
-    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+    with in_memory() as connection:
         for name, columns in declared.items():
             path = f"{folder}/{name}.parquet"
             for problem in _table_flaws(connection, directory / path, name, columns):
