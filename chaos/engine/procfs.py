@@ -13,9 +13,10 @@ LISTEN = "0A"
 
 
 class Sample(Struct, frozen=True):
-    """Scheduler state letter, resident bytes and number of open descriptors of a process."""
+    """Scheduler state letter, milliseconds of processor time so far, resident bytes and open descriptors."""
 
     state: str
+    cpu_ms: float
     rss_bytes: int
     descriptors: int
 
@@ -23,10 +24,17 @@ class Sample(Struct, frozen=True):
 def sample(pid: int) -> Sample | None:
     """One look; None when the process is gone."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        # From the third field on, as the second may contain anything; proc_pid_stat(5) counts from 1.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-        return Sample(state, pages * os.sysconf("SC_PAGE_SIZE"), descriptors)
+        return Sample(
+            fields[0],
+            1000 * ticks / os.sysconf("SC_CLK_TCK"),
+            pages * os.sysconf("SC_PAGE_SIZE"),
+            descriptors,
+        )
     except (OSError, IndexError):
         return None
 

@@ -206,13 +206,14 @@ class Process(Row, frozen=True, kw_only=True):
 
 
 class ProcessSample(Row, frozen=True, kw_only=True):
-    """One look at a process: scheduler state letter, resident bytes, open descriptors."""
+    """One look at a process: scheduler state letter, processor time since its start, resident bytes, open descriptors."""
 
     watch: str
     process: str
     pid: int
     sampled_ms: float
     state: str
+    cpu_ms: float
     rss_bytes: int
     descriptors: int
 

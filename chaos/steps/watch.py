@@ -120,6 +120,7 @@ def _process_look(step: Watch, scope: Scope) -> Look:
                 pid=life.process.pid,
                 sampled_ms=scope.clock.now_ms(),
                 state=seen.state,
+                cpu_ms=seen.cpu_ms,
                 rss_bytes=seen.rss_bytes,
                 descriptors=seen.descriptors,
             )

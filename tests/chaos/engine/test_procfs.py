@@ -4,6 +4,7 @@ import ipaddress
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,19 @@ def test_a_process_that_lives_is_seen() -> None:
     assert seen.state in "RSD"
     assert seen.rss_bytes > 1_000_000
     assert seen.descriptors > 2
+
+
+def test_processor_time_is_that_of_the_process() -> None:
+    before = sample(os.getpid())
+    used_s = time.process_time()
+    while time.process_time() < used_s + 0.1:
+        pass
+    after = sample(os.getpid())
+    assert before is not None
+    assert after is not None
+    # It is told in whole ticks, which are 10 ms almost everywhere.
+    assert 60 <= after.cpu_ms - before.cpu_ms < 1000
+    assert abs(after.cpu_ms / 1000 - time.process_time()) < 1
 
 
 def test_a_process_that_has_gone_is_not() -> None:
