@@ -37,9 +37,9 @@ class ProblemError(SoniaError):
     `code` is stable and meant for programs, `detail` is meant for people.
     """
 
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
-    default_code: ClassVar[str] = "internal_error"
+    status: ClassVar[int]
+    title: ClassVar[str]
+    default_code: ClassVar[str]
 
     def __init__(
         self, detail: str, code: str | None = None, retry_after_ms: int | None = None

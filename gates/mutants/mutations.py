@@ -14,8 +14,8 @@ from gates.prove.copies import diff_of
 _TEXTS_FOR_PEOPLE = frozenset(
     {"help", "description", "epilog", "metavar", "usage", "prog", "summary"}
 )
-_UNUSED_FREEDOM = frozenset({"frozen", "kw_only"})
-"""What these forbid nobody does, or it would not run: without them all is as before."""
+_UNUSED_FREEDOM = frozenset({"frozen", "kw_only", "sync_to_thread"})
+"""What these forbid nobody does, or it would not run, and a handler does the same in any thread."""
 _LOGGERS = frozenset({"log", "logger", "logging"})
 _TYPING = frozenset({"TypeVar", "ParamSpec", "NewType", "cast"})
 _HUNK = re.compile(r"(?m)^@@ .* @@")
