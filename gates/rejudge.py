@@ -247,8 +247,21 @@ def _differences(stored: Report, again: Report) -> Iterator[str]:
         before, after = (msgspec.to_builtins(getattr(report, field)) for report in (stored, again))
         if field == "gates":
             yield from _gate_differences(stored.gates, again.gates)
-        elif before != after:
-            yield f"{field} is {after!r}, the report says {before!r}"
+        else:
+            yield from _part_differences(field, before, after)
+
+
+def _part_differences(where: str, before: object, after: object) -> Iterator[str]:
+    """Only what differs inside of mappings and lists; an element of a list is named by its `id` where it has one."""
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        for key, value in after.items():
+            yield from _part_differences(f"{where}.{key}", before[key], value)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            name = other.get("id", index) if isinstance(other, dict) else index
+            yield from _part_differences(f"{where}.{name}", one, other)
+    elif before != after:
+        yield f"{where} is {after!r}, the report says {before!r}"
 
 
 def _gate_differences(stored: Sequence[GateReport], again: Sequence[GateReport]) -> Iterator[str]:

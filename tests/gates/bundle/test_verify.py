@@ -1,6 +1,7 @@
 """A release is verified from its files alone, and whatever was changed in it is named."""
 
 import contextlib
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -160,6 +161,18 @@ def test_a_report_that_does_not_follow_from_the_evidence(
     change(copy)
     close_again(copy, judge=False)
     assert "gate-report.json" in problems(copy)
+
+
+def test_only_what_differs_in_a_report_is_told(copy: Path) -> None:
+    def flattered(report: dict[str, object]) -> None:
+        report["summary"]["pass"] = 66  # type: ignore[index]
+        report["invariants"][0]["holds"] = None  # type: ignore[index]
+
+    edit_json(copy / "gate-report.json", flattered)
+    close_again(copy, judge=False)
+    first, second = problems(copy)["gate-report.json"]
+    assert first == "summary.pass is 2, the report says 66"
+    assert re.fullmatch(r"invariants\.[a-z-]+\.holds is True, the report says None", second)
 
 
 def test_evidence_that_was_changed_with_everything_that_says_so(copy: Path) -> None:
