@@ -1,11 +1,11 @@
-"""DuckDB as it is used everywhere: in memory, on one thread, without a word."""
+"""DuckDB as it is used for evidence: in memory, on one thread, without a word."""
 
 import duckdb
 
 
-def in_memory(**options: str) -> duckdb.DuckDBPyConnection:
-    """A new database with these settings besides; closes with the connection."""
-    connection = duckdb.connect(":memory:", config={"threads": "1", **options})
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """A new database, which ends with its connection."""
+    connection = duckdb.connect(":memory:", config={"threads": 1})
     # It is drawn for any query of two seconds, also into a log.
     connection.execute("SET enable_progress_bar = false")
     return connection

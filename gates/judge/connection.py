@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chaos.evidence import schema
-from chaos.evidence.database import in_memory
 from gates.judge import tables
 
 R = TypeVar("R", bound=schema.Row)
@@ -171,12 +170,17 @@ def _run(values: dict[str, object]) -> RunRecord:
 
 def _connect() -> duckdb.DuckDBPyConnection:
     """A database in memory whose answers depend on nothing around it."""
-    connection = in_memory(
-        memory_limit=MEMORY_LIMIT,
-        autoinstall_known_extensions="false",
-        autoload_known_extensions="false",
-        errors_as_json="true",
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": 1,
+            "memory_limit": MEMORY_LIMIT,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "errors_as_json": "true",
+        },
     )
+    connection.execute("SET enable_progress_bar = false")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"CREATE SCHEMA {tables.SCHEMA}")
     return connection

@@ -297,9 +297,7 @@ class HttpClient:
         return None
 
     def _is_fresh(self, connection: _Connection) -> bool:
-        return (
-            connection.usable() and self._clock() - connection.idle_since_s < self._limits.idle_s
-        )
+        return connection.usable() and self._clock() - connection.idle_since_s < self._limits.idle_s
 
     async def _connect(self) -> _Connection:
         epoch = self._pool_epoch

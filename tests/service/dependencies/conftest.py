@@ -18,6 +18,7 @@ class ScriptedServer:
         self.requests: list[bytes] = []
         self.connected = asyncio.Event()
         self.asked = asyncio.Event()
+        self._left = asyncio.Event()
         self.url = ""
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -45,7 +46,8 @@ class ScriptedServer:
     async def left_with(self, count: int) -> None:
         """Return when so many connections are open."""
         while len(self._open) != count:
-            await asyncio.sleep(0.01)
+            self._left.clear()
+            await self._left.wait()
 
     async def read_request(self, reader: asyncio.StreamReader) -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -68,6 +70,7 @@ class ScriptedServer:
             pass
         finally:
             self._open.discard(writer)
+            self._left.set()
             writer.transport.abort()
 
 

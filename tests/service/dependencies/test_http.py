@@ -161,12 +161,13 @@ def test_connections_that_were_idle_for_long_are_ended_while_others_are_used(
 ) -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts):
-            now_s = 0.0
-            client = HttpClient(server.url, {}, HttpLimits(idle_s=10.0), lambda: now_s)
+            times_s = [0.0]
+            client = HttpClient(server.url, {}, HttpLimits(idle_s=10.0), lambda: times_s[-1])
             server.script = scripts.answering()
             await asyncio.gather(*(client.send(get()) for _ in range(3)))
             assert server.connections == 3
-            for now_s in (6.0, 12.0, 18.0):
+            for time_s in (6.0, 12.0, 18.0):
+                times_s.append(time_s)
                 await client.send(get())
             assert server.connections == 3
             # The two that nobody used are gone from both ends.
