@@ -244,11 +244,11 @@ def _no_release() -> Release:
 
 def _differences(stored: Report, again: Report) -> Iterator[str]:
     for field in Report.__struct_fields__:
-        before, after = (msgspec.to_builtins(getattr(report, field)) for report in (stored, again))
         if field == "gates":
             yield from _gate_differences(stored.gates, again.gates)
         else:
-            yield from _part_differences(field, before, after)
+            parts = (msgspec.to_builtins(getattr(report, field)) for report in (stored, again))
+            yield from _part_differences(field, *parts)
 
 
 def _part_differences(where: str, before: object, after: object) -> Iterator[str]:

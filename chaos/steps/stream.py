@@ -46,8 +46,8 @@ class Stream(Step, frozen=True, kw_only=True):
 
     `subprotocols` are offered in this order; `send` goes out after opening, at `rate` where one is given;
     `read: false` never reads. After `meanwhile` it waits up to `linger` for the other side to close it, or
-    to have sent `until` frames, then closes it itself. `expect` may speak of `status` (101, or of the refusal), `close` (the other
-    side's code) and `json` (the last text received). `within` bounds the opening.
+    to have sent `until` frames, then closes it itself. `expect` may speak of `status` (101, or of the
+    refusal), `close` (the other side's code) and `json` (the last text received). `within` bounds the opening.
     """
 
     stream: str
@@ -114,18 +114,18 @@ async def _converse(
     step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording"
 ) -> None:
     reader = asyncio.create_task(_read(socket, recording)) if step.read else None
-    enough = None if step.until is None else asyncio.create_task(recording.received(step.until))
     try:
         await _send(step, scope, socket, recording)
         await scope.run_steps(step.meanwhile, "meanwhile")
         if reader is not None:
-            ends = {reader, enough} if enough is not None else {reader}
-            await asyncio.wait(ends, timeout=step.linger.s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {reader, recording.enough},
+                timeout=step.linger.s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         else:
             await asyncio.sleep(step.linger.s)
     finally:
-        if enough is not None:
-            enough.cancel()
         await socket.close()
         if reader is not None:
             await reader
@@ -190,14 +190,10 @@ class _Recording:
         self.name = scope.variables.text(step.stream)
         self.sender: Sender = scope.sender(step.as_)
         self.seen = _Seen()
+        # Done once the other side has sent `until` frames.
+        self.enough = asyncio.get_running_loop().create_future()
+        self._until = step.until
         self._messages = 0
-        self._message_came = asyncio.Event()
-
-    async def received(self, count: int) -> None:
-        """Return when the other side has sent this many frames."""
-        while self._messages < count:
-            self._message_came.clear()
-            await self._message_came.wait()
 
     def frame(
         self,
@@ -211,7 +207,8 @@ class _Recording:
         """Record one frame."""
         if direction == "in" and kind in ("text", "binary"):
             self._messages += 1
-            self._message_came.set()
+            if self._messages == self._until:
+                self.enough.set_result(None)
         self.scope.recorder.add(
             schema.Frame,
             stream=self.name,
