@@ -23,7 +23,7 @@ class Equivalent(Spec, frozen=True, kw_only=True):
 
 
 class Equivalents(Spec, frozen=True, kw_only=True):
-    """All of them."""
+    """The mutants that a review calls equivalent."""
 
     equivalent: list[Equivalent]
 
