@@ -9,12 +9,14 @@ from gates.spec.assertion import Assertion, Named
 class Defect(Spec, frozen=True, kw_only=True):
     """A small edit of the system under test that must turn exactly the assertions in `fails` red.
 
-    `replace` must occur exactly once in `file`. `may_fail` lists assertions that are left
-    undecided; `racing` says that it shows by timing, so it must be red with five seeds of five.
+    `replace` must occur exactly once in `file`, or, with `in`, in the definition of that name
+    (`Registry.verify`). `may_fail` lists assertions that are left undecided; `racing` says that it shows by
+    timing, so it must be red with five seeds of five.
     """
 
     defect: str
     file: str
+    in_: str | None = None
     replace: str
     with_: str
     fails: list[str]
@@ -28,7 +30,9 @@ class Gate(Spec, frozen=True, kw_only=True):
     `needs` are the processes of the target that are started, all of them when absent; `control` must
     pass before anything else; `isolation: shared` lets gates that only read share one started stack;
     `exclusive` runs the gate with nothing beside it, which every gate with a latency limit needs;
-    `repeat_unknown` says beforehand that one UNKNOWN may be followed by another run at the same inputs.
+    `repeat_unknown` says beforehand that one UNKNOWN may be followed by another run at the same inputs;
+    `guards` are the files and folders of the target's source that implement the claim, where mutants are drawn;
+    `golden` allows assertions that compare a whole body with a literal.
     """
 
     gate: str
@@ -45,6 +49,8 @@ class Gate(Spec, frozen=True, kw_only=True):
     exclusive: bool = False
     nominal_ports: bool = False
     repeat_unknown: bool = False
+    guards: list[str] = []
+    golden: bool = False
     control: list[Step]
     scenario: list[Step] = []
     with_: dict[str, Named] = {}
