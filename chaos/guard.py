@@ -1,10 +1,10 @@
 """Nothing is ever left behind: a guard process ends whatever a run started, however the run goes.
 
 The guard holds the reading end of a pipe whose writing end lives only in the worker. When the worker
-goes (return, exception, Ctrl-C, SIGKILL), the pipe closes and the guard kills every process that
-carries the run's marker in its environment, with all their children and all of their sessions, and
-removes the directory that the worker had its state in. The marker is set before a process exists, so there is no moment in which one could be missed, and a child
-that starts a session of its own keeps it.
+goes (return, exception, Ctrl-C, SIGKILL), the pipe closes and the guard (`chaos.guarding`) kills every
+process that carries the run's marker in its environment, with all their children and all of their sessions,
+and removes the directory that the worker had its state in. A process has the marker from its first
+instruction on, and a child that starts a session of its own keeps it.
 """
 
 import asyncio
@@ -19,63 +19,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
+from chaos.guarding import image_of
+
 MARKER: Final = "CHAOS_GUARD"
 
-_GUARD_CODE: Final = r"""
-import os, signal, sys, time
-
-marker = sys.argv[1].encode()
-
-def processes():
-    # pid: (state, parent, session, marked)
-    found = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                marked = marker in file.read().split(b"\0")
-        except OSError:
-            marked = False
-        found[int(name)] = (fields[0], int(fields[1]), int(fields[3]), marked)
-    return found
-
-def doomed(found):
-    pids = {pid for pid, (_, _, _, marked) in found.items() if marked}
-    sessions = {found[pid][2] for pid in pids}
-    before = None
-    while before != len(pids):
-        before = len(pids)
-        for pid, (_, parent, session, _) in found.items():
-            # A child that cleared its environment is still a child, and still in its session.
-            if parent in pids or session in sessions:
-                pids.add(pid)
-    return [pid for pid in pids if found[pid][0] != b"Z"]
-
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, signal.SIG_IGN)
-sys.stdin.buffer.read()
-quiet = 0
-# Twice nothing: a process that was just being started when the worker went is seen by then.
-for _ in range(200):
-    pids = doomed(processes())
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except OSError:
-            pass
-    quiet = 0 if pids else quiet + 1
-    if quiet == 2:
-        break
-    time.sleep(0.02)
-import shutil
-shutil.rmtree(sys.argv[2], ignore_errors=True)
-"""
+_GUARDING: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from chaos.guarding import main; main()"
+)
 
 
 class Guard:
@@ -87,8 +37,9 @@ class Guard:
     def __init__(self) -> None:
         self.marker = f"{MARKER}={secrets.token_hex(8)}"
         self.directory = Path(tempfile.mkdtemp(prefix="chaos-"))
+        argv = [sys.executable, "-I", "-S", "-c", _GUARDING, str(Path(__file__).parents[1])]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _GUARD_CODE, self.marker, str(self.directory)],
+            [*argv, self.marker, str(image_of(os.getpid())), str(self.directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 
 from chaos.errors import HarnessError
+from chaos.marks import all_pids, carries
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 Value = None | int | float | str | bytes
@@ -19,22 +20,13 @@ Value = None | int | float | str | bytes
 def open_elsewhere(path: Path, marker: str) -> list[int]:
     """Process ids with `marker` in their environment that hold `path` open."""
     wanted = os.path.realpath(path)
-    return [pid for pid in marked_processes(marker) if wanted in _open_files(pid)]
+    holders = [pid for pid in all_pids() if wanted in _open_files(pid)]
+    return [pid for pid in holders if carries(pid, marker.encode())]
 
 
 def marked_processes(marker: str) -> list[int]:
     """Process ids, zombies left out, that carry `marker` in their environment."""
-    entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [int(entry.name) for entry in entries if _is_marked(entry, marker.encode())]
-
-
-def _is_marked(process: Path, marker: bytes) -> bool:
-    try:
-        if marker not in (process / "environ").read_bytes().split(b"\0"):
-            return False
-        return (process / "stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
-    except OSError:
-        return False
+    return [pid for pid in all_pids() if carries(pid, marker.encode())]
 
 
 def _open_files(pid: int) -> set[str]:

@@ -29,6 +29,7 @@ import selectors
 import time
 from typing import TypedDict
 
+from chaos.marks import all_pids, carries, read, stat_of
 from chaos.watch.ledger import Ledger
 from chaos.watch.table import Client, connections_in, read_pieces
 
@@ -103,23 +104,8 @@ def parents_of(pid: int) -> list[int]:
     line = [pid]
     with contextlib.suppress(OSError, ValueError, IndexError):
         while line[-1] > 1:
-            stat = read(f"/proc/{line[-1]}/stat")
-            line.append(int(stat.rpartition(b")")[2].split()[1]))
+            line.append(int(stat_of(line[-1])[1]))
     return line
-
-
-def read(path: str) -> bytes:
-    """All of a file."""
-    with open(path, "rb") as file:  # noqa: PTH123 - as above
-        return file.read()
-
-
-def is_marked(pid: int, marker: bytes) -> bool:
-    """Whether a process carries the stack's marker in its environment."""
-    try:
-        return marker in read(f"/proc/{pid}/environ").split(b"\0")
-    except OSError:
-        return False
 
 
 class Watcher:
@@ -189,12 +175,12 @@ class Watcher:
 
     def _find_owners(self, left: dict[int, Client], now_s: float) -> None:
         marker = self.config["marker"].encode()
-        for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:  # noqa: PTH208 - as above
+        for pid in all_pids():
             for inode in sockets_of(pid) & left.keys():
                 client = left.pop(inode)
                 self.ledger.is_other(client)
                 line = parents_of(pid)
-                if any(is_marked(one, marker) for one in line):
+                if any(carries(one, marker) for one in line):
                     self._report(client, line, now_s)
             if not left:
                 return

@@ -145,3 +145,40 @@ def test_ending_what_has_ended_is_no_error() -> None:
         return process.returncode
 
     assert asyncio.run(run()) == 0
+
+
+# A child that is held up between its fork and the program that it is to become, as a busy machine may do.
+HELD_UP = """
+import os, sys
+from chaos.guard import Guard
+
+guard = Guard()
+name, _, value = guard.marker.partition("=")
+child = os.fork()
+if child == 0:
+    os.setsid()
+    os.closerange(3, 100)
+    os.close(os.open(sys.argv[1], os.O_RDONLY))
+    os.execve("/bin/sleep", ["sleep", "600"], {name: value})
+print(guard._process.pid, child, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_was_just_being_started_when_its_worker_went_ends_too(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    worker = subprocess.Popen(
+        [sys.executable, "-c", HELD_UP, str(pipe)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    guard, child = map(int, worker.stdout.readline().split())
+    worker.kill()
+    worker.wait()
+    assert not until(lambda: is_gone(guard), within_s=0.5)
+    pipe.write_text("")
+    assert until(lambda: is_gone(child))
+    assert until(lambda: is_gone(guard))
