@@ -11,12 +11,18 @@ A gate that fails is not an error: it is data.
 """
 
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+Severity: TypeAlias = Literal["error", "warning"]
+
 
 class Problem(Struct, frozen=True):
-    """One thing wrong with a spec. Line and column count from 1; `source` is the line itself."""
+    """One thing wrong with a spec. Line and column count from 1; `source` is the line itself.
+
+    Nothing is run while there is an error; a warning is told and stops nothing.
+    """
 
     file: str
     line: int
@@ -24,10 +30,12 @@ class Problem(Struct, frozen=True):
     message: str
     source: str = ""
     hint: str | None = None
+    severity: Severity = "error"
 
     def render(self) -> str:
         """`file:line:column: message`, then the line with a caret under the place, then the hint."""
-        text = f"{self.file}:{self.line}:{self.column}: {self.message}"
+        kind = "warning: " if self.severity == "warning" else ""
+        text = f"{self.file}:{self.line}:{self.column}: {kind}{self.message}"
         if self.source:
             # Tabs are kept, so that the caret stands under its place however wide they are shown.
             before = "".join("\t" if c == "\t" else " " for c in self.source[: self.column - 1])
@@ -40,6 +48,11 @@ class Problem(Struct, frozen=True):
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Each problem once, by file, line and column."""
     return sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message))
+
+
+def errors_among(problems: Iterable[Problem]) -> list[Problem]:
+    """Those that nothing may be run with."""
+    return [problem for problem in problems if problem.severity == "error"]
 
 
 class ChaosError(Exception):

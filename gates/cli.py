@@ -20,7 +20,7 @@ from gates.formats.command import DEFAULT, FORMATS, report
 from gates.interrupts import heed_sigterm
 from gates.mutants import command as mutation
 from gates.prove.command import prove
-from gates.render import counted
+from gates.render import counted_problems
 from gates.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
 from gates.session import default_workers
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     except SpecError as error:
         console.print(str(error), markup=False)
         console.print(
-            f"{counted(len(error.problems), 'problem')} in the specs; nothing was run",
+            f"{counted_problems(error.problems)} in the specs; nothing was run",
             markup=False,
         )
         return EXIT_SPEC

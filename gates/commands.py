@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from chaos.errors import HarnessError, Problem, SpecError
+from chaos.errors import HarnessError, Problem, SpecError, errors_among
 from gates import ledger, schemas
 from gates.conclude import conclude
 from gates.explain import explain as explained
@@ -121,7 +121,7 @@ def exit_code(report: Report, *, allow_missing: bool) -> int:
 
 
 def lint(arguments: argparse.Namespace, console: Console) -> int:
-    """Print every problem of the specs, or only those of some files."""
+    """Print every problem of the specs, or only those of some files; warnings alone are no reason to fail."""
     project = read_project(arguments.specs)
     problems = all_problems(project)
     if arguments.paths:
@@ -130,10 +130,13 @@ def lint(arguments: argparse.Namespace, console: Console) -> int:
             if not path.exists():
                 problems.append(Problem(str(path), 1, 1, "there is no such file"))
         problems = [problem for problem in problems if Path(problem.file).resolve() in wanted]
-    if problems:
+    if errors_among(problems):
         raise SpecError(problems)
+    for warning in problems:
+        console.print(warning.render(), markup=False)
+    found = counted(len(problems), "warning") if problems else "no problems"
     console.print(
-        f"{counted(len(project.gates), 'gate')}, {counted(len(project.targets), 'target')}: no problems"
+        f"{counted(len(project.gates), 'gate')}, {counted(len(project.targets), 'target')}: {found}"
     )
     return EXIT_PROMOTE
 
@@ -266,9 +269,12 @@ def options_of(arguments: argparse.Namespace) -> Options:
 
 
 def sound_project(options: Options) -> Project:
-    """The project, or SpecError: of a partial run only what is wrong with the gates that were chosen."""
+    """The project, or SpecError: of a partial run only what is wrong with the gates that were chosen.
+
+    Warnings stop nothing; `lint` tells them.
+    """
     project = project_of(options.specs)
-    problems = all_problems(project)
+    problems = errors_among(all_problems(project))
     if not options.full:
         others = {
             str(project.files[name]) for name in project.gates.keys() - chosen(project, options)

@@ -2,20 +2,30 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
+from msgspec import Struct
+
+from chaos.errors import Severity
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
+from gates.edits import StaleError, edited, text_of
 from gates.spec.gate import Defect, Gate
 
-Complaint: TypeAlias = tuple[tuple[str | int, ...], str, str | None]
+
+class Complaint(Struct, frozen=True):
+    """Something wrong with a gate's defects: its place in the gate, and what was probably meant."""
+
+    place: tuple[str | int, ...]
+    message: str
+    hint: str | None = None
+    severity: Severity = "error"
 
 
 def defect_problems(gate: Gate, target: Target, root: Path) -> Iterator[Complaint]:
-    """(place, message, hint) of everything wrong with a gate's defects.
+    """Everything wrong with a gate's defects.
 
-    A defect may only edit what the target declares as its source, and its text must occur exactly once:
-    otherwise it is stale.
+    One that edits what the target does not declare as its source, or changes nothing, is an error. One under
+    which the source has moved on is a warning: it proves nothing, but the gate can be run.
     """
     known = {assertion.that: assertion for assertion in gate.assert_}
     for index, defect in enumerate(gate.falsified_by):
@@ -23,34 +33,39 @@ def defect_problems(gate: Gate, target: Target, root: Path) -> Iterator[Complain
         for key, names in (("fails", defect.fails), ("may_fail", defect.may_fail)):
             for number, name in enumerate(names):
                 if name not in known:
-                    yield (
+                    yield Complaint(
                         (*place, key, number),
                         f"no assertion is called {name!r}",
                         closest(name, known),
                     )
         if not defect.fails:
-            yield (*place, "fails"), "a defect must fail at least one assertion", None
-        problem = edit_problem(defect, target, root)
+            yield Complaint((*place, "fails"), "a defect must fail at least one assertion")
+        problem = _edit_problem(defect, target, root, place)
         if problem is not None:
-            yield (*place, problem[0]), problem[1], None
+            yield problem
 
 
-def edit_problem(defect: Defect, target: Target, root: Path) -> tuple[str, str] | None:
-    """(key, message) when the edit cannot be made as written, or None."""
-    if not any(Path(defect.file).is_relative_to(source) for source in target.source):
-        return (
-            "file",
-            f"{defect.file} is not below the target's source ({', '.join(target.source) or 'it has none'})",
-        )
-    path = root / defect.file
-    if not path.is_file():
-        return "file", f"there is no file {defect.file}"
-    occurrences = path.read_text(encoding="utf-8").count(defect.replace)
-    if occurrences != 1:
-        return (
-            "replace",
-            f"the text occurs {occurrences} times in {defect.file}; it must occur exactly once",
-        )
+def _edit_problem(
+    defect: Defect, target: Target, root: Path, place: tuple[str | int, ...]
+) -> Complaint | None:
+    """Why the edit cannot be made as written, or None."""
+    if not _is_source(root / defect.file, target, root):
+        sources = ", ".join(target.source) or "it has none"
+        message = f"{defect.file} is not below the target's source ({sources})"
+        return Complaint((*place, "file"), message)
     if defect.replace == defect.with_:
-        return "with", "the edit changes nothing"
+        return Complaint((*place, "with"), "the edit changes nothing")
+    if defect.in_ is not None and Path(defect.file).suffix != ".py":
+        message = f"definitions are looked for in Python only, and {defect.file} is none"
+        return Complaint((*place, "in"), message)
+    try:
+        edited(defect, text_of(defect, root))
+    except StaleError as stale:
+        return Complaint((*place, stale.key), stale.message, stale.hint, "warning")
     return None
+
+
+def _is_source(path: Path, target: Target, root: Path) -> bool:
+    """Whether a file is really below the source, whatever links and `..` stand in between."""
+    real = path.resolve()
+    return any(real.is_relative_to((root / source).resolve()) for source in target.source)

@@ -92,8 +92,8 @@ class _GateLint:
         self._names()
         self._isolation()
         self._assertions()
-        for place, message, hint in defect_problems(self.gate, self.target, self.project.root):
-            self.document.problem(place, message, hint)
+        for one in defect_problems(self.gate, self.target, self.project.root):
+            self.document.problem(one.place, one.message, one.hint, severity=one.severity)
 
     def _problem(self, path: Path, message: str, hint: str | None = None) -> None:
         self.document.problem(path, message, hint)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from chaos.errors import Problem, SpecError
+from chaos.errors import Problem, SpecError, errors_among
 from chaos.spec.document import Document
 from chaos.spec.loader import Choose, closest, load
 from chaos.spec.step import Spec, Step
@@ -83,8 +83,8 @@ class Project:
         return next(found, None)
 
     def raise_problems(self) -> None:
-        """SpecError when there is any problem."""
-        if self.problems:
+        """SpecError when there is any error."""
+        if errors_among(self.problems):
             raise SpecError(self.problems)
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chaos.errors import Problem, errors_among
 from gates.report import AssertionReport, GateReport, Report
 
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
@@ -117,6 +118,14 @@ def _measured(gate: GateReport) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 gate`, `2 gates`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def counted_problems(problems: Sequence[Problem]) -> str:
+    """`2 problems`, or `2 problems and 1 warning`."""
+    errors = len(errors_among(problems))
+    warnings = len(problems) - errors
+    found = counted(errors, "problem")
+    return f"{found} and {counted(warnings, 'warning')}" if warnings else found
 
 
 def _cut(text: str, most_characters: int) -> str:

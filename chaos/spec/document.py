@@ -7,7 +7,7 @@ import yaml
 from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from chaos.errors import Problem, SpecError
+from chaos.errors import Problem, Severity, SpecError, errors_among
 from chaos.spec.yaml12 import MAPPING, SEQUENCE, compose
 
 DEEPEST: Final = 60
@@ -38,7 +38,13 @@ class Document:
             self._remember(self.root, (), ())
 
     def problem(
-        self, path: Path, message: str, hint: str | None = None, *, offset: int | None = None
+        self,
+        path: Path,
+        message: str,
+        hint: str | None = None,
+        *,
+        offset: int | None = None,
+        severity: Severity = "error",
     ) -> None:
         """Add a problem at the value of `path`, or at the nearest one above it that exists.
 
@@ -50,15 +56,15 @@ class Document:
         place = self.places.get(path, Place(1, 1))
         if inside is not None and offset is not None:
             place = self._place_inside(inside, offset) or place
-        self._add(place, message, hint)
+        self._add(place, message, hint, severity)
 
     def at(self, node: Node, message: str, hint: str | None = None) -> None:
         """Add a problem at a node."""
         self._add(_place(node), message, hint)
 
     def raise_problems(self) -> None:
-        """SpecError when there is any problem."""
-        if self.problems:
+        """SpecError when there is any error."""
+        if errors_among(self.problems):
             raise SpecError(self.problems)
 
     def _compose(self, text: str) -> Node | None:
@@ -121,9 +127,13 @@ class Document:
             return Place(node.start_mark.line + 1, node.start_mark.column + 1 + quote + offset)
         return None
 
-    def _add(self, place: Place, message: str, hint: str | None = None) -> None:
+    def _add(
+        self, place: Place, message: str, hint: str | None = None, severity: Severity = "error"
+    ) -> None:
         source = self.lines[place.line - 1] if 0 < place.line <= len(self.lines) else ""
-        self.problems.append(Problem(self.file, place.line, place.column, message, source, hint))
+        self.problems.append(
+            Problem(self.file, place.line, place.column, message, source, hint, severity)
+        )
 
 
 def _children(node: Node) -> Iterator[tuple[str | int, Node]]:

@@ -10,6 +10,7 @@ from chaos.errors import HarnessError
 from chaos.evidence.schema import Run
 from gates.bundle import wheel
 from gates.bundle.specs import TARGET_DIGEST, Specs, read_specs
+from gates.edits import StaleError, edited
 from gates.judge.connection import RunKey, open_release
 from gates.judge.integrity import GATE_DIGEST, digests_of
 from gates.judge.result import Finding, GateVerdict
@@ -99,13 +100,18 @@ def proofs_again(directory: Path, shipped: Shipped) -> dict[str, GateProof] | No
         used.add(key)
         trials[trial.gate].append((trial, _doubted(verdict, wrong)))
     return {
-        name: _evaluated(gate, shipped.judged[name], trials[name])
+        name: _evaluated(gate, shipped.judged[name], trials[name], stored.stale.get(name, {}))
         for name, gate in shipped.specs.gates.items()
         if name in shipped.judged
     }
 
 
-def _evaluated(gate: Gate, judged: Judged, trials: list[tuple[Trial, GateVerdict]]) -> GateProof:
+def _evaluated(
+    gate: Gate,
+    judged: Judged,
+    trials: list[tuple[Trial, GateVerdict]],
+    stale: Mapping[str, str],
+) -> GateProof:
     return evaluate(
         gate.gate,
         [assertion.that for assertion in gate.assert_],
@@ -113,6 +119,7 @@ def _evaluated(gate: Gate, judged: Judged, trials: list[tuple[Trial, GateVerdict
         gate.falsified_by,
         trials,
         needs_sham=bool(judged.faults),
+        stale=stale,
     )
 
 
@@ -169,9 +176,12 @@ def _wrong_edit(
     if defect.file not in files:
         return
     before = files[defect.file].decode("utf-8", "replace")
-    after = before.replace(defect.replace, defect.with_)
+    try:
+        after = edited(defect, before)
+    except StaleError as stale:
+        yield f"its defect is {stale.why}"
+        return
     if trial.diff != diff_of(defect.file, before, after):
         yield "the diff is not that of its defect"
-    edited = {**files, defect.file: after.encode()}
-    if wheel.source_digest(edited, folders) != digest:
+    if wheel.source_digest({**files, defect.file: after.encode()}, folders) != digest:
         yield "its copy is not the wheel's source with this defect"

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from chaos.evidence.sealing import seal
 from gates.commands import sound_project
+from gates.edits import stale_among
 from gates.judge.result import GateVerdict
 from gates.project import Project
 from gates.prove.evaluate import Proofs, Trial, evaluate
@@ -52,8 +53,12 @@ def carry_out(
     session: Session, project: Project, store: Path, console: Console, *, cached: bool
 ) -> tuple[Proofs, list[Done]]:
     """Run all trials of a session's gates and evaluate them."""
-    gates = [project.gates[name] for name in session.gates]
-    jobs = [job for gate in gates for job in jobs_of(gate, session.options.seed)]
+    stale = stale_of(session, project)
+    jobs = [
+        job
+        for name in session.gates
+        for job in jobs_of(project.gates[name], session.options.seed, stale[name])
+    ]
     count = 0
 
     def tell(job: Job, done: Done, from_cache: bool) -> None:
@@ -69,13 +74,21 @@ def carry_out(
         )
 
     done = run_jobs(session, jobs, store, session.options.workers, cached=cached, tell=tell)
-    return evaluate_all(session, project, [(item.trial, item.verdict) for item in done]), done
+    trials = [(item.trial, item.verdict) for item in done]
+    return evaluate_all(session, project, trials), done
+
+
+def stale_of(session: Session, project: Project) -> dict[str, dict[str, str]]:
+    """Why defects of a session's gates are stale, by gate and name."""
+    root = Path(session.root)
+    return {name: stale_among(project.gates[name].falsified_by, root) for name in session.gates}
 
 
 def evaluate_all(
     session: Session, project: Project, trials: list[tuple[Trial, GateVerdict]]
 ) -> Proofs:
     """The proofs of a session's gates from all of its trials."""
+    stale = stale_of(session, project)
     proofs = []
     for name in session.gates:
         gate = project.gates[name]
@@ -87,9 +100,12 @@ def evaluate_all(
                 gate.falsified_by,
                 [(trial, verdict) for trial, verdict in trials if trial.gate == name],
                 needs_sham=has_faults(gate),
+                stale=stale[name],
             )
         )
-    return Proofs(session=session.id, trials=[trial for trial, _ in trials], gates=proofs)
+    return Proofs(
+        session=session.id, trials=[trial for trial, _ in trials], gates=proofs, stale=stale
+    )
 
 
 def ship(proofs: Proofs, done: list[Done], session: Session, project: Project, out: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from chaos.errors import HarnessError
+from gates.edits import edited, text_of
 from gates.spec.gate import Defect
 
 
@@ -32,16 +32,10 @@ def copy_sources(root: Path, sources: list[str], into: Path) -> None:
 
 
 def apply(defect: Defect, root: Path) -> Edit:
-    """Make the edit below `root`. HarnessError when its text does not occur exactly once: it is stale."""
-    path = root / defect.file
-    before = path.read_text(encoding="utf-8")
-    if before.count(defect.replace) != 1:
-        raise HarnessError(
-            f"defect {defect.defect!r} is stale: its text occurs {before.count(defect.replace)} times"
-            f" in {defect.file}"
-        )
-    after = before.replace(defect.replace, defect.with_)
-    path.write_text(after, encoding="utf-8")
+    """Make the edit below `root`. StaleError when it cannot be made there any more."""
+    before = text_of(defect, root)
+    after = edited(defect, before)
+    (root / defect.file).write_bytes(after.encode())
     return Edit(defect.file, diff_of(defect.file, before, after), edited_lines(before, after))
 
 

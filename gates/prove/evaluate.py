@@ -50,11 +50,15 @@ class GateProof(Struct, frozen=True, kw_only=True):
 
 
 class Proofs(Struct, frozen=True, kw_only=True):
-    """`proofs.json`: what was run, and what it came to. The evidence of every trial lies beside it."""
+    """`proofs.json`: what was run, and what it came to. The evidence of every trial lies beside it.
+
+    `stale` says by gate and defect why it could not be tried any more.
+    """
 
     session: str
     trials: list[Trial]
     gates: list[GateProof]
+    stale: dict[str, dict[str, str]] = {}
 
 
 def evaluate(
@@ -65,13 +69,14 @@ def evaluate(
     trials: Sequence[tuple[Trial, GateVerdict]],
     *,
     needs_sham: bool,
+    stale: Mapping[str, str],
 ) -> GateProof:
     """The proof of one gate from all of its trials.
 
     `by_sham` are the assertions that are said to be killed by the sham, `needs_sham` whether the gate has
-    faults at all.
+    faults at all, `stale` why some defects could not be tried.
     """
-    proofs = [_defect_proof(defect, assertions, trials) for defect in defects]
+    proofs = [_defect_proof(defect, assertions, trials, stale) for defect in defects]
     control = _control_problem(trials, max(map(_seeds, defects), default=1))
     if needs_sham:
         proofs.append(_sham_proof(by_sham, trials))
@@ -110,8 +115,15 @@ def _control_problem(trials: Sequence[tuple[Trial, GateVerdict]], wanted: int) -
 
 
 def _defect_proof(
-    defect: Defect, assertions: Sequence[str], trials: Sequence[tuple[Trial, GateVerdict]]
+    defect: Defect,
+    assertions: Sequence[str],
+    trials: Sequence[tuple[Trial, GateVerdict]],
+    stale: Mapping[str, str],
 ) -> Proof:
+    if defect.defect in stale:
+        return Proof(
+            name=defect.defect, proven=False, red=[], measured={}, diff="", why=stale[defect.defect]
+        )
     mine = [
         (trial, verdict)
         for trial, verdict in trials

@@ -8,7 +8,7 @@ import hashlib
 import multiprocessing
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -49,12 +49,17 @@ class Done(Struct, frozen=True, kw_only=True):
     directory: str
 
 
-def jobs_of(gate: Gate, seed: int) -> list[Job]:
-    """Every trial that the proof of a gate needs; a racing defect and its control with five seeds."""
+def jobs_of(gate: Gate, seed: int, stale: Container[str] = ()) -> list[Job]:
+    """Every trial that the proof of a gate needs; a racing defect and its control with five seeds.
+
+    Defects that are `stale` cannot be tried.
+    """
     racing = any(defect.racing for defect in gate.falsified_by)
     seeds = range(seed, seed + (RACING_SEEDS if racing else 1))
     jobs = [Job(gate=gate.gate, kind="control", defect=None, seed=one) for one in seeds]
     for index, defect in enumerate(gate.falsified_by):
+        if defect.defect in stale:
+            continue
         own = seeds if defect.racing else seeds[:1]
         jobs += [Job(gate=gate.gate, kind="defect", defect=index, seed=one) for one in own]
     if has_faults(gate):
@@ -73,7 +78,7 @@ def run_jobs(
 ) -> list[Done]:
     """Run every job that is not finished in `store`; `tell` hears of each as it is done.
 
-    Raises HarnessError when one could not be carried out at all (a stale defect, for one).
+    Raises HarnessError when one could not be carried out at all.
     """
     project = project_of(session.options.specs)
     places = {job: store / _key(session, project, job) for job in jobs}

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from chaos.errors import errors_among
+from gates.cli import main
+from gates.commands import sound_project
 from gates.lint import lint
 from gates.project import read_project
-from tests.gates.small_project import FILES, project
+from gates.report import EXIT_PROMOTE, EXIT_SPEC
+from gates.session import Options
+from tests.gates.small_project import FILES, project, write_project
 
 FIRST = "specs/gates/a/first.yaml"
 SECOND = "specs/gates/second.yaml"
@@ -30,9 +35,9 @@ def test_what_is_right_has_no_problems(tmp_path: Path) -> None:
     assert lint(project(tmp_path)) == []
 
 
-def test_every_shipped_spec_has_no_problems() -> None:
+def test_every_shipped_spec_has_no_errors() -> None:
     for specs in ("specs", "specs/examples"):
-        found = lint(read_project(Path(__file__).parents[2] / specs))
+        found = errors_among(lint(read_project(Path(__file__).parents[2] / specs)))
         assert [problem.render() for problem in found] == []
 
 
@@ -153,7 +158,7 @@ GATE_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
     "defect file": (
         ("file: shop/app.py", "file: shop/gone.py"),
         "shop/gone.py",
-        "there is no file shop/gone.py",
+        "stale: there is no file shop/gone.py",
     ),
     "defect source": (
         ("file: shop/app.py", "file: pyproject.toml"),
@@ -163,7 +168,12 @@ GATE_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
     "defect text": (
         ('replace: "return True"', 'replace: "return Ture"'),
         '"return Ture"',
-        "the text occurs 0 times in shop/app.py",
+        "stale: the text does not occur in shop/app.py; nearest is line 2 of the file (return True)",
+    ),
+    "defect definition": (
+        ("    file: shop/app.py\n", "    file: shop/app.py\n    in: alowed\n"),
+        "alowed",
+        "stale: shop/app.py defines no alowed (allowed)",
     ),
     "defect edit": (
         ('with: "return False"', 'with: "return True"'),
@@ -180,6 +190,56 @@ def test_what_is_wrong_with_a_gate(
 ) -> None:
     found = said(tmp_path, FIRST, change)
     assert any(place.startswith(at) and words.startswith(message) for place, words in found), found
+
+
+def test_a_definition_is_looked_for_in_python_only(tmp_path: Path) -> None:
+    gate = FILES[FIRST].replace("file: shop/app.py", "file: shop/a.txt\n    in: allowed")
+    (found,) = lint(project(tmp_path, {FIRST: gate, "shop/a.txt": "return True"}))
+    assert found.severity == "error"
+    assert "looked for in Python only" in found.message
+
+
+def test_a_defect_reaches_no_file_outside_of_the_source_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "elsewhere.py").write_text("return True")
+    (tmp_path / "shop" / "link.py").symlink_to(tmp_path / "elsewhere.py")
+    for file in ("shop/link.py", "shop/../elsewhere.py"):
+        gate = FILES[FIRST].replace("file: shop/app.py", f"file: {file}")
+        (found,) = lint(project(tmp_path, {FIRST: gate}))
+        assert (found.severity, found.message[:20]) == ("error", f"{file} is not below"[:20])
+
+
+def test_what_is_stale_is_a_warning(tmp_path: Path) -> None:
+    for change in (
+        ("file: shop/app.py", "file: shop/gone.py"),
+        ("file: shop/app.py", "file: shop/app.py\n    in: alowed"),
+        ('replace: "return True"', 'replace: "return Ture"'),
+        ('replace: "return True"', 'replace: "o"'),
+    ):
+        (found,) = lint(project(tmp_path, {FIRST: FILES[FIRST].replace(*change)}))
+        assert (found.severity, found.message[:6]) == ("warning", "stale:")
+
+
+def test_warnings_are_told_and_stop_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = FILES[FIRST].replace('replace: "return True"', 'replace: "return Ture"')
+    specs = write_project(tmp_path, {FIRST: gate})
+    assert main(["lint", "--specs", str(specs)]) == EXIT_PROMOTE
+    said = capsys.readouterr().out
+    assert "first.yaml:46:14: warning: stale: the text does not occur" in said
+    assert said.endswith("2 gates, 1 target: 1 warning\n")
+    assert sound_project(Options(specs=str(specs))).gates.keys() == {"first", "second"}
+
+
+def test_warnings_beside_errors_are_counted_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = FILES[FIRST].replace('replace: "return True"', 'replace: "return Ture"')
+    specs = write_project(tmp_path, {FIRST: gate.replace("[all is well]", "[all is wll]")})
+    assert main(["lint", "--specs", str(specs)]) == EXIT_SPEC
+    said = capsys.readouterr().out
+    assert said.endswith("2 problems and 1 warning in the specs; nothing was run\n")
 
 
 def test_a_gate_that_is_not_listed(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_one_degraded_answer_in_eighty_is_not_degraded(
 
 def test_a_predicate_that_its_population_implies_is_killed_by_nothing() -> None:
     """No evidence can turn it red. The judge cannot see that of every predicate; its proof does."""
-    proof = evaluate("g", ["implied"], [], [], [], needs_sham=False)
+    proof = evaluate("g", ["implied"], [], [], [], needs_sham=False, stale={})
     assert not proof.proven
     assert "nothing kills 'implied'" in str(proof.why)
 

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -80,9 +81,13 @@ SHAM = (trial("sham"), verdict("PASS", "FAIL", mode="sham"))
 
 
 def proof(
-    *tried: Tried, defect: Defect = DEFECT, by_sham: Sequence[str] = (TWO,), faulted: bool = True
+    *tried: Tried,
+    defect: Defect = DEFECT,
+    by_sham: Sequence[str] = (TWO,),
+    faulted: bool = True,
+    stale: Mapping[str, str] = MappingProxyType({}),
 ) -> GateProof:
-    return evaluate("g", [ONE, TWO], by_sham, [defect], tried, needs_sham=faulted)
+    return evaluate("g", [ONE, TWO], by_sham, [defect], tried, needs_sham=faulted, stale=stale)
 
 
 def test_with_everything_seen_it_is_proven() -> None:
@@ -241,6 +246,18 @@ def test_every_trial_that_is_needed_is_run(tmp_path: Path) -> None:
             ("sham", 46),
         ]
     )
+
+
+def test_a_stale_defect_is_not_proven_whatever_was_seen_of_it() -> None:
+    found = proof(CONTROL, RED, SHAM, stale={"d": "stale: the text does not occur"})
+    assert not found.proven
+    assert found.why == f"d: stale: the text does not occur; nothing kills {ONE!r}"
+
+
+def test_of_a_stale_defect_no_trial_is_asked_for(tmp_path: Path) -> None:
+    gate = project(tmp_path).gates["first"]
+    kinds = [job.kind for job in jobs_of(gate, 46, {"all is refused": "stale"})]
+    assert kinds == ["control", "sham"]
 
 
 # -- copies

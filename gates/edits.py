@@ -1,0 +1,149 @@
+"""The edit that a defect makes: where its text stands in a file, and the file with it.
+
+Everything that applies a defect, or says why one cannot be applied, asks here.
+"""
+
+import ast
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from chaos.errors import HarnessError
+from chaos.spec.loader import closest
+from gates.spec.gate import Defect
+
+ALIKE: Final = 0.5
+"""From which share of equal characters on a passage is said to be what was probably meant."""
+
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class StaleError(HarnessError):
+    """The source has moved on under a defect. `key` is the part of it that does not hold, `hint` what is nearest."""
+
+    def __init__(
+        self,
+        defect: Defect,
+        key: Literal["file", "in", "replace"],
+        message: str,
+        hint: str | None = None,
+    ) -> None:
+        self.key = key
+        self.message = f"stale: {message}"
+        self.hint = hint
+        self.why = f"{self.message}, {hint!r}" if hint is not None else self.message
+        super().__init__(f"defect {defect.defect!r} is {self.why}")
+
+
+def stale_among(defects: Iterable[Defect], root: Path) -> dict[str, str]:
+    """Why each defect that cannot be made below `root` any more is stale, by name."""
+    reasons = {}
+    for defect in defects:
+        try:
+            edited(defect, text_of(defect, root))
+        except StaleError as stale:
+            reasons[defect.defect] = stale.why
+    return reasons
+
+
+def text_of(defect: Defect, root: Path) -> str:
+    """The file below `root` that a defect edits, its line ends as they are. StaleError when it is gone."""
+    try:
+        return (root / defect.file).read_bytes().decode()
+    except FileNotFoundError as error:
+        raise StaleError(defect, "file", f"there is no file {defect.file}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StaleError(defect, "file", f"{defect.file} cannot be read: {error}") from error
+
+
+def edited(defect: Defect, text: str) -> str:
+    """The text of its file with the edit. StaleError when what is replaced does not stand there exactly once."""
+    found = [
+        place
+        for begin, end in _regions(defect, text)
+        for place in _occurrences(defect.replace, text, begin, end)
+    ]
+    if len(found) != 1:
+        raise _stale(defect, text, found)
+    return text[: found[0]] + defect.with_ + text[found[0] + len(defect.replace) :]
+
+
+def _stale(defect: Defect, text: str, found: Sequence[int]) -> StaleError:
+    where = f"{defect.in_} of {defect.file}" if defect.in_ is not None else defect.file
+    if found:
+        lines = ", ".join(str(_line(text, place)) for place in found)
+        message = f"the text occurs {len(found)} times in {where} (lines {lines}), not once"
+        return StaleError(defect, "replace", message)
+    near = nearest(defect.replace, text)
+    if near is None:
+        return StaleError(defect, "replace", f"the text does not occur in {where}")
+    line, passage = near
+    message = f"the text does not occur in {where}; nearest is line {line} of the file"
+    return StaleError(defect, "replace", message, passage)
+
+
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
+
+
+def _occurrences(wanted: str, text: str, begin: int, end: int) -> Iterator[int]:
+    """Where the text stands between two places, overlapping ones included."""
+    place = text.find(wanted, begin, end) if wanted else -1
+    while place >= 0:
+        yield place
+        place = text.find(wanted, place + 1, end)
+
+
+def nearest(wanted: str, text: str) -> tuple[int, str] | None:
+    """(line from 1, passage of as many lines) that is most like a text, or None when nothing is."""
+    lines = text.split("\n")
+    size = max(1, len(wanted.splitlines()))
+    best, most = None, ALIKE
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(wanted.strip())
+    for index in range(len(lines) - size + 1):
+        passage = "\n".join(lines[index : index + size])
+        matcher.set_seq1(passage.strip())
+        if matcher.real_quick_ratio() <= most or matcher.quick_ratio() <= most:
+            continue
+        ratio = matcher.ratio()
+        if ratio > most:
+            best, most = (index + 1, passage.strip()), ratio
+    return best
+
+
+def _regions(defect: Defect, text: str) -> list[tuple[int, int]]:
+    """(begin, end) of the whole lines of what `in` names, in characters; of all of the text without it.
+
+    A name may be defined more than once: a property and its setter, or one function per branch.
+    """
+    if defect.in_ is None:
+        return [(0, len(text))]
+    try:
+        definitions = list(_definitions(ast.parse(text.encode())))
+    except (SyntaxError, ValueError) as error:
+        raise StaleError(defect, "in", f"{defect.file} is no Python: {error}") from error
+    found = [node for name, node in definitions if name == defect.in_]
+    if not found:
+        hint = closest(defect.in_, {name for name, _ in definitions})
+        raise StaleError(defect, "in", f"{defect.file} defines no {defect.in_}", hint)
+    starts = [0]
+    for line in text.encode().splitlines(keepends=True):
+        starts.append(starts[-1] + len(line.decode()))
+    return [(starts[_first_line(node) - 1], starts[node.end_lineno or -1]) for node in found]
+
+
+def _first_line(node: Definition) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+def _definitions(node: ast.AST, above: str = "") -> Iterator[tuple[str, Definition]]:
+    """(dotted name, node) of every class and function, those in branches and in other functions included."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, Definition):
+            name = f"{above}{child.name}"
+            yield name, child
+            yield from _definitions(child, f"{name}.")
+        else:
+            yield from _definitions(child, above)
