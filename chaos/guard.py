@@ -78,6 +78,17 @@ class Guard:
             self._process.kill()
 
 
+def send_signal(process: asyncio.subprocess.Process, number: int) -> None:
+    """Send a signal to one child. ProcessLookupError when it has ended.
+
+    Its own `send_signal`, `terminate` and `kill` look first whether it has ended, and with that take its exit
+    code away from whoever waits for it: asyncio then tells 255 instead.
+    """
+    if process.returncode is not None:
+        raise ProcessLookupError(process.pid)
+    os.kill(process.pid, number)
+
+
 async def end_process(process: asyncio.subprocess.Process, within_s: float) -> None:
     """SIGTERM to the whole group and, after `within_s`, SIGKILL; nothing of it is left afterwards."""
     if process.returncode is None:

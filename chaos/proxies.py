@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import re
 import secrets
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
@@ -26,7 +27,7 @@ from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
 from chaos.engine.procfs import sample
 from chaos.errors import HarnessError
-from chaos.guard import end_process
+from chaos.guard import end_process, send_signal
 from chaos.probe.child import Spawn
 
 HOST: Final = "127.0.0.1"
@@ -296,7 +297,7 @@ class ToxiproxyServer:
         if self.problem is None:
             self.problem = f"Toxiproxy did not answer within {self._within_s:g} s when asked to {what}, and was killed"
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                send_signal(self._process, signal.SIGKILL)
         await asyncio.wait({self._watch}, timeout=self._within_s)
 
     def check(self) -> None:

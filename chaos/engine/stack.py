@@ -22,7 +22,7 @@ from chaos.engine.links import Links
 from chaos.engine.plan import Plan
 from chaos.errors import HarnessError, TargetError
 from chaos.evidence.recorder import Recorder
-from chaos.guard import Guard, end_process
+from chaos.guard import Guard, end_process, send_signal
 from chaos.http import build_request, send_once
 from chaos.ports import PortPool
 from chaos.probe import Prober
@@ -183,9 +183,13 @@ class Stack:
     async def signal(self, name: str, number: int) -> None:
         """Send a signal to the process itself, not to its children; waits for its end if it must end."""
         life = self.lives.get(name)
-        if life is None or not life.alive:
-            raise HarnessError(f"{name} is not running, so it cannot be sent a signal")
-        life.process.send_signal(number)
+        try:
+            if life is None:
+                raise ProcessLookupError
+            send_signal(life.process, number)
+        except ProcessLookupError as error:
+            message = f"{name} is not running, so it cannot be sent a signal"
+            raise HarnessError(message) from error
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             life.ended_by = "kill"
             within = self.target.processes[name].stop_within

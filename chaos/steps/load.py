@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -18,7 +19,7 @@ from chaos.engine.wire import fill_path, merge_headers
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
-from chaos.guard import end_process
+from chaos.guard import end_process, send_signal
 from chaos.load.plan import (
     MAX_REQUESTS,
     SHAPES,
@@ -275,7 +276,7 @@ class _Process:
         assert self._process.stdin is not None
         if self._process.returncode is None and self._summary is None:
             with contextlib.suppress(ProcessLookupError, TimeoutError):
-                self._process.terminate()
+                send_signal(self._process, signal.SIGTERM)
                 while await self._message(GRACE_S) is not None:
                     pass
         self._process.stdin.close()

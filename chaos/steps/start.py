@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from typing import Final
 
 from chaos.engine.life import Life
@@ -9,6 +10,7 @@ from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.errors import TargetError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
+from chaos.guard import send_signal
 from chaos.shims.faketime import clock_environment
 from chaos.spec.step import Step
 from chaos.spec.units import Duration, Offset
@@ -72,7 +74,8 @@ async def _await_exit(
     if life.alive:
         # What should not have stayed must not disturb the steps after this one.
         life.ended_by = "kill"
-        life.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            send_signal(life.process, signal.SIGKILL)
         await life.process.wait()
         scope.stack.record_life(life)
         message = f"{life.name} was expected to exit within {within} and was still running"

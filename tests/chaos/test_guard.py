@@ -1,6 +1,7 @@
 """Whatever ends a worker ends everything that it started."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.guard import Guard, end_process
+from chaos.guard import Guard, end_process, send_signal
 
 # A worker whose child has a child in a session of its own, and one whose environment is empty.
 WORKER = """
@@ -182,3 +183,22 @@ def test_what_was_just_being_started_when_its_worker_went_ends_too(tmp_path: Pat
     pipe.write_text("")
     assert until(lambda: is_gone(child))
     assert until(lambda: is_gone(guard))
+
+
+def test_a_signal_to_a_child_that_has_just_ended_takes_its_exit_code_from_nobody() -> None:
+    async def ended() -> int:
+        process = await asyncio.create_subprocess_exec("sleep", "60")
+        os.kill(process.pid, signal.SIGKILL)
+        # Until it is seen to be dead it is looked at by whoever is told to send it something.
+        while process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                send_signal(process, signal.SIGTERM)
+            await asyncio.sleep(0)
+        with pytest.raises(ProcessLookupError):
+            send_signal(process, signal.SIGTERM)
+        return process.returncode
+
+    async def all_ended() -> list[int]:
+        return [await ended() for _ in range(40)]
+
+    assert set(asyncio.run(all_ended())) == {-signal.SIGKILL}
