@@ -21,7 +21,7 @@ Located: TypeAlias = tuple[Path, Step, frozenset[str]]
 """A step with its place and the variables that the steps around it bind."""
 
 BUILTIN_VARIABLES = frozenset({"python", "state", "root", "host", "seed", "i"})
-PROCESS_KINDS = frozenset({"start", "kill", "hammer", "clock"})
+PROCESS_KINDS = frozenset({"start", "kill", "restart", "hammer", "clock"})
 CAPTURING_KINDS = frozenset({"request", "await", "run", "query"})
 OBSERVED: Mapping[str, frozenset[str]] = {
     "request": frozenset({"status", "headers", "json", "text", "outcome"}),
@@ -92,8 +92,8 @@ class StepsLint:
             self._known((*path, "via"), "link", step.via, self.target.links)
         if step.to is not None and step.via is not None:
             self._problem((*path, "to"), "go `to` a process directly or `via` a link, not both")
-        if kind in PROCESS_KINDS:
-            self._known((*path, kind), "process", getattr(step, kind), self.target.processes)
+        for place, name in _processes(step, kind, path):
+            self._known(place, "process", name, self.target.processes)
         if isinstance(step, FaultStep):
             self._known((*path, kind), "link", step.link, self.target.links)
         for place, actor in _actors(step, path):
@@ -162,6 +162,15 @@ def located(
         for place, branch in children(step):
             parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
             yield from located(list(branch), (*here, *parts), inner)
+
+
+def _processes(step: Step, kind: str, path: Path) -> Iterator[tuple[Path, str]]:
+    """The processes that a step is about, one or a list of them."""
+    value = getattr(step, kind) if kind in PROCESS_KINDS else []
+    if isinstance(value, str):
+        yield (*path, kind), value
+    else:
+        yield from (((*path, kind, index), name) for index, name in enumerate(value))
 
 
 def _own_variables(step: Step) -> set[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from chaos.evidence.schema import Process
 
 
 class Life:
-    """From its start to its end, recorded once."""
+    """From its start to its end, recorded once. `env` is what its start added to the environment of its target."""
 
     def __init__(
         self,
@@ -21,6 +22,7 @@ class Life:
         started_ms: float,
         log: Path,
         argv: list[str],
+        env: Mapping[str, str],
     ) -> None:
         self.name = name
         self.process = process
@@ -28,6 +30,7 @@ class Life:
         self.ready_ms: float | None = None
         self.log = log
         self.argv = argv
+        self.env = env
         self.ended_by: Literal["itself", "kill", "teardown"] = "itself"
         self._recorded = False
         self._exited_s: float | None = None

@@ -150,7 +150,7 @@ class Stack:
                 )
             except OSError as error:
                 raise TargetError(f"cannot run {argv[0]!r}: {error.strerror}") from error
-        life = Life(name, process, started_ms, log, argv)
+        life = Life(name, process, started_ms, log, argv, env or {})
         self.lives[name] = life
         return life
 

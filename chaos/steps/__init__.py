@@ -22,6 +22,7 @@ from chaos.steps import (
     query,
     repeat,
     request,
+    restart,
     run,
     start,
     stream,
@@ -42,6 +43,7 @@ _TABLE = (
     # processes
     Kind("start", start.Start, start.run),
     Kind("kill", kill.Kill, kill.run),
+    Kind("restart", restart.Restart, restart.run),
     Kind("clock", clock.Clock, clock.run),
     Kind("hammer", hammer.Hammer, hammer.run),
     Kind("watch", watch.Watch, watch.run),

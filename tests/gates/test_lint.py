@@ -79,6 +79,11 @@ GATE_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
         "wbe",
         "unknown process 'wbe' in target 'shop' (web)",
     ),
+    "restarted process": (
+        ("  - use: restart\n    with: {process: web}", "  - restart: [stock, wbe]"),
+        "wbe]",
+        "unknown process 'wbe' in target 'shop' (web)",
+    ),
     "both ways": (
         ("    via: client->web\n", "    via: client->web\n    to: web\n"),
         "web",

@@ -3,9 +3,11 @@
 import itertools
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.chaos.gate_runs import Evidence, Row, run_steps
+from chaos.spec.target import Target
+from tests.chaos.gate_runs import Evidence, Row, run_steps, target
 
 
 def number(row: Row, column: str) -> float:
@@ -54,6 +56,58 @@ def test_a_process_that_is_killed_can_be_started_again(tmp_path: Path) -> None:
     for before, after in itertools.pairwise(lives):
         assert number(before, "exited_ms") <= number(after, "started_ms")
     assert b"goodbye" in (evidence.directory / "output" / "001.web.log").read_bytes()
+
+
+def test_a_restart_stops_all_before_any_is_started_again_as_it_was(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - {start: other, env: {MORE: "{greeting}"}}
+          - restart: [web, other]
+          - {request: {get: /environment}, to: other, expect: {json: {MORE: hello}}}
+          - {kill: other}
+          - restart: [web, other]
+          - {request: {get: /readyz}, expect: {status: 200}}
+          - restart: [nobody]
+        """,
+    )
+    assert evidence.details() == [
+        "other is not running, so it cannot be stopped",
+        "nobody is not running, so it cannot be stopped",
+    ]
+    lives = evidence.rows("processes")
+    ends = [number(row, "exited_ms") for row in lives[:2]]
+    starts = [number(row, "started_ms") for row in lives[2:]]
+    assert max(ends) <= min(starts)
+    assert sorted((str(row["process"]), row["exit"], row["ended_by"]) for row in lives) == [
+        ("other", -9, "kill"),
+        ("other", 0, "kill"),
+        ("web", 0, "kill"),
+        ("web", 0, "teardown"),
+    ]
+
+
+def test_a_restart_of_what_does_not_come_back_fails(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - {write: "{state}/trivial.db", absent: true}
+          - restart: [gone]
+        """,
+        needs=["gone"],
+        target=with_a_process_that_starts_once(),
+    )
+    assert evidence.outcomes() == [("scenario.0", "ok"), ("scenario.1", "failed")]
+    assert str(evidence.details()[0]).startswith("gone exited with 3 before it was ready")
+
+
+def with_a_process_that_starts_once() -> Target:
+    known = target()
+    command = "sh -c 'test -e {state}/trivial.db || exit 3; exec {python} tests/targets/trivial.py serve {state}'"
+    gone = msgspec.structs.replace(known.processes["web"], run=command, env={"PORT": "{port.gone}"})
+    return msgspec.structs.replace(known, processes={"gone": gone})
 
 
 def test_a_start_that_is_to_fail_is_compared_with_its_exit(tmp_path: Path) -> None:
