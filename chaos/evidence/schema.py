@@ -266,6 +266,20 @@ class QueryRow(Row, frozen=True, kw_only=True):
     queried_ms: float
 
 
+class Unchanged(Row, frozen=True, kw_only=True):
+    """One table or file of the stopped target, before and after the steps of an `unchanged`.
+
+    `before` and `after` tell rows, sort, mode and SHA-256 in one text; NULL is what was not there.
+    """
+
+    step: str
+    vars: Raw
+    kind: Literal["table", "file"]
+    item: str
+    before: str | None
+    after: str | None
+
+
 class Closing(Row, frozen=True, kw_only=True):
     """Written last: how many lines each file of the run has, and their SHA-256."""
 
@@ -303,6 +317,7 @@ TABLES: Mapping[str, type[Row]] = {
     "hammers": Hammer,
     "commands": Command,
     "rows": QueryRow,
+    "unchanged": Unchanged,
     "closings": Closing,
 }
 """Raw files by table name: what is appended while a gate runs."""
@@ -406,6 +421,7 @@ OUTSIDE = (
     "hammers",
     "commands",
     "rows",
+    "unchanged",
     "processes",
     "process_samples",
     "sockets",

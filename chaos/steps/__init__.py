@@ -26,6 +26,7 @@ from chaos.steps import (
     run,
     start,
     stream,
+    unchanged,
     use,
     watch,
     write,
@@ -52,6 +53,7 @@ _TABLE = (
     Kind("write", write.Write, write.run),
     Kind("corrupt", corrupt.Corrupt, corrupt.run),
     Kind("query", query.Query, query.run),
+    Kind("unchanged", unchanged.Unchanged, unchanged.run),
     # flow
     Kind("repeat", repeat.Repeat, repeat.run),
     Kind("parallel", parallel.Parallel, parallel.run),

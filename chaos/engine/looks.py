@@ -1,0 +1,84 @@
+"""What a stopped target has kept: every table of its databases and every file, each with a digest."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from chaos.engine.files import SIDE_FILES, database_copy, open_elsewhere, table_digests
+from chaos.errors import HarnessError
+
+Kind = Literal["table", "file"]
+Look = dict[tuple[Kind, str], str]
+"""What was seen by (kind, item): of a table its rows, of a file its sort and mode, and the SHA-256 of its content."""
+
+_SORTS = (
+    (stat.S_ISDIR, "directory"),
+    (stat.S_ISLNK, "link"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+)
+
+
+def look_at_tables(databases: Mapping[str, Path], without: Collection[str], marker: str) -> Look:
+    """All tables of databases that nobody has open, as `name.table`; HarnessError when somebody has."""
+    seen: Look = {}
+    there = {name: path for name, path in databases.items() if path.exists()}
+    for name, path in there.items():
+        if holders := open_elsewhere(path, marker):
+            raise HarnessError(
+                f"{path.name} is open in process {holders[0]}: it cannot be looked at"
+            )
+        with database_copy(path) as connection:
+            for row in table_digests(connection, without):
+                seen["table", f"{name}.{row['table']}"] = f"{row['rows']} rows {row['sha256']}"
+    return seen
+
+
+def look_at_files(
+    paths: Iterable[Path], state: Path, databases: Collection[Path], without: Collection[str]
+) -> Look:
+    """Files of the state directory, with everything below those that are directories, by their place in it.
+
+    Of `databases` and of what `without` names only the sort and the mode are told; a database's journals come and go.
+    HarnessError for what lies elsewhere. No link is followed.
+    """
+    stores = {_inside(path, state) for path in databases}
+    journals = {path.with_name(path.name + suffix) for path in stores for suffix in SIDE_FILES}
+    kept = {state.resolve() / name for name in without} | stores
+    found = {path for root in paths for path in _below(_inside(root, state))}
+    return {
+        ("file", str(path.relative_to(state.resolve()))): _file(path, content=path not in kept)
+        for path in sorted(found - journals)
+    }
+
+
+def _inside(path: Path, state: Path) -> Path:
+    """The path, free of links on the way to it; HarnessError when it leads out of the state directory."""
+    real = path.parent.resolve() / path.name if path.is_symlink() else path.resolve()
+    if not real.is_relative_to(state.resolve()):
+        raise HarnessError(f"{path} is not in the state directory")
+    return real
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if not os.path.lexists(path):
+        return
+    yield path
+    if path.is_dir() and not path.is_symlink():
+        for entry in path.iterdir():
+            yield from _below(entry)
+
+
+def _file(path: Path, *, content: bool) -> str:
+    status = path.lstat()
+    sort = next((name for is_sort, name in _SORTS if is_sort(status.st_mode)), "file")
+    mode = f"{stat.S_IMODE(status.st_mode):04o}"
+    if sort == "link":
+        return f"link to {path.readlink()}"
+    if sort != "file" or not content:
+        return f"{sort} {mode}"
+    with path.open("rb") as file:
+        return f"{sort} {mode} {hashlib.file_digest(file, 'sha256').hexdigest()}"

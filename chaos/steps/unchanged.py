@@ -1,0 +1,90 @@
+"""`unchanged`: what the target has kept, before and after other steps."""
+
+import os
+from pathlib import Path
+
+from chaos.engine import again
+from chaos.engine.looks import Look, look_at_files, look_at_tables
+from chaos.engine.scope import Scope, StopScenario
+from chaos.errors import HarnessError
+from chaos.evidence import schema
+from chaos.evidence.recorder import as_json
+from chaos.spec.step import Step
+
+
+class Unchanged(Step, frozen=True, kw_only=True):
+    """`unchanged: reading` around `steps`, with `databases` by name, `files`, and `without` for what may change.
+
+    Before the first and after the last of the steps, what runs is stopped with SIGTERM, looked at, and started again as
+    it was started last. Each table, file and directory is a row of `unchanged` with what it was `before` and `after`;
+    NULL is what was not there.
+    """
+
+    unchanged: str
+    databases: dict[str, str] = {}
+    files: list[str] = []
+    without: list[str] = []
+    steps: list[Step]
+
+    def problem(self) -> str | None:
+        """Looking at nothing, or at what nothing was done to, shows nothing."""
+        if not self.databases and not self.files:
+            return "`unchanged` needs `databases` or `files`"
+        return None if self.steps else "`unchanged` needs `steps`"
+
+
+async def run(step: Unchanged, scope: Scope) -> int:
+    """Look, run the inner steps, look again, and record both looks, whatever became of the steps."""
+    _require(step, scope)
+    before = await _look(step, scope)
+    stopped: StopScenario | None = None
+    try:
+        await scope.run_steps(step.steps, "steps")
+    except StopScenario as reason:
+        stopped = reason
+    _record(step, scope, before, await _look(step, scope))
+    if stopped is not None:
+        raise stopped
+    return 1
+
+
+def _require(step: Unchanged, scope: Scope) -> None:
+    """What is misspelt would be absent before and after: HarnessError."""
+    for name in [*step.databases.values(), *step.files]:
+        path = scope.variables.text(name)
+        if not os.path.lexists(path):
+            raise HarnessError(f"{path} does not exist, so nothing can be said of it")
+
+
+async def _look(step: Unchanged, scope: Scope) -> Look:
+    """One look at the stopped target; what ran runs again afterwards, whatever could not be looked at."""
+    names = again.running(scope.stack)
+    try:
+        await again.stop(scope.stack, names)
+        return _seen(step, scope)
+    finally:
+        await again.start(scope.stack, [n for n in names if not again.is_running(scope.stack, n)])
+
+
+def _seen(step: Unchanged, scope: Scope) -> Look:
+    fill = scope.variables.text
+    databases = {name: Path(fill(path)) for name, path in step.databases.items()}
+    without = {fill(name) for name in step.without}
+    files = [Path(fill(path)) for path in step.files]
+    return {
+        **look_at_tables(databases, without, scope.stack.marker),
+        **look_at_files(files, scope.stack.state, databases.values(), without),
+    }
+
+
+def _record(step: Unchanged, scope: Scope, before: Look, after: Look) -> None:
+    for kind, item in dict.fromkeys([*before, *after]):
+        scope.recorder.add(
+            schema.Unchanged,
+            step=scope.variables.text(step.unchanged),
+            vars=as_json(scope.row_vars),
+            kind=kind,
+            item=item,
+            before=before.get((kind, item)),
+            after=after.get((kind, item)),
+        )
