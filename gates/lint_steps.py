@@ -60,7 +60,7 @@ class StepsLint:
     def run(self, steps: Sequence[Located]) -> None:
         """Look at all of them; what any of them captures is known to all."""
         known = target_variables(self.target)
-        known = known.union(*(step.capture for _, step, _ in steps))
+        known = known.union(*([*step.capture, *getattr(step, "gives", [])] for _, step, _ in steps))
         for path, step, bound in steps:
             self._variables(path, step, known | bound)
             self._references(path, step)

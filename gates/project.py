@@ -1,6 +1,6 @@
 """All specs of a project, read together so that every error is reported in one pass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,30 +9,22 @@ from msgspec import Struct
 
 from chaos.errors import Problem, SpecError, errors_among
 from chaos.spec.document import Document
-from chaos.spec.loader import Choose, closest, load
-from chaos.spec.step import Spec, Step
+from chaos.spec.loader import Choose, load
+from chaos.spec.step import Step
 from chaos.spec.target import Target
 from chaos.steps import choose_step
-from chaos.steps.use import Use
 from gates.judged import judged_of, sha256_of
+from gates.resolve import complain_about_gifts, resolved
 from gates.spec.assertion import Judged
 from gates.spec.gate import Gate
 from gates.spec.release import Release
+from gates.spec.scenario import ScenarioFile
 
 S = TypeVar("S", bound=Struct)
 GATES = "gates"
 """The folder of the gates below a directory of specs."""
 
 CHOOSERS: Mapping[type[Struct], Choose] = {Step: choose_step}
-
-
-class ScenarioFile(Spec, frozen=True, kw_only=True):
-    """Steps that several gates use; `args` names the arguments that `use … with` must give."""
-
-    scenario: str
-    title: str = ""
-    args: list[str] = []
-    steps: list[Step]
 
 
 class Project:
@@ -98,7 +90,12 @@ def read_project(specs: Path) -> Project:
     if release.exists():
         project.release, project.release_document = _read(project, release, Release)
     _read_named(project, "targets", Target, project.targets, "target", project.target_documents)
-    _read_named(project, "scenarios", ScenarioFile, project.scenarios, "scenario", {})
+    documents: dict[str, Document] = {}
+    _read_named(project, "scenarios", ScenarioFile, project.scenarios, "scenario", documents)
+    for name, scenario in project.scenarios.items():
+        before = len(documents[name].problems)
+        complain_about_gifts(scenario, project.scenarios, documents[name])
+        project.problems += documents[name].problems[before:]
     for path in sorted((project.specs / GATES).rglob("*.yaml")):
         _read_gate(project, path)
     return project
@@ -141,7 +138,9 @@ def _read_gate(project: Project, path: Path) -> None:
     if clash != gate.gate:
         document.problem(("id",), f"gate {clash!r} has the id {gate.id!r} already")
     project.problems += document.problems[before:]
-    gate = _resolve(gate, project, document)
+    before = len(document.problems)
+    gate = resolved(gate, project.scenarios, document)
+    project.problems += document.problems[before:]
     project.gates.setdefault(gate.gate, gate)
     project.documents.setdefault(gate.gate, document)
     project.files.setdefault(gate.gate, path)
@@ -166,79 +165,3 @@ def _shown(path: Path) -> str:
 
 def _relative(problem: Problem) -> Problem:
     return msgspec.structs.replace(problem, file=_shown(Path(problem.file)))
-
-
-def _resolve(gate: Gate, project: Project, document: Document) -> Gate:
-    """The gate with the steps of every scenario it uses filled in."""
-    before = len(document.problems)
-    resolved = msgspec.structs.replace(
-        gate,
-        control=_filled_in(gate.control, ("control",), project, document),
-        scenario=_filled_in(gate.scenario, ("scenario",), project, document),
-    )
-    project.problems += document.problems[before:]
-    return resolved
-
-
-def _filled_in(
-    steps: list[Step],
-    path: tuple[str | int, ...],
-    project: Project,
-    document: Document,
-    above: tuple[str, ...] = (),
-) -> list[Step]:
-    """The steps with those of every scenario filled in; `above` are the scenarios that they stand in."""
-
-    def fill_in(step: Step, place: tuple[str | int, ...]) -> Step:
-        if not isinstance(step, Use):
-            return step
-        problem = _wrong_use(step, project, above)
-        if problem is not None:
-            document.problem((*place, "use"), *problem)
-            return step
-        scenario = project.scenarios[step.use]
-        inner = _filled_in(scenario.steps, (*place, "steps"), project, document, (*above, step.use))
-        return msgspec.structs.replace(step, steps=inner)
-
-    # What is wrong inside of a scenario is told where a gate uses it.
-    return map_steps(steps, path, fill_in)
-
-
-def _wrong_use(
-    step: Use, project: Project, above: tuple[str, ...]
-) -> tuple[str, str | None] | None:
-    """(message, hint) of what is wrong with using a scenario, or None."""
-    scenario = project.scenarios.get(step.use)
-    where = f"in scenario {above[-1]!r}: " if above else ""
-    if scenario is None:
-        return f"{where}unknown scenario {step.use!r}", closest(step.use, project.scenarios)
-    if step.use in above:
-        return f"scenario {step.use!r} uses itself", None
-    if step.steps:
-        return f"{where}the `steps` of a `use` come from its scenario's file", None
-    if set(step.with_) != set(scenario.args):
-        wanted = f"`with` for {', '.join(scenario.args)}" if scenario.args else "no `with`"
-        return f"{where}scenario {step.use!r} takes {wanted}", None
-    return None
-
-
-StepMap = Callable[[Step, tuple[str | int, ...]], Step]
-
-
-def map_steps(steps: list[Step], path: tuple[str | int, ...], change: StepMap) -> list[Step]:
-    """The same steps, each replaced by `change`, inner ones first."""
-    result = []
-    for index, step in enumerate(steps):
-        here = (*path, index)
-        fields: dict[str, object] = {}
-        for name in step.__struct_fields__:
-            value = getattr(step, name)
-            if isinstance(value, list) and value and isinstance(value[0], Step):
-                fields[name] = map_steps(value, (*here, name), change)
-            elif isinstance(value, list) and value and isinstance(value[0], list):
-                fields[name] = [
-                    map_steps(branch, (*here, name, number), change)
-                    for number, branch in enumerate(value)
-                ]
-        result.append(change(msgspec.structs.replace(step, **fields) if fields else step, here))
-    return result

@@ -18,9 +18,9 @@ from chaos.spec.target import Target
 from chaos.spec.units import Unit
 from chaos.steps import BY_NAME
 from gates.mutants.equivalent import Equivalents
-from gates.project import ScenarioFile
 from gates.spec.gate import Gate
 from gates.spec.release import Release
+from gates.spec.scenario import ScenarioFile
 
 Schema = dict[str, object]
 

@@ -7,17 +7,22 @@ from chaos.spec.step import Step
 
 
 class Use(Step, frozen=True, kw_only=True):
-    """`use: restart-gateway` with `with: {…}`; `steps` is filled in from the scenario file when it is loaded."""
+    """`use: restart-gateway` with `with: {…}`; `steps` and `gives` are filled in from the scenario file."""
 
-    FILLED_IN: ClassVar[frozenset[str]] = frozenset({"steps"})
+    FILLED_IN: ClassVar[frozenset[str]] = frozenset({"steps", "gives"})
 
     use: str
     with_: dict[str, object] = {}
     steps: list[Step] = []
+    gives: list[str] = []
 
 
 async def run(step: Use, scope: Scope) -> int:
-    """Run the scenario's steps with its arguments as variables; what they capture stays inside."""
+    """Run the scenario's steps with its arguments as variables; of what they capture only what it gives is set here."""
     variables = scope.variables.child(scope.filled(step.with_))
     await scope.run_steps(step.steps, "steps", variables=variables)
+    for name in step.gives:
+        # What is missing was to be captured by a step that has failed already.
+        if name in variables:
+            scope.variables.set(name, variables[name])
     return 1

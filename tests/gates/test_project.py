@@ -7,7 +7,8 @@ import pytest
 from chaos.errors import SpecError
 from chaos.steps.repeat import Repeat
 from chaos.steps.use import Use
-from gates.project import map_steps, read_project
+from gates.project import read_project
+from gates.resolve import map_steps
 from tests.gates.small_project import GATE, SCENARIO, SECOND, TARGET, project, write_project
 
 FIRST = "specs/gates/a/first.yaml"
@@ -108,6 +109,18 @@ def test_errors_of_all_files_are_said_together(tmp_path: Path) -> None:
             "first.yaml:31:5: in scenario 'restart': unknown scenario 'nowhere'",
         ),
         (
+            {
+                FIRST: GATE.replace(
+                    "    with: {process: web}\n", "    with: {process: web}\n    gives: [x]\n"
+                )
+            },
+            "first.yaml:31:10: the `gives` of a `use` come from its scenario's file",
+        ),
+        (
+            {RESTART: SCENARIO.replace("steps:", "gives: [sesion]\nsteps:")},
+            "restart.yaml:3:9: scenario 'restart' gives 'sesion', which no step of it captures",
+        ),
+        (
             {RESTART: SCENARIO.replace("args: [process]\n", "")},
             "first.yaml:31:10: scenario 'restart' takes no `with`",
         ),
@@ -134,6 +147,34 @@ def test_a_scenario_may_use_another_one(tmp_path: Path) -> None:
     inner = repeat.steps[0]
     assert isinstance(inner, Use)
     assert len(inner.steps) == 1
+
+
+GIVING = """\
+scenario: giving
+gives: [direct, inside, given, {name}]
+steps:
+  - request: {{get: /a}}
+    capture: {{direct: $.a}}
+  - parallel: [[{{request: {{get: /b}}, capture: {{inside: $.b}}}}], [{{pause: 1s}}]]
+  - use: inner
+  - repeat: 2
+    steps: [{{request: {{get: /c}}, capture: {{repeated: $.c}}}}]
+"""
+
+
+@pytest.mark.parametrize("name", ["direct", "repeated", "kept"])
+def test_a_scenario_gives_what_is_set_when_it_ends(name: str, tmp_path: Path) -> None:
+    inner = "scenario: inner\ngives: [given]\nsteps: [{request: {get: /}, capture: {given: $.g, kept: $.k}}]\n"
+    changes: dict[str, str | None] = {
+        "specs/scenarios/giving.yaml": GIVING.format(name=name),
+        "specs/scenarios/inner.yaml": inner,
+        FIRST: GATE.replace("use: restart\n    with: {process: web}", "use: giving"),
+    }
+    problem = f"giving.yaml:2:32: scenario 'giving' gives {name!r}, which no step of it captures"
+    assert said(tmp_path, changes) == ([] if name == "direct" else [problem])
+    use = project(tmp_path, changes).gates["first"].scenario[3]
+    assert isinstance(use, Use)
+    assert use.gives == ["direct", "inside", "given", name]
 
 
 def test_a_hint_for_what_was_meant(tmp_path: Path) -> None:

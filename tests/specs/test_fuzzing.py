@@ -15,9 +15,10 @@ from chaos.errors import Problem, SpecError
 from chaos.spec.loader import load
 from chaos.spec.target import Target
 from gates.lint import lint
-from gates.project import CHOOSERS, GATES, ScenarioFile, read_project
+from gates.project import CHOOSERS, GATES, read_project
 from gates.spec.gate import Gate
 from gates.spec.release import Release
+from gates.spec.scenario import ScenarioFile
 from tests.gates.small_project import FILES, write_project
 
 SPECS = Path(__file__).parents[2] / "specs"

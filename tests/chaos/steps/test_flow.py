@@ -208,6 +208,44 @@ def test_a_scenario_is_used_with_arguments_of_its_own(tmp_path: Path) -> None:
     assert evidence.details() == ["nothing has set the variable 'inner'"]
 
 
+def test_a_scenario_sets_what_it_gives_and_nothing_else(tmp_path: Path) -> None:
+    made = plan(
+        tmp_path,
+        """
+        scenario:
+          - use: other-file
+          - request: {get: "/status/20{given}"}
+            as: {bearer: "{token.given}", label: somebody}
+          - use: other-file
+          - request: {get: "/{kept}"}
+        """,
+    )
+    inner = plan(
+        tmp_path,
+        """
+        scenario:
+          - request: {get: /token}
+            capture: {given: $.id, kept: $.id, token.given: $.token}
+          - request: {get: /status/500}
+            expect: {status: 200}
+            capture: {absent: $.nothing}
+        """,
+    ).scenario
+    first, second, third, fourth = made.scenario
+    uses = [
+        msgspec.structs.replace(use, steps=list(inner), gives=["given", "token.given", "absent"])
+        for use in (first, third)
+    ]
+    scenario = (uses[0], second, uses[1], fourth)
+    (evidence,) = run(msgspec.structs.replace(made, scenario=scenario))
+    rows = evidence.requests()
+    assert [row["status"] for row in rows] == [200, 500, 207, 200, 500]
+    assert b"issued-token-abcdef" not in evidence.written()
+    outcomes = dict(evidence.outcomes())
+    assert [outcomes[f"scenario.{number}"] for number in range(4)] == ["ok", "ok", "ok", "error"]
+    assert evidence.details()[-1] == "nothing has set the variable 'kept'"
+
+
 def test_ids_of_steps_say_where_they_stand(tmp_path: Path) -> None:
     made = plan(
         tmp_path,

@@ -1,0 +1,16 @@
+"""A scenario file as it is written in YAML."""
+
+from chaos.spec.step import Spec, Step
+
+
+class ScenarioFile(Spec, frozen=True, kw_only=True):
+    """Steps that several gates use.
+
+    `args` names the arguments that `use … with` must give, `gives` the variables that the steps set in the gate.
+    """
+
+    scenario: str
+    title: str = ""
+    args: list[str] = []
+    gives: list[str] = []
+    steps: list[Step]
