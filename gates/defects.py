@@ -49,7 +49,7 @@ def _edit_problem(
     defect: Defect, target: Target, root: Path, place: tuple[str | int, ...]
 ) -> Complaint | None:
     """Why the edit cannot be made as written, or None."""
-    if not _is_source(root / defect.file, target, root):
+    if not is_source(root / defect.file, target, root):
         sources = ", ".join(target.source) or "it has none"
         message = f"{defect.file} is not below the target's source ({sources})"
         return Complaint((*place, "file"), message)
@@ -65,7 +65,7 @@ def _edit_problem(
     return None
 
 
-def _is_source(path: Path, target: Target, root: Path) -> bool:
+def is_source(path: Path, target: Target, root: Path) -> bool:
     """Whether a file is really below the source, whatever links and `..` stand in between."""
     real = path.resolve()
     return any(real.is_relative_to((root / source).resolve()) for source in target.source)

@@ -1,7 +1,7 @@
 """What can be known to be wrong with specs before anything is run. Every complaint has its place."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from chaos.errors import Problem, in_order
 from chaos.faults import impossible
@@ -13,9 +13,10 @@ from chaos.steps import KINDS
 from chaos.steps.clear import Clear
 from chaos.steps.load import Load
 from gates.defects import defect_problems
-from gates.judge.lint import sql_problems
+from gates.judge.lint import Complaint, sql_problems
 from gates.judged import judged_of
 from gates.lint_steps import StepsLint, located
+from gates.lint_style import data_problems, expect_problems, guards_problems, length_problems
 from gates.lint_target import lint_target
 from gates.project import Project
 from gates.spec.gate import Gate
@@ -92,6 +93,7 @@ class _GateLint:
         self._names()
         self._isolation()
         self._assertions()
+        self._style()
         for one in defect_problems(self.gate, self.target, self.project.root):
             self.document.problem(one.place, one.message, one.hint, severity=one.severity)
 
@@ -196,8 +198,22 @@ class _GateLint:
             if assertion.that not in killed and not assertion.killed_by_sham:
                 message = f"no defect in `falsified_by` fails {assertion.that!r}, and it does not say `killed_by_sham`"
                 self._problem(("assert", index, "that"), message)
-        for found in sql_problems(judged_of(self.gate, self.target), exclusive=self.gate.exclusive):
-            self.document.problem(found.place, found.message, found.hint, offset=found.offset)
+        judged = judged_of(self.gate, self.target)
+        self._tell(sql_problems(judged, exclusive=self.gate.exclusive, golden=self.gate.golden))
+
+    def _style(self) -> None:
+        root, release = self.project.root, self.project.release
+        listed = release is not None and release.target == self.gate.target
+        self._tell(length_problems(len(self.document.lines)))
+        self._tell(data_problems(self.gate))
+        self._tell(expect_problems(self.gate, self.steps))
+        self._tell(guards_problems(self.gate, self.target, root, listed=listed))
+
+    def _tell(self, complaints: Iterable[Complaint]) -> None:
+        for one in complaints:
+            self.document.problem(
+                one.place, one.message, one.hint, offset=one.offset, severity=one.severity
+            )
 
 
 def _flat(

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import Literal
 
 import duckdb
+import msgspec
 from msgspec import Struct
 
 from gates.judge import binding, connection, measuring
@@ -12,6 +14,7 @@ from gates.judge.compiler import compile_gate, text_of
 from gates.judge.connection import Evidence, details_of
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.problem import Problem, Source
+from gates.judge.style import Style, style_of
 from gates.judge.verdict import limit_ms, rests_on_outside
 from gates.spec.assertion import Judged
 
@@ -37,19 +40,25 @@ class Complaint(Struct, frozen=True):
     message: str
     hint: str | None = None
     offset: int | None = None
+    severity: Literal["error", "warning"] = "error"
 
 
-def sql_problems(judged: Judged, *, exclusive: bool) -> Iterator[Complaint]:
-    """Every problem of a gate's assertions; `exclusive` is what the gate says of itself."""
-    problems, plan = _checked(judged)
-    for problem in problems:
-        place: Place = tuple(int(p) if p.isdigit() else p for p in problem.where.split(".", 2))
-        message, _, hint = problem.message.partition("; did you mean ")
-        yield Complaint(place, message, hint.strip('"?') or None, problem.offset)
+def sql_problems(judged: Judged, *, exclusive: bool, golden: bool) -> Iterator[Complaint]:
+    """Every problem of a gate's assertions; `exclusive` and `golden` are what the gate says of itself."""
+    problems, plan, style = _checked(judged)
+    yield from map(_complaint, problems)
+    for found in [*style.long, *([] if golden else style.copies)]:
+        yield msgspec.structs.replace(_complaint(found), severity="warning")
     limit = limit_ms(plan)
     if limit is not None and not exclusive:
         message = f"a gate that limits latency ({limit:g} ms) needs `exclusive: true`"
         yield Complaint(("exclusive",), message)
+
+
+def _complaint(problem: Problem) -> Complaint:
+    place: Place = tuple(int(p) if p.isdigit() else p for p in problem.where.split(".", 2))
+    message, _, hint = problem.message.partition("; did you mean ")
+    return Complaint(place, message, hint.strip('"?') or None, problem.offset)
 
 
 @lru_cache(maxsize=1)
@@ -58,16 +67,17 @@ def _blank() -> Evidence:
 
 
 _MOST_CHECKED = 1024
-_known: dict[bytes, tuple[list[Problem], GatePlan]] = {}
+_known: dict[bytes, tuple[list[Problem], GatePlan, Style]] = {}
 
 
-def _checked(judged: Judged) -> tuple[list[Problem], GatePlan]:
-    """What `check` says, asked once per text."""
+def _checked(judged: Judged) -> tuple[list[Problem], GatePlan, Style]:
+    """What `check` and `style_of` say, asked once per text."""
     key = text_of(judged)
     if key not in _known:
         if len(_known) >= _MOST_CHECKED:
             _known.clear()
-        _known[key] = check(_blank(), judged)
+        style = style_of(_blank().connection, judged)
+        _known[key] = (*check(_blank(), judged), style)
     return _known[key]
 
 

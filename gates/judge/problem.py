@@ -19,6 +19,8 @@ Kind = Literal[
     "bind",  # anything else that DuckDB refuses
     "outside",  # a gate that rests only on what the system says about itself
     "data",  # a `data:` table that is no table
+    "golden",  # a whole answer is compared with a literal
+    "long",  # a literal that is a page of its own
 ]
 
 

@@ -67,6 +67,7 @@ title: t
 why: w
 target: shop
 needs: [web, stock]
+guards: [shop]
 config: {cache: {size: 6}}
 control:
   - request: {get: /ready}
@@ -117,6 +118,7 @@ title: t
 why: w
 target: shop
 isolation: shared
+guards: [shop/app.py]
 control: [{request: {get: /ready}}]
 assert:
   - that: it answers

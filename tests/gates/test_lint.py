@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.errors import errors_among
+from chaos.errors import Severity, errors_among
 from gates.cli import main
 from gates.commands import sound_project
 from gates.lint import lint
@@ -232,7 +232,7 @@ def test_warnings_are_told_and_stop_nothing(
     specs = write_project(tmp_path, {FIRST: gate})
     assert main(["lint", "--specs", str(specs)]) == EXIT_PROMOTE
     said = capsys.readouterr().out
-    assert "first.yaml:46:14: warning: stale: the text does not occur" in said
+    assert "first.yaml:47:14: warning: stale: the text does not occur" in said
     assert said.endswith("2 gates, 1 target: 1 warning\n")
     assert sound_project(Options(specs=str(specs))).gates.keys() == {"first", "second"}
 
@@ -245,6 +245,105 @@ def test_warnings_beside_errors_are_counted_apart(
     assert main(["lint", "--specs", str(specs)]) == EXIT_SPEC
     said = capsys.readouterr().out
     assert said.endswith("2 problems and 1 warning in the specs; nothing was run\n")
+
+
+LONG = "x" * 121
+STYLE_PROBLEMS: Mapping[str, tuple[tuple[str, str], Severity, str, str]] = {
+    "guards beside the source": (
+        ("guards: [shop]", "guards: [shop, specs]"),
+        "error",
+        "specs]",
+        "specs is not below the target's source (shop)",
+    ),
+    "guards out of the source": (
+        ("guards: [shop]", "guards: [shop/../specs]"),
+        "error",
+        "shop/../specs]",
+        "shop/../specs is not below the target's source (shop)",
+    ),
+    "guards that are gone": (
+        ("guards: [shop]", "guards: [shop/app.py, shop/ap.py]"),
+        "error",
+        "shop/ap.py]",
+        "there is no file or folder shop/ap.py",
+    ),
+    "no guards": (
+        ("guards: [shop]\n", ""),
+        "warning",
+        "first",
+        (
+            "`guards` is missing: name the files and folders of the target's source that implement the claim,"
+            " where `nox -s mutants` draws"
+        ),
+    ),
+    "too many lines": (
+        ("assert:\n", "\n" * 205 + "assert:\n"),
+        "warning",
+        "first",
+        (
+            "this gate has 254 lines, more than 250: leave to tests what its claim does not need, or make two gates of"
+            " two claims"
+        ),
+    ),
+    "a long literal in an assertion": (
+        ("every: status = 200", f"every: status = 200 and path <> '{LONG}'"),
+        "warning",
+        f"'{LONG}'",
+        (
+            "this literal has 121 characters, more than 120: compare the fields that the claim is about, and move what is"
+            " not part of it into a test"
+        ),
+    ),
+    "a long literal in data": (
+        ("assert:\n", f"data:\n  pages: [{{name: a, keys: [b, {LONG}]}}]\nassert:\n"),
+        "warning",
+        f"{LONG}]}}]",
+        (
+            "this literal has 121 characters, more than 120: compare the fields that the claim is about, and move what is"
+            " not part of it into a test"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STYLE_PROBLEMS)
+def test_problems_of_style(name: str, tmp_path: Path) -> None:
+    replacement, severity, place, words = STYLE_PROBLEMS[name]
+    (found,) = lint(project(tmp_path, {FIRST: FILES[FIRST].replace(*replacement)}))
+    assert (found.severity, found.message) == (severity, words)
+    assert found.source[found.column - 1 :] == place
+
+
+def test_a_target_without_python_needs_no_guards(tmp_path: Path) -> None:
+    changes = {
+        TARGET: FILES[TARGET].replace("source: [shop]\n", ""),
+        SECOND: FILES[SECOND].replace("guards: [shop/app.py]\n", ""),
+    }
+    assert [
+        each.file for each in lint(project(tmp_path, changes)) if "guards" in each.message
+    ] == []
+
+
+GOLDEN_CHANGES = {
+    "an assertion": ("every: status = 200", "every: response = '{}'"),
+    "the text of an answer": ("text: /x/", f"text: {LONG}"),
+    "a pattern of all of it": ("text: /x/", f"text: /{LONG}/"),
+    "an answer that is no JSON": ("json: {up: true}", f"json: {LONG}"),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN_CHANGES)
+def test_whole_answers_are_compared_only_by_a_golden_gate(name: str, tmp_path: Path) -> None:
+    text = FILES[FIRST].replace(*GOLDEN_CHANGES[name])
+    (found,) = lint(project(tmp_path, {FIRST: text}))
+    assert found.message.startswith("a whole answer is compared with a literal")
+    golden = text.replace("guards: [shop]", "guards: [shop]\ngolden: true")
+    assert lint(project(tmp_path, {FIRST: golden})) == []
+
+
+def test_a_short_text_is_no_whole_answer(tmp_path: Path) -> None:
+    text = FILES[FIRST].replace("text: /x/", f"text: {LONG[:120]}")
+    assert lint(project(tmp_path, {FIRST: text})) == []
 
 
 def test_a_gate_that_is_not_listed(tmp_path: Path) -> None:
