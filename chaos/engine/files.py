@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -61,6 +62,12 @@ def database_copy(path: Path) -> Iterator[apsw.Connection]:
             raise HarnessError(f"{path.name} cannot be read: {error}") from error
         finally:
             connection.close()
+
+
+def regular_files(directory: Path) -> list[Path]:
+    """Every file below `directory` that is nothing else: neither a link nor anything that could block its reader."""
+    files = (Path(place, name) for place, _, names in os.walk(directory) for name in names)
+    return sorted(path for path in files if stat.S_ISREG(path.lstat().st_mode))
 
 
 def strict_about_names(connection: apsw.Connection) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from chaos.clock import RunClock, boot_id
 from chaos.engine.collect import collect
+from chaos.engine.files import regular_files
 from chaos.engine.plan import CONTROL, Plan, all_steps
 from chaos.engine.scope import Run, Scope, StopScenario, skip, walk_steps
 from chaos.engine.stack import Stack
@@ -99,7 +100,8 @@ class Worker:
         if self._shared is not None:
             kept, stack = self._shared
             if kept == key and all(life.alive for life in stack.lives.values()):
-                recorder.keep_secret(*stack.recorder.secrets)
+                for secret, name in stack.recorder.secrets.items():
+                    recorder.keep_secret(secret, name)
                 stack.recorder, stack.clock = recorder, clock
                 return stack
         await self._drop_shared()
@@ -162,6 +164,7 @@ def _endings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable
     yield stack.stop_processes()
     yield _record_lives(stack)
     yield collect(stack, recorder)
+    yield _look_into_files(stack, recorder)
     # Counted first: what has been recorded is forgotten.
     if plan.exercise:
         yield stack.links.record_traffic(recorder)
@@ -174,12 +177,19 @@ async def _record_lives(stack: Stack) -> None:
     stack.record_lives()
 
 
+async def _look_into_files(stack: Stack, recorder: Recorder) -> None:
+    for path in regular_files(stack.state):
+        recorder.look_for_secrets(path.read_bytes(), "files", str(path.relative_to(stack.state)))
+
+
 async def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:
     try:
         output = plan.directory / "output"
         output.mkdir(exist_ok=True)
         for log in stack.logs.iterdir():
-            (output / log.name).write_bytes(recorder.redact(log.read_bytes()))
+            data = log.read_bytes()
+            recorder.look_for_secrets(data, "output", log.name)
+            (output / log.name).write_bytes(recorder.redact(data))
         if plan.keep:
             (output / KEPT).write_text(f"{stack.directory}\n")
     finally:

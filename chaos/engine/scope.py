@@ -149,8 +149,8 @@ class Scope:
             return Sender(None, None, {})
         if isinstance(who, Bearer):
             token = self.variables.text(who.bearer)
-            self.recorder.keep_secret(token)
             label = self.variables.text(who.label)
+            self.recorder.keep_secret(token, label)
             return Sender(label, who.role, {"Authorization": f"Bearer {token}"})
         name = self.variables.text(who)
         actor = self.stack.target.actors.get(name)
@@ -204,7 +204,7 @@ class Scope:
                 continue
             self.variables.set(name, value)
             if is_secret(name):
-                self.recorder.keep_secret(str(value))
+                self.recorder.keep_secret(str(value), name)
         return f"nothing to capture at {', '.join(missing)}" if missing else None
 
     async def run_steps(

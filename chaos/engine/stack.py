@@ -102,9 +102,9 @@ class Stack:
         try:
             for prepare in self.target.prepare:
                 await self._prepare(prepare)
-            for actor in self.target.actors.values():
+            for name, actor in self.target.actors.items():
                 if actor.bearer is not None:
-                    self.recorder.keep_secret(self.variables.text(actor.bearer))
+                    self.recorder.keep_secret(self.variables.text(actor.bearer), name)
             self.configure(self.plan.config)
             await self._start_links(probing)
             await _all([self.launch(name) for name in self.plan.needs])
@@ -295,7 +295,7 @@ class Stack:
                 value = pick(document, place)
                 self.variables.set(name, value)
                 if is_secret(name):
-                    self.recorder.keep_secret(str(value))
+                    self.recorder.keep_secret(str(value), name)
         except KeyError as error:
             raise TargetError(
                 f"the output of `{prepare.run}` has nothing at {error.args[0]}"

@@ -14,7 +14,7 @@ import msgspec
 
 from chaos.evidence import schema
 from chaos.evidence import sealing_sql as sql
-from chaos.evidence.sealing import COLLECTED_PREFIX, Rows
+from chaos.evidence.sealing import Rows
 
 MOST_BYTES: Final = 256 * 1024
 """Beyond this, reading files is no more expensive than passing texts."""
@@ -31,7 +31,11 @@ def is_plain(files: Sequence[Rows]) -> bool:
     """
     counts = dict.fromkeys(("runs", "run_ends"), 0)
     for file in files:
-        if file.damaged or file.table in _ELSEWHERE or file.path.name.startswith(COLLECTED_PREFIX):
+        if (
+            file.damaged
+            or file.table in _ELSEWHERE
+            or file.path.name.startswith(schema.COLLECTED_PREFIX)
+        ):
             return False
         if _LONG_NUMBER.search(file.data):
             return False

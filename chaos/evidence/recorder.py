@@ -3,13 +3,15 @@
 import hashlib
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from chaos.errors import RecordingError
-from chaos.evidence.redaction import SHORTEST_SECRET, Redactor
-from chaos.evidence.schema import TABLES, Closing, Row
+from chaos.evidence.redaction import Redactor
+from chaos.evidence.schema import TABLES, Closing, Row, Secret
+from chaos.evidence.sightings import sightings
 
 _TABLE_OF = {struct: table for table, struct in TABLES.items()}
 _encode = msgspec.json.Encoder().encode
@@ -25,8 +27,9 @@ class Recorder:
     """The evidence of one run of one gate, below `directory`.
 
     A line is handed to the kernel before `add` returns, so it outlives the death of this process.
-    `secrets` (texts) and `patterns` (regular expressions) never reach a file. Every method that writes
-    raises RecordingError when the line could not be written whole; it is then not in the file at all.
+    `secrets` (texts with their names) and `patterns` (regular expressions) never reach a file; where the target let
+    one out is a row of `secrets`. Every method that writes raises RecordingError when the line could not be written
+    whole; it is then not in the file at all.
     """
 
     def __init__(self, directory: Path, run_id: str, gate: str, patterns: list[str]) -> None:
@@ -34,8 +37,7 @@ class Recorder:
         self.run_id = run_id
         self.gate = gate
         self.patterns = patterns
-        self.secrets: list[str] = []
-        self._redactor = Redactor(self.secrets, patterns)
+        self._redactor = Redactor({}, patterns)
         self._files: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._closed = False
@@ -69,15 +71,23 @@ class Recorder:
             self._next[table] = first + count
         return range(first, first + count)
 
-    def keep_secret(self, *secrets: str) -> None:
-        """From now on these texts are written as `[redacted]`; too short ones would redact too much."""
-        known = set(self.secrets)
-        new = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
-        self.secrets.extend(secret for secret in dict.fromkeys(new) if secret not in known)
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Every known secret with its name."""
+        return self._redactor.secrets
+
+    def keep_secret(self, secret: str, name: str) -> None:
+        """From now on this text is written as `[redacted]`; one that is known already keeps its name."""
+        self._redactor.keep(secret, name)
 
     def redact(self, data: bytes) -> bytes:
         """`data` without any known secret and without anything that matches a pattern."""
         return self._redactor.redact(data)
+
+    def look_for_secrets(self, data: bytes, found_in: str, found_at: str) -> None:
+        """Record the secrets in what the target left elsewhere than in a row: its output, its files."""
+        for name in self._redactor.found(data):
+            self.add(Secret, secret=name, found_in=found_in, found_at=found_at, found_seq=None)
 
     def close(self) -> None:
         """Write one closing row per file of the run, those of other processes included; nothing can follow."""
@@ -93,7 +103,13 @@ class Recorder:
             self._files.clear()
 
     def _write(self, file: str, line: bytes) -> None:
-        data = self._redactor.redact_line(line) + b"\n"
+        redacted = self._redactor.redact_line(line)
+        self._append(file, redacted + b"\n")
+        if redacted != line:
+            for columns in sightings(file, line, self._redactor):
+                self.add(Secret, **columns)
+
+    def _append(self, file: str, data: bytes) -> None:
         with self._lock:
             try:
                 descriptor = self._open(file)

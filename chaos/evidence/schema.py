@@ -126,7 +126,10 @@ class Load(Row, frozen=True, kw_only=True):
 
 
 class Frame(Row, frozen=True, kw_only=True):
-    """One event of a WebSocket. `kind` open, text, binary, close, refused or lost."""
+    """One event of a WebSocket. `kind` open, text, binary, close, refused or lost.
+
+    `headers` are those that a handshake was answered with; what refused it stands in `json`.
+    """
 
     stream: str
     vars: Raw
@@ -135,6 +138,7 @@ class Frame(Row, frozen=True, kw_only=True):
     kind: FrameKind
     size: int
     code: int | None
+    headers: Raw
     json: Raw
     frame_ms: float
 
@@ -280,6 +284,19 @@ class Unchanged(Row, frozen=True, kw_only=True):
     after: str | None
 
 
+class Secret(Row, frozen=True, kw_only=True):
+    """A secret that was seen where the target let it out, before it was redacted.
+
+    `secret` is the variable that holds it, or the label of who used it; NULL for what only looks like one. `found_in`
+    is a table, `found_at` its column and `found_seq` its row, or `output` or `files` (at the end) and a file there.
+    """
+
+    secret: str | None
+    found_in: str
+    found_at: str
+    found_seq: int | None
+
+
 class Closing(Row, frozen=True, kw_only=True):
     """Written last: how many lines each file of the run has, and their SHA-256."""
 
@@ -318,6 +335,7 @@ TABLES: Mapping[str, type[Row]] = {
     "commands": Command,
     "rows": QueryRow,
     "unchanged": Unchanged,
+    "secrets": Secret,
     "closings": Closing,
 }
 """Raw files by table name: what is appended while a gate runs."""
@@ -356,6 +374,9 @@ DIGESTS: Mapping[str, str] = {
 """One row per table and run that has rows, over everything in them."""
 
 COMMON = ("run_id", "gate", "seq")
+
+COLLECTED_PREFIX = "collected."
+"""Begins the names of raw files of tables that a target declares."""
 
 TYPES: Mapping[object, str] = {
     str: "VARCHAR",
@@ -407,12 +428,8 @@ def sealed_tables() -> tuple[str, ...]:
 
 def collected_columns(columns: Mapping[str, str]) -> dict[str, str]:
     """Columns of a collected table as sealed: the common ones, then those its target declares, by name."""
-    return {
-        "run_id": "VARCHAR",
-        "gate": "VARCHAR",
-        "seq": "BIGINT",
-        **dict(sorted(columns.items())),
-    }
+    common = {"run_id": "VARCHAR", "gate": "VARCHAR", "seq": "BIGINT"}
+    return common | dict(sorted(columns.items()))
 
 
 OUTSIDE = (
@@ -426,5 +443,6 @@ OUTSIDE = (
     "process_samples",
     "sockets",
     "loads",
+    "secrets",
 )
 """Tables that are observed from outside the system under test, never supplied by it alone."""

@@ -27,7 +27,6 @@ Collected = Mapping[str, Mapping[str, str]]
 """Declared columns of the tables that targets collect, by table."""
 
 SMALL_BYTES = 64 * 1024
-COLLECTED_PREFIX = "collected."
 CLOSINGS = "closings.jsonl"
 CLOSED_TWICE = -1
 _COLLECTED_HINTS: Mapping[str, object] = {
@@ -291,7 +290,7 @@ def _digest(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None
 
 def _table_of(file_name: str) -> str:
     """`requests.load.jsonl` → `requests`, `collected.audit.jsonl` → `audit`."""
-    return file_name.removeprefix(COLLECTED_PREFIX).split(".", 1)[0]
+    return file_name.removeprefix(schema.COLLECTED_PREFIX).split(".", 1)[0]
 
 
 def _seal_line(file: Rows) -> bytes:

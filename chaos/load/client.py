@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from chaos.evidence.schema import RequestOutcome
 from chaos.http import AnswerReader, NotHttp, explain, json_headers, open_socket
-from chaos.load.messages import Redactor
 from chaos.load.plan import Plan
 
 IDLE_S: Final = 2.0
@@ -60,9 +59,8 @@ class _Known(Struct, frozen=True):
 class Client:
     """Connections to one address, opened as they are needed, at most `connections`."""
 
-    def __init__(self, plan: Plan, redact: Redactor, listener: Listener, connections: int) -> None:
+    def __init__(self, plan: Plan, listener: Listener, connections: int) -> None:
         self.plan = plan
-        self.redact = redact
         self.listener = listener
         self._connections = connections
         self.heads: dict[bytes, _Known] = {}
@@ -258,7 +256,7 @@ class _Connection(asyncio.Protocol):
         if not reader.complete:
             self._reader = reader
             return
-        columns = answer_columns(reader, self._client.redact)
+        columns = answer_columns(reader)
         if self._reader is None and not self._head:
             self._client.remember(data, reader, columns)
         self._finish(reader, columns, now_s)
@@ -280,7 +278,7 @@ class _Connection(asyncio.Protocol):
             return
         reader.feed_eof()
         if reader.complete:
-            self._finish(reader, answer_columns(reader, self._client.redact), time.monotonic())
+            self._finish(reader, answer_columns(reader), time.monotonic())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client.lost(self)
@@ -296,10 +294,10 @@ class _Connection(asyncio.Protocol):
             self._listener.failed(self.seq, "info", reason, reader)
 
 
-def answer_columns(reader: AnswerReader, redact: Redactor) -> bytes:
+def answer_columns(reader: AnswerReader) -> bytes:
     """The columns of `responses` that follow from a whole answer, its body left out."""
     return b'"status":%d,"outcome":"ok","error":%b,"headers":%b' % (
         reader.status,
         msgspec.json.encode(reader.remark()),
-        redact(json_headers(reader.headers)),
+        json_headers(reader.headers),
     )

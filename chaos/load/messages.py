@@ -7,7 +7,7 @@ formats whose slots are filled from one tuple of values.
 import random
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Final
@@ -32,22 +32,8 @@ _LENGTH_LINE: Final = f"Content-Length: {_LENGTH_MARK}\r\n".encode("latin-1")
 
 _encode = msgspec.json.Encoder().encode
 
-
-class Redactor:
-    """Takes known secrets, and what looks like one, out of what is about to be recorded."""
-
-    def __init__(self, secrets: Sequence[str], patterns: Sequence[str]) -> None:
-        self._secrets = [secret.encode() for secret in secrets]
-        self._patterns = [re.compile(pattern.encode()) for pattern in patterns]
-
-    def __call__(self, data: bytes) -> bytes:
-        """`data` with every secret replaced by `[redacted]`."""
-        for secret in self._secrets:
-            if secret in data:
-                data = data.replace(secret, b"[redacted]")
-        for pattern in self._patterns:
-            data = pattern.sub(b"[redacted]", data)
-        return data
+Redact = Callable[[bytes], bytes]
+"""Takes secrets out of what is about to be recorded."""
 
 
 class _Format:
@@ -75,7 +61,7 @@ def _parts(text: bytes) -> list[bytes | int]:
 class Template:
     """One message, ready to be sent any number of times."""
 
-    def __init__(self, message: Message, plan: Plan, redact: Redactor) -> None:
+    def __init__(self, message: Message, plan: Plan, redact: Redact) -> None:
         body = None if message.body is None else message.body.encode()
         self._body = _Format(_parts(body or b""))
         self._head = _Format(_head_parts(message, plan, body, bool(self._body.slots)))
@@ -124,7 +110,7 @@ def _head_parts(
 
 
 def _line_parts(
-    message: Message, plan: Plan, body: bytes | None, redact: Redactor
+    message: Message, plan: Plan, body: bytes | None, redact: Redact
 ) -> list[bytes | int]:
     """One line of the table `requests`; see `chaos.evidence.schema.Request`."""
     texts = {

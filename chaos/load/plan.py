@@ -62,7 +62,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Everything a load process needs to know.
 
     Rows get `seq` from `first_seq` on; `at_most` is how many numbers were reserved. `origin_s` is
-    CLOCK_MONOTONIC at the run's origin. `secrets` and what matches `patterns` is never recorded.
+    CLOCK_MONOTONIC at the run's origin. `secrets` (with their names) and what matches `patterns` is never recorded;
+    what was seen of them has `seq` from `first_secret_seq` on.
     """
 
     run_id: str
@@ -85,7 +86,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     timeout_s: float = 10.0
     max_connections: int = 4096
     max_body_bytes: int = 1_000_000
-    secrets: list[str] = []
+    first_secret_seq: int = 0
+    secrets: dict[str, str] = {}
     patterns: list[str] = []
 
 

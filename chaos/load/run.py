@@ -17,7 +17,7 @@ from chaos.evidence.schema import RequestOutcome
 from chaos.http import AnswerReader, json_body, json_headers
 from chaos.load.client import Client, Outgoing
 from chaos.load.evidence import Evidence
-from chaos.load.messages import Choice, Redactor, Template
+from chaos.load.messages import Choice, Template
 from chaos.load.plan import Bursts, Clients, Plan, Rates, Summary, offsets_s, planned
 
 TICK_S: Final = 0.001
@@ -42,14 +42,12 @@ class Run:
     """One load from its first to its last request."""
 
     def __init__(self, plan: Plan, evidence: Evidence) -> None:
-        redact = Redactor(plan.secrets, plan.patterns)
         self._plan = plan
         self._evidence = evidence
-        self._redact = redact
         allowed = raise_file_limit(plan.max_connections + SPARE_FILES) - SPARE_FILES
         self._connections = min(plan.max_connections, allowed)
-        self._client = Client(plan, redact, self, self._connections)
-        templates = [Template(message, plan, redact) for message in plan.messages]
+        self._client = Client(plan, self, self._connections)
+        templates = [Template(message, plan, evidence.redactor.redact) for message in plan.messages]
         self._choice = Choice(templates, plan.seed)
         self._waiting: deque[float] = deque()
         self._scheduled = False
@@ -63,7 +61,7 @@ class Run:
         self._problem: str | None = None
         self._task: asyncio.Task[None] | None = None
         ids = _encode({"run_id": plan.run_id, "gate": plan.gate}).removesuffix(b"}")
-        self._line = ids.replace(b"%", b"%%") + b',"seq":%d,"done_ms":%.3f,"response":%b,%b}\n'
+        self._line = ids.replace(b"%", b"%%") + b',"seq":%d,"done_ms":%.3f,"response":%b,%b}'
 
     async def execute(self, began: Callable[[float], None]) -> Summary:
         """Send everything and wait for the answers; `began` is called with the time in ms when it starts."""
@@ -199,7 +197,7 @@ class Run:
         """See `chaos.load.client.Listener`."""
         self._done += 1
         done_ms = (done_s - self._plan.origin_s) * 1000
-        line = self._line % (seq, done_ms, json_body(self._redact(body)), columns)
+        line = self._line % (seq, done_ms, json_body(body), columns)
         self._recorded(self._evidence.complete, line)
         self._ended(done_s)
 
@@ -211,7 +209,7 @@ class Run:
         headers = b"{}"
         if reader is not None and reader.begun:
             reason = f"{reader.remark()}; {reason}"
-            headers = self._redact(json_headers(reader.headers))
+            headers = json_headers(reader.headers)
         columns = b'"status":null,"outcome":"%b","error":%b,"headers":%b' % (
             outcome.encode(),
             _encode(reason),

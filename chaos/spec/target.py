@@ -66,7 +66,7 @@ class Target(Spec, frozen=True, kw_only=True):
 
     `default` is the process that requests go to when neither `to` nor `via` is given (the first one
     otherwise); `config` the YAML file that a gate's `config:` is merged into; `redact` regular expressions
-    of secrets that must never be written to evidence.
+    of secrets that must never be written to evidence; a group in one is a part that is a secret by itself.
     """
 
     target: str

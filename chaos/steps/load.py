@@ -168,6 +168,8 @@ def plan_of(step: Load, scope: Scope) -> Plan:
     sends = step.send if isinstance(step.send, list) else [step.send]
     # Before the secrets are listed: a token made up on the spot becomes one by being used.
     messages = [_message(send, step, scope) for send in sends]
+    # In each of two columns every secret, and something that looks like one.
+    most_seen = 2 * (len(scope.recorder.secrets) + 1)
     return Plan(
         run_id=scope.recorder.run_id,
         gate=scope.recorder.gate,
@@ -187,7 +189,8 @@ def plan_of(step: Load, scope: Scope) -> Plan:
         shape=shape,
         messages=messages,
         timeout_s=step.within.s if step.within is not None else DEFAULT_WITHIN_S,
-        secrets=list(scope.recorder.secrets),
+        first_secret_seq=scope.recorder.reserve("secrets", number * most_seen).start,
+        secrets=dict(scope.recorder.secrets),
         patterns=list(scope.recorder.patterns),
     )
 

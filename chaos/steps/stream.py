@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from websockets.typing import Subprotocol
 
 from chaos.engine.scope import Scope, Sender
 from chaos.engine.stack import HARNESS_SOURCE
-from chaos.engine.wire import decode
+from chaos.engine.wire import decode, headers_by_name
 from chaos.evidence import schema
 from chaos.evidence.recorder import NULL, as_json
 from chaos.spec.step import Spec, Step
@@ -95,13 +96,21 @@ async def run(step: Stream, scope: Scope) -> int | None:
             close_timeout=CLOSE_WITHIN_S,
         )
     except InvalidStatus as refusal:
-        recording.seen.status = refusal.response.status_code
-        recording.frame("in", "refused", code=refusal.response.status_code)
+        answer = refusal.response
+        recording.seen.status = answer.status_code
+        recording.frame(
+            "in",
+            "refused",
+            code=answer.status_code,
+            headers=answer.headers.raw_items(),
+            json=decode(bytes(answer.body or b"")),
+        )
     except (OSError, InvalidHandshake, TimeoutError) as error:
         recording.frame("in", "lost", json=str(error))
     else:
         recording.seen.status = 101
-        recording.frame("out", "open")
+        assert socket.response is not None
+        recording.frame("out", "open", headers=socket.response.headers.raw_items())
         await _converse(step, scope, socket, recording)
     opened = recording.seen.status == 101
     if not opened:
@@ -202,6 +211,7 @@ class _Recording:
         *,
         size: int = 0,
         code: int | None = None,
+        headers: Iterable[tuple[str, str]] | None = None,
         json: object = None,
     ) -> None:
         """Record one frame."""
@@ -218,6 +228,7 @@ class _Recording:
             kind=kind,
             size=size,
             code=code,
+            headers=NULL if headers is None else as_json(headers_by_name(headers)),
             json=NULL if json is None else as_json(json),
             frame_ms=self.scope.clock.now_ms(),
         )

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chaos.evidence import schema
 from chaos.load.plan import Bursts, Clients, Message, Rates, Stage
 from tests.chaos.http_servers import OK, Action, closed_port
-from tests.chaos.load_runs import ROOT, run_load
+from tests.chaos.load_runs import ROOT, rows, run_load
 
 CLOSE_AFTER = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
@@ -245,7 +246,8 @@ class TestRecord:
             lambda *_: [answer],
             Rates([Stage(100, 0.1)]),
             messages=[message],
-            secrets=[secret],
+            secrets={secret: "token.x"},
+            first_secret_seq=7,
             patterns=[r"sk_[a-z]+"],
         )
         assert all(secret.encode() in request for request in result.server.requests)
@@ -254,6 +256,15 @@ class TestRecord:
         assert b"sk_abcdef" not in written
         echo = msgspec.json.decode(result.responses[100].response)
         assert echo == {"echo": "[redacted]", "other": "[redacted]"}
+        seen = rows(tmp_path / "secrets.turns.jsonl", "secrets", schema.Secret)
+        assert [row.seq for row in seen] == list(range(7, 7 + len(seen)))
+        assert len(seen) == 3 * len(result.responses)
+        assert {row.found_seq for row in seen} == set(result.responses)
+        assert {(row.secret, row.found_in, row.found_at) for row in seen} == {
+            ("token.x", "requests", "response"),
+            (None, "requests", "response"),
+            ("token.x", "requests", "headers"),
+        }
 
 
 class TestEnd:

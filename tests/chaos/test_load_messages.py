@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from chaos.evidence import schema
-from chaos.load.messages import Choice, Redactor, Template, seeded_uuid
+from chaos.evidence.redaction import Redactor
+from chaos.load.messages import Choice, Redact, Template, seeded_uuid
 from chaos.load.plan import Message, Plan, Rates, Stage
 from tests.chaos.load_runs import plan_for
 
@@ -14,9 +15,9 @@ PLAN = plan_for(Path("evidence"), 8000, Rates([Stage(1, 1)]))
 
 
 def render(
-    message: Message, plan: Plan = PLAN, index: int = 12, redact: Redactor | None = None
+    message: Message, plan: Plan = PLAN, index: int = 12, redact: Redact = bytes
 ) -> tuple[schema.Request, bytes]:
-    template = Template(message, plan, redact or Redactor([], []))
+    template = Template(message, plan, redact)
     line, data = template.render(112, index, 1.5, 2.25)
     assert line.endswith(b"}\n")
     columns = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
@@ -91,7 +92,7 @@ def test_the_variables_around_the_load_are_kept() -> None:
 
 
 def test_secrets_are_sent_but_never_recorded() -> None:
-    redact = Redactor(["s3cret-token"], [r"sk_[a-z]+"])
+    redact = Redactor({"s3cret-token": "token.x"}, [r"sk_[a-z]+"]).redact
     message = Message(
         method="POST",
         path="/x?key=s3cret-token",
@@ -119,7 +120,7 @@ def test_what_would_end_a_header_is_refused() -> None:
 
 
 def test_the_choice_among_several_repeats_with_its_seed() -> None:
-    templates = [Template(post(None, f"/{name}"), PLAN, Redactor([], [])) for name in "abc"]
+    templates = [Template(post(None, f"/{name}"), PLAN, bytes) for name in "abc"]
     first, second, other = (Choice(templates, seed) for seed in (1, 1, 2))
     chosen = [first.next() for _ in range(50)]
     assert chosen == [second.next() for _ in range(50)]

@@ -74,7 +74,7 @@ def scope_for(
         inner()
 
     recorder = Recorder(directory, "0123456789abcdef", "some-gate", [r"sk_[a-z]+"])
-    recorder.keep_secret("s3cret-token")
+    recorder.keep_secret("s3cret-token", "token.operator")
     kinds = {Inner: Kind("inner", Inner, call), Load: Kind("load", Load, run)}
     stack = cast(Stack, FakeStack(port, guard))
     state = Run(kinds, stack, recorder, RunClock(), "healthy", 7)

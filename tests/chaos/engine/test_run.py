@@ -94,6 +94,27 @@ def test_declared_tables_are_taken_from_a_copy_after_their_writers_stopped(tmp_p
     assert evidence.rows("collected.absent") == []
 
 
+def test_secrets_that_files_hold_in_the_end_are_told(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - {write: "{state}/deep", directory: true}
+          - {write: "{state}/deep/er.log", text: "asked by {token.user}"}
+          - {run: "mkfifo {state}/pipe"}
+          - {run: "ln -s deep/er.log {state}/link"}
+          - {run: "ln -s /dev/zero {state}/endless"}
+        """,
+    )
+    assert evidence.details() == []
+    seen = [
+        (row["secret"], row["found_at"])
+        for row in evidence.rows("secrets")
+        if row["found_in"] == "files"
+    ]
+    assert seen == [("token.user", "deep/er.log")]
+
+
 def test_a_table_that_cannot_be_taken_breaks_the_run_after_everything_else_is_done(
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,7 @@
 """Evidence that is whole, in order, without secrets, and closed by what was written."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import resource
@@ -177,8 +178,9 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_recorded(recorder: Recor
 
 
 def test_known_secrets_and_patterns_reach_no_file(recorder: Recorder) -> None:
-    recorder.keep_secret(SECRET, SECRET, "short")
-    assert recorder.secrets == [SECRET]
+    for secret in (SECRET, SECRET, "short"):
+        recorder.keep_secret(secret, "token.x")
+    assert recorder.secrets == {SECRET: "token.x"}
     add_row(recorder, f"a {SECRET} b", {SECRET: [f"x{SECRET}", "sk-abc123", "short"]})
     recorder.add_collected("audit", {"token": SECRET})
     written = b"".join(path.read_bytes() for path in recorder.directory.iterdir())
@@ -192,13 +194,13 @@ def test_known_secrets_and_patterns_reach_no_file(recorder: Recorder) -> None:
 
 def test_a_secret_that_is_learnt_later_is_kept_from_then_on(recorder: Recorder) -> None:
     add_row(recorder, SECRET)
-    recorder.keep_secret(SECRET)
+    recorder.keep_secret(SECRET, "token.x")
     add_row(recorder, SECRET)
     assert [row["query"] for row in rows(recorder, "rows")] == [SECRET, "[redacted]"]
 
 
 def test_a_number_that_is_a_secret_is_redacted_where_somebody_said_it(recorder: Recorder) -> None:
-    recorder.keep_secret("12345678")
+    recorder.keep_secret("12345678", "secret.pin")
     recorder.add(
         schema.QueryRow,
         query="q",
@@ -229,16 +231,83 @@ def test_a_secret_is_found_however_often_it_is_quoted(secret: str, around: str, 
     for _ in range(times):
         value = msgspec.json.encode({"x": value}).decode()
     line = msgspec.json.encode({"row": value})
-    redacted = Redactor([secret], []).redact_line(line)
+    redacted = Redactor({secret: "x"}, []).redact_line(line)
     text = msgspec.json.decode(redacted)["row"]
     for _ in range(times):
         text = msgspec.json.decode(text)["x"]
     assert secret not in text.replace("[redacted]", "")
 
 
-def test_spellings_of_a_plain_secret_are_one() -> None:
-    assert spellings(SECRET) == (SECRET.encode(),)
+def test_spellings_of_a_plain_secret_differ_in_base64_only() -> None:
+    plain = [each for each in spellings(SECRET) if b"." in each]
+    assert plain == [SECRET.encode()]
     assert b'a\\"b' in spellings('a"b')
+    assert b"a%2Fb" in spellings("a/b")
+
+
+@given(SECRETS, st.binary(max_size=5), st.binary(max_size=5))
+@settings(deadline=None)
+def test_a_secret_is_found_in_base64_wherever_it_begins(
+    secret: str, before: bytes, after: bytes
+) -> None:
+    data = before + secret.encode() + after
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        redacted = Redactor({secret: "x"}, []).redact(encode(data))
+        # What is left of it are the letters that it shares with its neighbours.
+        assert b"[redacted]" in redacted
+        assert len(redacted) - len(b"[redacted]") <= 4 * (len(before) + len(after) + 4) // 3 + 4
+
+
+PATTERN = r"(?:[a-z]+)\.([a-z0-9]{12})"
+WHOLE = "tok.abcdef012345"
+
+
+def seen(recorder: Recorder) -> list[tuple[object, ...]]:
+    return [
+        (row["secret"], row["found_in"], row["found_seq"], row["found_at"])
+        for row in rows(recorder, "secrets")
+    ]
+
+
+def test_a_part_of_a_secret_is_one_too(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "r1", "g1", [PATTERN])
+    recorder.keep_secret(WHOLE, "token.x")
+    assert recorder.secrets == {WHOLE: "token.x", "abcdef012345": "token.x"}
+    add_row(recorder, row=f"{WHOLE} and abcdef012345")
+    assert rows(recorder, "rows")[0]["row"] == "[redacted] and [redacted]"
+    assert seen(recorder) == [("token.x", "rows", 0, "row")]
+
+
+def test_where_the_target_let_a_secret_out_is_a_row(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "r1", "g1", [PATTERN])
+    recorder.keep_secret(WHOLE, "token.x")
+    recorder.keep_secret("other-secret", "secret.y")
+    answer = {"status": 200, "outcome": "ok", "error": None, "done_ms": 1.0}
+    headers = as_json({"set-cookie": f"a={WHOLE}; b=other-secret; c=more.0123456789ab"})
+    recorder.add(schema.Response, seq=5, response=as_json({"a": 1}), headers=headers, **answer)
+    recorder.add_collected("audit", {"actor": "a", "detail": f"by {WHOLE}"})
+    recorder.look_for_secrets(b"nothing", "files", "a.txt")
+    recorder.look_for_secrets(f"x{WHOLE}".encode(), "files", "b/c.txt")
+    assert seen(recorder) == [
+        ("token.x", "requests", 5, "headers"),
+        ("secret.y", "requests", 5, "headers"),
+        (None, "requests", 5, "headers"),
+        ("token.x", "audit", 0, "detail"),
+        ("token.x", "files", None, "b/c.txt"),
+    ]
+
+
+def test_what_the_harness_says_itself_lets_nothing_out(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "r1", "g1", [])
+    recorder.keep_secret(SECRET, "token.x")
+    frame = {"stream": SECRET, "vars": NULL, "actor": None, "size": 0, "code": None}
+    said = {"json": as_json(SECRET), "headers": NULL, "frame_ms": 1.0}
+    for direction in ("out", "in"):
+        recorder.add(schema.Frame, direction=direction, kind="text", **frame, **said)
+    add_row(recorder, SECRET)
+    step = {"kind": "request", "name": None, "began_ms": 0.0, "ended_ms": 1.0}
+    recorder.add(schema.Step, step="scenario.0", outcome="failed", detail=SECRET, **step)
+    assert seen(recorder) == [("token.x", "frames", 1, "json")]
 
 
 def test_every_table_can_be_written(recorder: Recorder) -> None:

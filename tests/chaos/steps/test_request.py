@@ -76,6 +76,16 @@ def test_no_secret_reaches_any_file(tmp_path: Path) -> None:
     for secret in (b"trivial-token", b"made-up-bearer", b"issued-token"):
         assert secret not in written
     assert written.count(b"[redacted]") > 8
+    seen = [(row["secret"], row["found_in"], row["found_seq"]) for row in evidence.rows("secrets")]
+    assert seen == [
+        ("token.user", "requests", 0),
+        ("forger", "requests", 1),
+        ("token.new", "requests", 2),
+        ("token.new", "requests", 3),
+        ("token.user", "commands", 0),
+        ("token.new", "commands", 0),
+        ("token.user", "output", None),
+    ]
 
 
 def test_captures_are_seen_by_later_steps_and_missing_ones_are_failures(tmp_path: Path) -> None:

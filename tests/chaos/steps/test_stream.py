@@ -56,6 +56,9 @@ def test_what_is_sent_and_received_is_recorded(tmp_path: Path) -> None:
         ("close", 0, "token expired", 4401),
     ]
     assert {(row["stream"], row["actor"]) for row in frames} == {("talk", "friend")}
+    (answer,) = [row["headers"] for row in frames if row["headers"] is not None]
+    assert isinstance(answer, dict)
+    assert answer["sec-websocket-protocol"] == "trivial.v2"
     assert evidence.rows("steps")[-1]["iterations"] == 1
 
 
