@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from chaos.engine.plan import CONTROL, SCENARIO, walk
 from chaos.errors import Problem, in_order
 from chaos.faults import impossible
 from chaos.faults.base import FaultStep
@@ -21,6 +22,7 @@ from gates.lint_target import lint_target
 from gates.project import Project
 from gates.spec.gate import Gate
 
+LIST_AND_PLACE = 2
 READING_KINDS = frozenset({"request", "await", "run", "repeat", "parallel", "pause", "use"})
 
 
@@ -92,6 +94,7 @@ class _GateLint:
         self._faults()
         self._names()
         self._isolation()
+        self._exclusive()
         self._assertions()
         self._style()
         for one in defect_problems(self.gate, self.target, self.project.root):
@@ -199,7 +202,8 @@ class _GateLint:
                 message = f"no defect in `falsified_by` fails {assertion.that!r}, and it does not say `killed_by_sham`"
                 self._problem(("assert", index, "that"), message)
         judged = judged_of(self.gate, self.target)
-        self._tell(sql_problems(judged, exclusive=self.gate.exclusive, golden=self.gate.golden))
+        alone = None if self.gate.exclusive else alone_in(self.gate)
+        self._tell(sql_problems(judged, alone=alone, golden=self.gate.golden))
 
     def _style(self) -> None:
         root, release = self.project.root, self.project.release
@@ -214,6 +218,29 @@ class _GateLint:
             self.document.problem(
                 one.place, one.message, one.hint, offset=one.offset, severity=one.severity
             )
+
+    def _exclusive(self) -> None:
+        """A turn is waited for between two steps: inside of one, others would have begun."""
+        for path, step, _ in self.steps:
+            if step.exclusive and len(path) > LIST_AND_PLACE:
+                message = "only a step of `control` or `scenario` itself may be `exclusive`"
+                self._problem((*path, "exclusive"), message)
+            elif step.exclusive and self.gate.exclusive:
+                self._problem((*path, "exclusive"), "the whole gate is `exclusive` already")
+
+
+def alone_in(gate: Gate) -> frozenset[str]:
+    """What evidence calls the steps that run with nothing beside them, and the loads among them."""
+    alone: set[str] = set()
+    names: set[str] = set()
+    for prefix, steps in ((CONTROL, gate.control), (SCENARIO, gate.scenario)):
+        for step_id, step in walk(tuple(steps), prefix):
+            if step.exclusive:
+                alone.add(step_id)
+            # A list and a place in it: what stands there itself, above all that is inside of it.
+            if ".".join(step_id.split(".")[:LIST_AND_PLACE]) in alone:
+                names |= {step.name or step_id, *([step.load] if isinstance(step, Load) else [])}
+    return frozenset(names)
 
 
 def _flat(

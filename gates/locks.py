@@ -1,25 +1,75 @@
-"""Lets gates overlap, and a gate with a latency limit run with nothing beside it."""
+"""Lets gates overlap, and what has a limit on latency run with nothing of the session beside it."""
 
+import asyncio
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Final
+
+_LOOK_EVERY_S: Final = 0.005
+
+
+class Turn:
+    """A place in the session's queue, across all workers: beside others, or alone.
+
+    Whoever is to be alone keeps the turnstile while it waits, so that no new ones slip in before it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._turnstile = os.open(directory / "turnstile.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._lock = os.open(directory / "gates.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._is_alone = False
+
+    def take(self, *, exclusive: bool) -> None:
+        """Wait for the turn."""
+        fcntl.flock(self._turnstile, fcntl.LOCK_EX)
+        fcntl.flock(self._lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+        self._is_alone = exclusive
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Be alone for a while in the middle of a shared turn; changes nothing for one that is alone anyway."""
+        if self._is_alone:
+            yield
+            return
+        await self._exchange(fcntl.LOCK_EX)
+        yield
+        # Whatever breaks off in between ends the turn as a whole.
+        await self._exchange(fcntl.LOCK_SH)
+
+    async def _exchange(self, kind: int) -> None:
+        # Who waits holds nothing: two that both wanted to be alone would wait for each other.
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        await _locked(self._turnstile, fcntl.LOCK_EX)
+        await _locked(self._lock, kind)
+        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+    def leave(self) -> None:
+        """Let others go on."""
+        os.close(self._lock)
+        os.close(self._turnstile)
 
 
 @contextmanager
-def turn(directory: Path, *, exclusive: bool) -> Iterator[None]:
-    """Hold the session's lock, shared or alone, across all workers.
-
-    A gate that must be alone keeps the turnstile while it waits, so that no new ones slip in before it.
-    """
-    turnstile = os.open(directory / "turnstile.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    lock = os.open(directory / "gates.lock", os.O_RDWR | os.O_CREAT, 0o600)
+def turn(directory: Path, *, exclusive: bool) -> Iterator[Turn]:
+    """Hold the session's turn, shared or alone."""
+    held = Turn(directory)
     try:
-        fcntl.flock(turnstile, fcntl.LOCK_EX)
-        fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
-        yield
+        held.take(exclusive=exclusive)
+        yield held
     finally:
-        os.close(lock)
-        os.close(turnstile)
+        held.leave()
+
+
+async def _locked(descriptor: int, kind: int) -> None:
+    """Wait for a lock while the rest of the event loop goes on."""
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(_LOOK_EVERY_S)
+        else:
+            return

@@ -93,11 +93,13 @@ class _Runner:
         if self._judge is None:
             self._judge = QuickJudge([self.session.path], collected_of(project))
         plan = plan_of(self.session, project, gate, repeat)
-        with turn(self.session.path, exclusive=gate.exclusive):
-            self._loop.run(self._worker.run(plan))
+        with turn(self.session.path, exclusive=gate.exclusive) as held:
+            self._loop.run(self._worker.run(plan, held.alone))
         exercised = self.session.gate_directory(exercise_name(gate.target), 0)
         run_id = plan.run_id if plan.mode != "healthy" else None
-        return self._judge.judge(plan.directory, exercised, project.judged(name), run_id)
+        # Judging takes a core, which another gate may have been promised.
+        with turn(self.session.path, exclusive=False):
+            return self._judge.judge(plan.directory, exercised, project.judged(name), run_id)
 
     def pytest_sessionfinish(self) -> None:
         """End what the worker keeps between gates."""

@@ -11,7 +11,7 @@ from chaos.clock import RunClock, boot_id
 from chaos.engine.collect import collect
 from chaos.engine.files import regular_files
 from chaos.engine.plan import CONTROL, Plan, all_steps
-from chaos.engine.scope import Run, Scope, StopScenario, skip, walk_steps
+from chaos.engine.scope import Alone, Run, Scope, StopScenario, skip, walk_steps
 from chaos.engine.stack import Stack
 from chaos.errors import ChaosError, HarnessError
 from chaos.evidence import schema
@@ -32,14 +32,17 @@ class Worker:
         self.guard = Guard()
         self._shared: tuple[object, Stack] | None = None
 
-    async def run(self, plan: Plan) -> None:
-        """Run one gate and leave its evidence in `plan.directory`; never raises but for cancellation."""
+    async def run(self, plan: Plan, alone: Alone = contextlib.nullcontext) -> None:
+        """Run one gate and leave its evidence in `plan.directory`; never raises but for cancellation.
+
+        `alone` is what a step that is `exclusive` waits for.
+        """
         clock = RunClock()
         recorder = Recorder(plan.directory, plan.run_id, plan.gate, plan.target.redact)
         end_state, detail = "completed", None
         try:
             self._record_start(plan, recorder, clock)
-            await self._carry_out(plan, recorder, clock)
+            await self._carry_out(plan, recorder, clock, alone)
         except asyncio.CancelledError:
             end_state, detail = "interrupted", "the run was interrupted"
             raise
@@ -79,16 +82,18 @@ class Worker:
             worker=self.name,
         )
 
-    async def _carry_out(self, plan: Plan, recorder: Recorder, clock: RunClock) -> None:
+    async def _carry_out(
+        self, plan: Plan, recorder: Recorder, clock: RunClock, alone: Alone
+    ) -> None:
         if plan.shared:
             stack = await self._shared_stack(plan, recorder, clock)
-            await _walk(plan, stack, recorder, clock)
+            await _walk(plan, stack, recorder, clock, alone)
             return
         await self._drop_shared()
         stack = Stack(plan, self.guard, recorder, clock)
         try:
             await stack.start(probing=plan.exercise or _has_faults(plan))
-            await _walk(plan, stack, recorder, clock)
+            await _walk(plan, stack, recorder, clock, alone)
         finally:
             # Whatever goes wrong from here on must not hide what went wrong before.
             problem = await asyncio.shield(_tear_down(stack, plan, recorder))
@@ -126,8 +131,10 @@ class Worker:
         shutil.rmtree(stack.directory, ignore_errors=True)
 
 
-async def _walk(plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock) -> None:
-    run = Run(KINDS, stack, recorder, clock, plan.mode, plan.seed)
+async def _walk(
+    plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock, alone: Alone
+) -> None:
+    run = Run(KINDS, stack, recorder, clock, plan.mode, plan.seed, alone)
     variables = Variables(stack.variables)
     stopped = False
     try:

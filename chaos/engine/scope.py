@@ -3,7 +3,8 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -47,6 +48,9 @@ class Kind(Struct, frozen=True):
 
 Kinds = Mapping[type[Step], Kind]
 
+Alone: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes sure that nothing of the session runs beside what is done inside of it."""
+
 
 class Run:
     """State of one run that all of its steps share."""
@@ -59,12 +63,14 @@ class Run:
         clock: RunClock,
         mode: Mode,
         seed: int,
+        alone: Alone = nullcontext,
     ) -> None:
         self.kinds = kinds
         self.stack = stack
         self.recorder = recorder
         self.clock = clock
         self.mode = mode
+        self.alone = alone
         self.rng = random.Random(seed)
         self.windows: dict[str, Window] = {}
         self.background: set[asyncio.Task[None]] = set()
@@ -234,11 +240,12 @@ async def walk_steps(scope: Scope, steps: list[Step]) -> None:
     for index, step in enumerate(steps):
         if step.at is not None:
             await asyncio.sleep(max(0.0, scope.began_ms + step.at.ms - scope.clock.now_ms()) / 1000)
-        now_ms = scope.clock.now_ms()
-        step_id = f"{scope.step_id}.{index}"
-        inner = Scope(scope.run, step_id, scope.variables, scope.row_vars, now_ms)
         try:
-            await _run_step(scope.run.kinds[type(step)].run, step, inner)
+            async with scope.run.alone() if step.exclusive else nullcontext():
+                now_ms = scope.clock.now_ms()
+                step_id = f"{scope.step_id}.{index}"
+                inner = Scope(scope.run, step_id, scope.variables, scope.row_vars, now_ms)
+                await _run_step(scope.run.kinds[type(step)].run, step, inner)
         except StopScenario:
             skip(scope.run, scope.step_id, steps, index + 1)
             raise

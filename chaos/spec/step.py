@@ -84,7 +84,8 @@ class Step(Spec, frozen=True, kw_only=True):
 
     `at` is an offset from the start of the step it stands under; `to` a process that is talked to
     directly, `via` a link that is gone through instead; `must` stops the scenario when `expect` fails;
-    `capture` maps variables to places in the answer (`$.id`, `$.items[0].id`).
+    `capture` maps variables to places in the answer (`$.id`, `$.items[0].id`); `exclusive` runs the step
+    with nothing of the session beside it.
     """
 
     at: Duration | None = None
@@ -96,6 +97,7 @@ class Step(Spec, frozen=True, kw_only=True):
     expect: Expect | None = None
     must: bool = False
     capture: dict[str, str] = {}
+    exclusive: bool = False
 
     def problem(self) -> str | None:
         """Why this step could never be carried out, whatever the target does, or None."""

@@ -231,6 +231,7 @@ class _Compiler:
             is_uses | {relation},
             self.behind(is_uses | {relation}),
             _names(source) | _names(expression),
+            drafts.about(where),
         )
 
     def relation(self, source: Source, node: Node) -> str | None:

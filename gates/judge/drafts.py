@@ -57,6 +57,7 @@ class Draft(Struct, frozen=True):
     uses: frozenset[str]
     reads: frozenset[str]
     names: frozenset[str]
+    about: frozenset[str]
 
     def nodes(self) -> list[Node]:
         """What has to be written as text, in the order in which `finish` takes it."""
@@ -96,6 +97,7 @@ class Draft(Struct, frozen=True):
             uses=self.uses,
             reads=self.reads,
             names=self.names,
+            about=self.about,
         )
 
 
@@ -159,6 +161,22 @@ def _plain(node: Node) -> Node:
     return (
         {**inner, "type": _OPPOSITES[name]} if name in _OPPOSITES else {**node, "children": [inner]}
     )
+
+
+_SENDERS = frozenset({"step", "load"})
+
+
+def about(where: Node) -> frozenset[str]:
+    """The steps and loads that a `where` narrows its rows to: one that it compares with a text, or a list of them."""
+    named: frozenset[str] = frozenset()
+    for part in conjuncts(where):
+        sides = list(syntax.parts(part))
+        columns = {names[-1].lower() for side in sides if (names := syntax.names_of(side))}
+        texts = [found[1] for side in sides if (found := syntax.constant(side))]
+        compared = syntax.text_of(part, "type") in ("COMPARE_EQUAL", "COMPARE_IN")
+        if compared and columns <= _SENDERS and len(texts) == len(sides) - 1:
+            named |= frozenset(texts)
+    return named
 
 
 def quantile_of(node: Node) -> float | None:

@@ -15,7 +15,7 @@ from gates.judge.connection import Evidence, details_of
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.problem import Problem, Source
 from gates.judge.style import Style, style_of
-from gates.judge.verdict import limit_ms, rests_on_outside
+from gates.judge.verdict import limits_of, rests_on_outside
 from gates.spec.assertion import Judged
 
 Place = tuple[str | int, ...]
@@ -43,16 +43,30 @@ class Complaint(Struct, frozen=True):
     severity: Literal["error", "warning"] = "error"
 
 
-def sql_problems(judged: Judged, *, exclusive: bool, golden: bool) -> Iterator[Complaint]:
-    """Every problem of a gate's assertions; `exclusive` and `golden` are what the gate says of itself."""
+def sql_problems(
+    judged: Judged, *, alone: frozenset[str] | None, golden: bool
+) -> Iterator[Complaint]:
+    """Every problem of a gate's assertions; `golden` is what the gate says of itself.
+
+    `alone` names the steps and loads that run with nothing beside them, and is None where the whole gate does.
+    """
     problems, plan, style = _checked(judged)
     yield from map(_complaint, problems)
     for found in [*style.long, *([] if golden else style.copies)]:
         yield msgspec.structs.replace(_complaint(found), severity="warning")
-    limit = limit_ms(plan)
-    if limit is not None and not exclusive:
-        message = f"a gate that limits latency ({limit:g} ms) needs `exclusive: true`"
-        yield Complaint(("exclusive",), message)
+    if alone is not None:
+        yield from _beside_others(plan, alone)
+
+
+def _beside_others(plan: GatePlan, alone: frozenset[str]) -> Iterator[Complaint]:
+    """Limits on the latency of what others may slow down; where it is open what a limit is about, any step may be meant."""
+    for index, own in enumerate(plan.asserts):
+        limit = min(limits_of(own), default=None) if own is not None else None
+        if own is None or limit is None or (own.about <= alone if own.about else alone):
+            continue
+        who = " and ".join(sorted(own.about - alone)) or "the gate, or a step of it,"
+        message = f"a limit on latency ({limit:g} ms): {who} needs `exclusive: true`"
+        yield Complaint(("assert", index), message)
 
 
 def _complaint(problem: Problem) -> Complaint:

@@ -28,7 +28,7 @@ class AssertPlan(Struct, frozen=True):
     `leaf_sql` are the leaves of `split`, `rewritten` the expression over them. `inputs` hold one condition
     per aggregate that takes no NULL; `guards` are floating-point expressions that must be finite;
     `uses` are the relations it names, `reads` all tables behind them; `names` are all words in its `from` and its
-    expression that could be columns.
+    expression that could be columns; `about` the steps and loads that its `where` names, empty where that is open.
     """
 
     assertion: Assertion
@@ -47,6 +47,7 @@ class AssertPlan(Struct, frozen=True):
     uses: frozenset[str]
     reads: frozenset[str]
     names: frozenset[str]
+    about: frozenset[str]
 
 
 class QueryPlan(Struct, frozen=True):

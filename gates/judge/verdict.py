@@ -149,11 +149,12 @@ def outside_population(connection: duckdb.DuckDBPyConnection, judged: Judged) ->
 
 def limit_ms(plan: GatePlan) -> float | None:
     """The smallest upper limit that an assertion puts on a latency, in milliseconds; None when none does."""
-    limits = [limit for own in plan.asserts if own for limit in _limits(own)]
+    limits = [limit for own in plan.asserts if own for limit in limits_of(own)]
     return min(limits, default=None)
 
 
-def _limits(plan: AssertPlan) -> Iterator[float]:
+def limits_of(plan: AssertPlan) -> Iterator[float]:
+    """The upper limits that one assertion puts on latencies, in milliseconds."""
     if not _LATENCIES & {leaf.column for leaf in plan.split.leaves}:
         return
     bound = plan.comparator

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from chaos.engine.plan import Plan
 from chaos.engine.run import Worker
+from chaos.engine.scope import Alone
 from chaos.evidence.schema import Mode
 from gates.judge.result import GateVerdict
 from gates.judged import judged_of
@@ -54,28 +55,29 @@ def carry_out(
 
     Both count from when its turn has come.
     """
-    with turn(session.path, exclusive=gate.exclusive):
+    with turn(session.path, exclusive=gate.exclusive) as held:
         began_s = time.monotonic()
-        in_time = asyncio.run(_run(plan, within_s))
+        in_time = asyncio.run(_run(plan, held.alone, within_s))
         return in_time, time.monotonic() - began_s
 
 
 def judged(session: Session, project: Project, gate: Gate, plan: Plan, place: Path) -> GateVerdict:
-    """The verdict on a run below `place`."""
+    """The verdict on a run below `place`, in a turn of its own: judging takes a core."""
     target = project.targets[gate.target]
-    judge = QuickJudge([place, session.path], collected_of(project))
     exercise = session.gate_directory(exercise_name(target.target), 0)
-    try:
-        return judge.judge(plan.directory, exercise, judged_of(gate, target), plan.run_id)
-    finally:
-        judge.close()
+    with turn(session.path, exclusive=False):
+        judge = QuickJudge([place, session.path], collected_of(project))
+        try:
+            return judge.judge(plan.directory, exercise, judged_of(gate, target), plan.run_id)
+        finally:
+            judge.close()
 
 
-async def _run(plan: Plan, within_s: float | None) -> bool:
+async def _run(plan: Plan, alone: Alone, within_s: float | None) -> bool:
     worker = Worker("copy")
     try:
         async with asyncio.timeout(within_s):
-            await worker.run(plan)
+            await worker.run(plan, alone)
     except TimeoutError:
         return False
     finally:

@@ -346,6 +346,59 @@ def test_a_short_text_is_no_whole_answer(tmp_path: Path) -> None:
     assert lint(project(tmp_path, {FIRST: text})) == []
 
 
+QUICK = """\
+  - that: it is quick
+    from: requests where load = 'many'
+    at_least: 2
+    every: latency_ms < 100
+falsified_by:
+  - defect: it is slow
+    file: shop/app.py
+    replace: "return True"
+    with: "return None"
+    fails: [it is quick]
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        (
+            [],
+            [("that: it is quick", "a limit on latency (100 ms): many needs `exclusive: true`")],
+        ),
+        ([("  - load: many", "  - exclusive: true\n    load: many")], []),
+        ([("needs:", "exclusive: true\nneeds:")], []),
+        (
+            [("  - query:", "  - exclusive: true\n    query:")],
+            [("that: it is quick", "a limit on latency (100 ms): many needs `exclusive: true`")],
+        ),
+        (
+            [
+                ("needs:", "exclusive: true\nneeds:"),
+                ("  - query:", "  - exclusive: true\n    query:"),
+            ],
+            [("true", "the whole gate is `exclusive` already")],
+        ),
+        (
+            [
+                ("  - load: many", "  - exclusive: true\n    load: many"),
+                ("      - pause: 100ms", "      - {exclusive: true, pause: 100ms}"),
+            ],
+            [("true, pause", "only a step of `control` or `scenario` itself may be `exclusive`")],
+        ),
+    ],
+)
+def test_who_is_to_run_alone(
+    tmp_path: Path, changes: list[tuple[str, str]], problems: list[tuple[str, str]]
+) -> None:
+    found = said(tmp_path, FIRST, ("falsified_by:\n", QUICK), *changes)
+    assert len(found) == len(problems)
+    for (at, words), (place, message) in zip(found, problems, strict=True):
+        assert at.startswith(place)
+        assert words.startswith(message)
+
+
 def test_a_gate_that_is_not_listed(tmp_path: Path) -> None:
     found = said(tmp_path, RELEASE, ("gate: first", "gate: frist"))
     assert found == [("first", "release.yaml lists no gate 'first' (frist)")]

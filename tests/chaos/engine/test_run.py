@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -398,6 +398,38 @@ def test_gates_that_only_read_share_a_stack_and_each_has_its_own_evidence(
         assert b"trivial-token" not in one.written()
         assert float(str(one.requests()[0]["sent_ms"])) >= 0
     assert [len(one.rows("processes")) for one in evidence] == [0, 0, 0, 1, 0]
+
+
+def test_a_step_that_is_exclusive_waits_until_it_is_alone_and_begins_then(tmp_path: Path) -> None:
+    steps = """scenario:
+  - {name: beside, request: {get: /add}}
+  - {name: alone, exclusive: true, parallel: [[{request: {get: /add}}]]}
+  - {name: beside again, request: {get: /add}}
+"""
+    one = plan(tmp_path, steps)
+    turns: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def alone() -> AsyncIterator[None]:
+        await asyncio.sleep(0.05)
+        turns.append("taken")
+        yield
+        turns.append("given back")
+
+    async def walk() -> None:
+        worker = Worker("test")
+        try:
+            await worker.run(one, alone)
+        finally:
+            await worker.close()
+
+    asyncio.run(walk())
+    ended = {row["name"]: row for row in Evidence(one.directory).rows("steps")}
+    before, began = ended["beside"]["ended_ms"], ended["alone"]["began_ms"]
+    assert isinstance(before, float)
+    assert isinstance(began, float)
+    assert began - before >= 50
+    assert turns == ["taken", "given back"]
 
 
 def test_a_shared_stack_whose_process_has_ended_is_not_used_again(tmp_path: Path) -> None:

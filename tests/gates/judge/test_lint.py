@@ -414,16 +414,49 @@ def test_data_without_columns_is_refused() -> None:
 def test_limits_on_latency_are_found(changes: dict[str, object], limit: float | None) -> None:
     spec = judged(assertion(**changes))
     assert limit_ms(compile_gate(BLANK.connection, spec)) == limit
-    places = [found.place for found in sql_problems(spec, exclusive=False, golden=False)]
-    assert places == ([("exclusive",)] if limit else [])
-    assert list(sql_problems(spec, exclusive=True, golden=False)) == []
+    places = [found.place for found in sql_problems(spec, alone=frozenset(), golden=False)]
+    assert places == ([("assert", 0)] if limit else [])
+    assert list(sql_problems(spec, alone=None, golden=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "about"),
+    [
+        ("", set()),
+        (" where status = 200", set()),
+        (" where step = 'turns'", {"turns"}),
+        (" where 'turns' = requests.load and status = 200", {"turns"}),
+        (" where step in ('turns', 'more') and status > 0", {"turns", "more"}),
+        (" where step = 'turns' or load = 'more'", set()),
+        (" where step = lower('TURNS')", set()),
+        (" where step != 'turns'", set()),
+        (" where step = actor", set()),
+    ],
+)
+def test_what_has_a_limit_on_latency_runs_alone(where: str, about: set[str]) -> None:
+    """Where it says which steps it is about, each of them; where that is open, any of the gate's."""
+    spec = judged(assertion(from_=f"requests{where}", every="latency_ms < 300"))
+
+    def beside(*alone: str) -> str | None:
+        return next(
+            (each.message for each in sql_problems(spec, alone=frozenset(alone), golden=False)),
+            None,
+        )
+
+    assert beside("turns", "more") is None
+    said = beside("another") if about else beside()
+    who = " and ".join(sorted(about)) or "the gate, or a step of it,"
+    assert said == f"a limit on latency (300 ms): {who} needs `exclusive: true`"
+    assert (beside("more") is None) == (about <= {"more"})
 
 
 def test_problems_lead_to_their_place_in_the_yaml() -> None:
     spec = judged(
         assertion(every="lenn(actor) = 1"), with_={"w": Named(query="select 1", at_least=1)}
     )
-    found = {found.place: found.hint for found in sql_problems(spec, exclusive=False, golden=False)}
+    found = {
+        found.place: found.hint for found in sql_problems(spec, alone=frozenset(), golden=False)
+    }
     assert found == {("with", "w", "query"): None, ("assert", 0, "every"): "len"}
 
 
