@@ -31,7 +31,8 @@ def explain(gate: Gate, target: Target) -> Iterator[str]:
         yield f"{number}. **{assertion.that}**: {_claim(assertion)}"
         yield f"   over `{assertion.from_}`, at least {assertion.at_least} rows (fewer is UNKNOWN)."
     for name, named in gate.with_.items():
-        yield f"\n`{name}` is, with at least {named.at_least} rows:\n\n```sql\n{named.query.strip()}\n```"
+        source = f", a view of target {target.target}," if name in target.views else ""
+        yield f"\n`{name}`{source} is, with at least {named.at_least} rows:\n\n```sql\n{named.query.strip()}\n```"
     yield "\n## It is known to fail when"
     for defect in gate.falsified_by:
         yield f"- {defect.defect} (`{defect.file}`): {', '.join(defect.fails)}"

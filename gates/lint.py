@@ -203,7 +203,10 @@ class _GateLint:
                 self._problem(("assert", index, "that"), message)
         judged = judged_of(self.gate, self.target)
         alone = None if self.gate.exclusive else alone_in(self.gate)
-        self._tell(sql_problems(judged, alone=alone, golden=self.gate.golden))
+        found = sql_problems(judged, alone=alone, golden=self.gate.golden)
+        # What is wrong with a view is told where its target declares it.
+        views = [("with", name) for name in self.target.views]
+        self._tell(one for one in found if one.place[:2] not in views)
 
     def _style(self) -> None:
         root, release = self.project.root, self.project.release

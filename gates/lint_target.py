@@ -11,7 +11,9 @@ from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
 from chaos.spec.variables import placeholders
+from gates.judge.lint import query_problems
 from gates.lint_steps import StepsLint, located, place_problem, target_variables
+from gates.views import named_views
 
 _READY = re.compile(r"tcp|GET\s+/\S*")
 
@@ -36,6 +38,7 @@ class _TargetLint:
         self._processes()
         self._links()
         self._collected()
+        self._views()
         self._patterns()
         self._captures()
         self._variables()
@@ -83,6 +86,12 @@ class _TargetLint:
                     self.document.problem(
                         (*place, "columns", column), f"unknown type {kind!r}; types are {known}"
                     )
+
+    def _views(self) -> None:
+        collected = {declared.table: declared.columns for declared in self.target.collect}
+        for one in query_problems(named_views(self.target.views), collected):
+            place = ("views", *one.place[1:])
+            self.document.problem(place, one.message, one.hint, offset=one.offset)
 
     def _patterns(self) -> None:
         for index, pattern in enumerate(self.target.redact):

@@ -9,21 +9,28 @@ from chaos.engine.plan import children
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
 from chaos.spec.step import Step
+from chaos.spec.target import Target
 from chaos.steps.repeat import Repeat
 from chaos.steps.use import Use
 from gates.spec.gate import Gate
 from gates.spec.scenario import ScenarioFile
+from gates.views import used_views
 
 Scenarios = Mapping[str, ScenarioFile]
 
 
-def resolved(gate: Gate, scenarios: Scenarios, document: Document) -> Gate:
-    """The gate with the steps of every scenario it uses; what is wrong is told in its document."""
+def resolved(gate: Gate, scenarios: Scenarios, target: Target | None, document: Document) -> Gate:
+    """The gate with the steps of scenarios and the views of its target that it uses; problems go to its document."""
     filler = _Filler(scenarios, document)
+    views = target.views if target is not None else {}
+    for key, named in (("with", gate.with_), ("data", gate.data)):
+        for name in sorted(views.keys() & named.keys()):
+            document.problem((key, name), f"{name} is a view of target {gate.target!r} already")
     return msgspec.structs.replace(
         gate,
         control=filler.filled_in(gate.control, ("control",)),
         scenario=filler.filled_in(gate.scenario, ("scenario",)),
+        with_={**used_views(gate, views), **gate.with_},
     )
 
 

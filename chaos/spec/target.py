@@ -61,12 +61,20 @@ class Collect(Spec, frozen=True, kw_only=True):
     jsonl: str | None = None
 
 
+class View(Spec, frozen=True, kw_only=True):
+    """A named query over the evidence of any gate of a target, with a population of its own."""
+
+    query: str
+    at_least: int
+
+
 class Target(Spec, frozen=True, kw_only=True):
     """A system that gates can be written for. Nothing in the harness knows any particular one.
 
     `default` is the process that requests go to when neither `to` nor `via` is given (the first one
     otherwise); `config` the YAML file that a gate's `config:` is merged into; `redact` regular expressions
     of secrets that must never be written to evidence; a group in one is a part that is a secret by itself.
+    `views` are queries that gates may use like those of their own `with`.
     """
 
     target: str
@@ -80,6 +88,7 @@ class Target(Spec, frozen=True, kw_only=True):
     links: dict[str, LinkSpec] = {}
     exercise: list[Step] = []
     collect: list[Collect] = []
+    views: dict[str, View] = {}
     redact: list[str] = []
 
     def default_process(self) -> str:

@@ -16,7 +16,7 @@ from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.problem import Problem, Source
 from gates.judge.style import Style, style_of
 from gates.judge.verdict import limits_of, rests_on_outside
-from gates.spec.assertion import Judged
+from gates.spec.assertion import Judged, Named
 
 Place = tuple[str | int, ...]
 _NUMBERS = (
@@ -67,6 +67,17 @@ def _beside_others(plan: GatePlan, alone: frozenset[str]) -> Iterator[Complaint]
         who = " and ".join(sorted(own.about - alone)) or "the gate, or a step of it,"
         message = f"a limit on latency ({limit:g} ms): {who} needs `exclusive: true`"
         yield Complaint(("assert", index), message)
+
+
+def query_problems(
+    queries: Mapping[str, Named], collected: Mapping[str, Mapping[str, str]]
+) -> Iterator[Complaint]:
+    """Every problem of named queries that belong to no gate yet; their places begin with `with`, as in a gate."""
+    tables = {name: dict(columns) for name, columns in collected.items()}
+    judged = Judged(gate="", id="", asserts=[], with_=dict(queries), collected=tables)
+    plan = compile_gate(_blank().connection, judged)
+    with binding.bound(_blank(), plan, None) as bound:
+        yield from map(_complaint, [*plan.problems, *bound.problems])
 
 
 def _complaint(problem: Problem) -> Complaint:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from chaos.spec.loader import load
 from chaos.spec.step import Bearer, Expect, Send, Spec, Step
-from chaos.spec.target import Actor, Collect, LinkSpec, Prepare, ProcessSpec, Target
+from chaos.spec.target import Actor, Collect, LinkSpec, Prepare, ProcessSpec, Target, View
 from chaos.spec.units import Unit
 from chaos.steps import BY_NAME
 from chaos.steps.load import Stage
@@ -46,6 +46,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "Processes": ProcessSpec,
     "Links": LinkSpec,
     "Tables of its own": Collect,
+    "Views": View,
     "A scenario file": ScenarioFile,
     "The release": Release,
     "Listed gates": ListedGate,
