@@ -3,14 +3,12 @@
 The report never uses it; its verdicts come from the sealed evidence.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import duckdb
-
 from chaos.evidence import schema
-from chaos.evidence.direct import Direct, in_order, is_plain, source
+from chaos.evidence.direct import in_order, is_plain, source
 from chaos.evidence.sealing import Collected, Loader, Rows
 from chaos.faults import CLEAN_AGAIN, PROOFS
 from gates.judge.connection import Evidence, RunKey, RunRecord, open_blank
@@ -42,7 +40,7 @@ class QuickJudge:
         if is_plain(files) and not (judged.faults or judged.loads or judged.collected):
             self._plain.take(files)
             verdict = judge_gate(self._plain, judged, FAULT_PROOFS, run_id)
-            if not self._plain.failed:
+            if verdict.status == "PASS":
                 return verdict
         evidence, loader = self._any
         loader.load([run, *([exercise] if exercise.is_dir() else [])])
@@ -68,22 +66,16 @@ class QuickJudge:
 
 
 class _PlainRun(Evidence):
-    """The evidence of one plain run: small tables as they were read, others filled when a gate asks for them.
-
-    `failed` says that the rows of one could not be taken as they are.
-    """
+    """The evidence of one plain run: small tables as they were read, others when a gate asks for them."""
 
     def __init__(self, collected: Collected) -> None:
         blank = open_blank(collected)
         super().__init__(blank.connection, blank.names, shipped=False)
         self.loader = Loader(self.connection, collected)
-        self.failed = False
-        self._direct = Direct(self.connection)
         self._files: Sequence[Rows] = ()
 
     def take(self, files: Sequence[Rows]) -> None:
         """Be the evidence of this run from now on."""
-        self.failed = False
         self._files = files
         rows = {table: in_order(table, files) for table in schema.TABLES}
         (run,), ends = rows["runs"], rows["run_ends"]
@@ -104,15 +96,3 @@ class _PlainRun(Evidence):
         """There is one run only, so its rows are looked at as they are."""
         del key
         return source(table, self._files, columns)
-
-    def bind(self, table: str, columns: Iterable[str], key: RunKey, *, keep: bool) -> None:
-        """There is one run only, so its rows are bound as they are."""
-        del columns, key, keep
-        try:
-            self._direct.fill(table, self._files)
-        except (duckdb.Error, UnicodeDecodeError):
-            self.failed = True
-            raise
-
-    def unbind(self, table: str) -> None:
-        """The table stays, for the next run."""

@@ -1,8 +1,6 @@
 """From sealed evidence to what the page draws. Everything is counted by DuckDB; few rows come out of it."""
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 import duckdb
 from msgspec import Struct
@@ -11,12 +9,13 @@ from chaos.evidence import schema
 from gates.html import words
 from gates.html.distribution import BARS, Bar, Histogram, Value, Values, is_log
 from gates.html.timeline import SLOTS, Life, Slot, Timeline
-from gates.judge import assertions, binding, leaves, syntax, tables
+from gates.judge import assertions, binding, leaves, syntax, tables, worlds
 from gates.judge.binding import Bound
 from gates.judge.comparator import Simple
 from gates.judge.compiler import compile_gate
 from gates.judge.connection import Evidence, RunKey
-from gates.judge.plan import AssertPlan
+from gates.judge.plan import AssertPlan, GatePlan
+from gates.judge.worlds import OBSERVED
 from gates.report import FaultReport
 from gates.spec.assertion import Judged
 
@@ -176,38 +175,28 @@ def shapes_of(evidence: Evidence, judged: Judged, key: RunKey) -> Mapping[str, S
     if plan.problems:
         return {}
     found: dict[str, Shape] = {}
-    with _limited(evidence.connection), binding.bound(evidence, plan, key) as bound:
+    with binding.bound(evidence, plan, key, TIME_LIMIT_S) as bound:
         for own in plan.asserts:
             if own is not None and own.relation not in bound.broken:
                 try:
-                    found[own.assertion.that] = _shape(evidence.connection, own, bound)
+                    found[own.assertion.that] = _shape(own, plan, bound)
                 except duckdb.Error:
                     # The verdict says what is wrong with the SQL; there is then nothing to draw.
                     continue
     return found
 
 
-@contextmanager
-def _limited(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    timer = threading.Timer(TIME_LIMIT_S, connection.interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _shape(connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound) -> Shape:
+def _shape(plan: AssertPlan, gate: GatePlan, bound: Bound) -> Shape:
     if plan.test == "value" and plan.quantile is None:
         # One number over all rows: no row of it satisfies or violates anything.
         return Shape(None, ())
+    connection, before = bound.connection, worlds.before(OBSERVED, [plan], gate, bound)
     for number in _numbers(plan, bound.columns[plan.relation]):
-        histogram = _histogram(connection, plan, number)
+        histogram = _histogram(connection, before, plan, number)
         if histogram is not None:
             return Shape(histogram, ())
     told = (
-        _values(connection, plan, leaf.column, sql)
+        _values(connection, before, plan, leaf.column, sql)
         for leaf, sql in zip(plan.split.leaves, plan.leaf_sql, strict=True)
         if leaf.column not in leaves.COMMON
     )
@@ -244,15 +233,15 @@ def _limits(plan: AssertPlan) -> dict[str, float]:
     return limits
 
 
-def _rows_sql(plan: AssertPlan, value: str) -> str:
+def _rows_sql(before: str, plan: AssertPlan, value: str) -> str:
     """One value per row of the population, and whether the row violates the assertion."""
-    return f"SELECT ({value}\n) AS shown, ({assertions.violates(plan)}) AS bad FROM {plan.source}\n"
+    return f"{before}SELECT ({value}\n) AS shown, ({assertions.violates(plan)}) AS bad FROM {plan.source}\n"
 
 
 def _histogram(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, number: _Number
+    connection: duckdb.DuckDBPyConnection, before: str, plan: AssertPlan, number: _Number
 ) -> Histogram | None:
-    rows = f"(SELECT shown::DOUBLE AS shown, bad FROM ({_rows_sql(plan, number.sql)}))"
+    rows = f"(SELECT shown::DOUBLE AS shown, bad FROM ({_rows_sql(before, plan, number.sql)}))"
     finite = "shown IS NOT NULL AND isfinite(shown)"
     extent = connection.execute(
         f"SELECT min(shown), max(shown), count(DISTINCT shown), count(*) FROM {rows} WHERE {finite}"
@@ -281,11 +270,11 @@ def _histogram(
 
 
 def _values(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, column: str, value: str
+    connection: duckdb.DuckDBPyConnection, before: str, plan: AssertPlan, column: str, value: str
 ) -> Values | None:
     """The values of a column with their counts, or None when they are too many or too long to be told apart."""
     found = connection.execute(
-        f"SELECT shown::VARCHAR, count(*), count(*) FILTER (bad) FROM ({_rows_sql(plan, value)})"
+        f"SELECT shown::VARCHAR, count(*), count(*) FILTER (bad) FROM ({_rows_sql(before, plan, value)})"
         f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_VALUES + 1}"
     ).fetchall()
     values = [

@@ -1,4 +1,4 @@
-"""Runs one assertion on one run's evidence."""
+"""Runs the assertions of a gate on one run's evidence."""
 
 import math
 from collections.abc import Sequence
@@ -8,64 +8,75 @@ import msgspec
 
 from gates.judge import comparator, measuring, selfcheck, tables
 from gates.judge.binding import Bound
-from gates.judge.connection import Evidence, RunKey, message_of
-from gates.judge.deciding import Measurement, Outcome, decide
-from gates.judge.measuring import Unjudgeable, expected_of, is_direct, measure, measure_sql
-from gates.judge.plan import AssertPlan, GatePlan, evidence_tables
+from gates.judge.connection import message_of
+from gates.judge.deciding import Measurement, Outcome
+from gates.judge.measuring import (
+    Evaluated,
+    Failure,
+    Unjudgeable,
+    evaluate,
+    is_direct,
+    measure_sql,
+)
+from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.result import AssertionResult
+from gates.judge.selfcheck import Passed
+from gates.judge.worlds import OBSERVED, whole
 
 SHOWN_ROWS = 5
 SHOWN_BYTES = 300
 """How many violating rows a result shows, and how long a field may be."""
 
 
-def glance(
-    evidence: Evidence, plan: AssertPlan, gate: GatePlan, key: RunKey
-) -> AssertionResult | None:
-    """The result of a plain assertion that passes, without its table being bound; None when there is more to it.
-
-    It asks what `judge` asks, of the few columns that are needed.
-    """
-    if plan.relation not in plan.reads or plan.test == "value" or not evidence.has(plan.relation):
-        return None
-    columns = evidence_tables(gate.judged)[plan.relation]
-    bound = Bound({plan.relation: columns}, {}, [], {}, {})
-    needed = [name for name in columns if name in plan.names] or ["seq"]
-    rows = evidence.look(plan.relation, needed, key)
-    try:
-        before = f"WITH {tables.quoted(plan.relation)} AS ({rows}) "
-        measured = measure(evidence.connection, plan, bound, before)
-        outcome = decide(plan, measured)
-        if outcome.status != "PASS" or not selfcheck.fails_on_nulls(
-            evidence.connection, plan, bound, measured
-        ):
-            return None
-    except duckdb.Error:
-        return None
-    return _result(plan, outcome, measured, [], measure_sql(plan, bound, unique=True))
+def judge(plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound) -> list[AssertionResult]:
+    """The results of a gate's assertions, in their order; where SQL fails it is UNKNOWN."""
+    unready = [_unready(plan, gate, bound) for plan in plans]
+    ready = [plan for plan, why in zip(plans, unready, strict=True) if why is None]
+    found = iter(_decided(ready, gate, bound))
+    return [
+        next(found) if why is None else _unknown(plan, bound, why)
+        for plan, why in zip(plans, unready, strict=True)
+    ]
 
 
-def judge(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, gate: GatePlan, bound: Bound
+def _decided(plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound) -> list[AssertionResult]:
+    evaluated = evaluate(OBSERVED, plans, gate, bound)
+    passed = [
+        Passed(plan, seen.measured, seen.expected)
+        for plan, seen in zip(plans, evaluated, strict=True)
+        if isinstance(seen, Evaluated) and seen.outcome(plan).status == "PASS"
+    ]
+    whys = selfcheck.cannot_fail(passed, gate, bound)
+    problems = {id(one.plan): why for one, why in zip(passed, whys, strict=True)}
+    return [
+        _seen(plan, bound, seen, problems.get(id(plan)))
+        for plan, seen in zip(plans, evaluated, strict=True)
+    ]
+
+
+def _seen(
+    plan: AssertPlan, bound: Bound, seen: Evaluated | Failure, problem: str | None
 ) -> AssertionResult:
-    """The result of one assertion, whose tables are bound; a failure of its SQL is UNKNOWN."""
-    unique = is_direct(plan) or bound.is_unique(plan.relation)
-    sql = measure_sql(plan, bound, unique=unique)
+    if isinstance(seen, Failure):
+        return _failed(plan, bound, seen)
+    outcome = seen.outcome(plan)
+    if problem is not None:
+        outcome = Outcome("UNKNOWN", outcome.measured, None, problem)
     try:
-        _populations(plan, gate, bound)
-        _observed(plan, bound)
-        expected = expected_of(connection, plan.comparator)
-        measured = measure(connection, plan, bound)
-        outcome = decide(plan, measured, expected)
-        if outcome.status == "PASS":
-            problem = selfcheck.cannot_fail(connection, plan, gate, bound, measured, expected)
-            outcome = Outcome("UNKNOWN", outcome.measured, None, problem) if problem else outcome
-        rows = _violating(connection, plan, bound, outcome)
-    except Unjudgeable as error:
-        return _unknown(plan, sql, str(error))
+        rows = _violating(plan, bound, outcome)
     except duckdb.Error as error:
-        return _unknown(plan, sql, f"the SQL failed: {message_of(error)}")
-    return _result(plan, outcome, measured, rows, sql)
+        return _failed(plan, bound, error)
+    return _result(plan, outcome, seen.measured, rows, _sql(plan, bound))
+
+
+def _sql(plan: AssertPlan, bound: Bound) -> str:
+    return measure_sql(plan, bound, unique=is_direct(plan) or bound.is_unique(plan.relation))
+
+
+def _failed(plan: AssertPlan, bound: Bound, failure: Failure) -> AssertionResult:
+    if isinstance(failure, Unjudgeable):
+        return _unknown(plan, bound, str(failure))
+    return _unknown(plan, bound, f"the SQL failed: {message_of(failure)}")
 
 
 def _result(
@@ -89,7 +100,7 @@ def _result(
     )
 
 
-def _unknown(plan: AssertPlan, sql: str, why: str) -> AssertionResult:
+def _unknown(plan: AssertPlan, bound: Bound, why: str) -> AssertionResult:
     return AssertionResult(
         that=plan.assertion.that,
         status="UNKNOWN",
@@ -99,7 +110,7 @@ def _unknown(plan: AssertPlan, sql: str, why: str) -> AssertionResult:
         at_least=plan.assertion.at_least,
         violating=None,
         rows=[],
-        sql=sql,
+        sql=_sql(plan, bound),
         why=why,
     )
 
@@ -114,37 +125,29 @@ def expectation(plan: AssertPlan) -> str:
     return f"{'every row' if plan.test == 'every' else 'no row'} has {text}"
 
 
-def _populations(plan: AssertPlan, gate: GatePlan, bound: Bound) -> None:
-    """Every query behind the assertion must have run and have its own population."""
+def _unready(plan: AssertPlan, gate: GatePlan, bound: Bound) -> str | None:
+    """Every relation behind the assertion must be there, and every query have its own population."""
     if plan.relation in bound.broken:
-        raise Unjudgeable(bound.broken[plan.relation])
+        return bound.broken[plan.relation]
     for query in gate.behind(plan):
         if query.name in bound.broken:
-            raise Unjudgeable(bound.broken[query.name])
+            return bound.broken[query.name]
         count = bound.counts[query.name].distinct
         if count < query.at_least:
-            raise Unjudgeable(
-                f"the query {query.name} has only {count} of at least {query.at_least} rows"
-            )
+            return f"the query {query.name} has only {count} of at least {query.at_least} rows"
+    # The bounds of a percentile are those of independent observations, which a join can make any number of.
+    return measuring.MADE_UP if measuring.made_up(plan, bound) else None
 
 
-def _observed(plan: AssertPlan, bound: Bound) -> None:
-    """The bounds of a percentile are those of independent observations, which a join can make any number of."""
-    if measuring.made_up(plan, bound):
-        raise Unjudgeable(measuring.MADE_UP)
-
-
-def _violating(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound, outcome: Outcome
-) -> list[dict[str, object]]:
+def _violating(plan: AssertPlan, bound: Bound, outcome: Outcome) -> list[dict[str, object]]:
     """The first violating rows, when there are any."""
     if not outcome.violating:
         return []
     test = violates(plan)
     order = "seq" if "seq" in bound.columns[plan.relation] else "ALL"
     columns = ", ".join(map(tables.quoted, bound.columns[plan.relation]))
-    cursor = connection.execute(
-        f"SELECT {columns} FROM (SELECT *, ({test}) AS judge_violates FROM {plan.source}\n)"
+    cursor = bound.connection.execute(
+        f"{whole(plan, bound)}SELECT {columns} FROM (SELECT *, ({test}) AS judge_violates FROM {plan.source}\n)"
         f" WHERE judge_violates ORDER BY {order} LIMIT {SHOWN_ROWS}"
     )
     kinds = bound.columns[plan.relation]

@@ -1,7 +1,8 @@
-"""Puts one run's rows where a gate's SQL finds them: temporary tables under the names that it uses."""
+"""Puts one run's rows where a gate's SQL finds them, under the names that it uses."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 
 import duckdb
 import msgspec
@@ -9,14 +10,14 @@ from msgspec import Struct
 
 from gates.judge import drafts, tables
 from gates.judge.connection import Evidence, RunKey, details_of
-from gates.judge.plan import GatePlan, evidence_tables
+from gates.judge.plan import GatePlan, QueryPlan, evidence_tables
 from gates.judge.problem import Problem, Source
+from gates.judge.watchdog import Watchdog
 
 _DATA_TYPES: Mapping[type, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE"}
 
 
-FEW = 2
-"""Up to so many assertions, looking for a run's rows again is cheaper than copying all of their columns."""
+_WATCHDOG = Watchdog()
 
 
 class Counts(Struct, frozen=True):
@@ -26,18 +27,31 @@ class Counts(Struct, frozen=True):
     distinct: int
 
 
+class Table(Struct, frozen=True):
+    """The rows of one run in an evidence table: `rows` is SQL for the `columns` that the gate needs, `whole` for all.
+
+    Where they are read more than once they are kept, and lie in a temporary table of the same name.
+    """
+
+    columns: list[str]
+    rows: str
+    whole: str
+    kept: bool
+
+
 class Bound(Struct, frozen=True):
     """What is there to be read.
 
-    `columns` are those of every relation, with their types; `broken` says what went wrong with a relation,
-    `counts` are of the queries. `worlds` keep how many rows queries give over changed evidence.
+    `connection` sees it under its names. `columns` are those of every relation, with their types; `tables` are the
+    tables of evidence; `broken` says what went wrong with a relation, `counts` are of the queries.
     """
 
+    connection: duckdb.DuckDBPyConnection
     columns: dict[str, dict[str, str]]
+    tables: dict[str, Table]
     broken: dict[str, str]
     problems: list[Problem]
     counts: dict[str, Counts]
-    worlds: dict[str, dict[str, int]]
 
     def is_unique(self, name: str) -> bool:
         """Whether a query is known to give no row twice."""
@@ -47,45 +61,29 @@ class Bound(Struct, frozen=True):
 
 @contextmanager
 def bound(
-    evidence: Evidence,
-    plan: GatePlan,
-    run: RunKey | None,
-    limited: AbstractContextManager[None] | None = None,
+    evidence: Evidence, plan: GatePlan, run: RunKey | None, limit_s: float = math.inf
 ) -> Iterator[Bound]:
     """One run's rows of the tables that the plan reads, its `data:` and its queries; empty tables without a run.
 
-    A relation that cannot be made is reported in `broken` and `problems`, and everything is dropped at the end.
-    `limited` is entered for all but dropping, which must not be interrupted.
+    A relation that cannot be made is reported in `broken` and `problems`. What is made is gone with its connection,
+    whose SQL is interrupted after `limit_s`: a join of everything with everything must not hang a release.
     """
-    result = Bound({}, {}, [], {}, {})
-    made: list[str] = []
-    try:
-        with limited or nullcontext():
-            for name in sorted(plan.tables()):
-                _bind_table(evidence, plan, name, run, result)
-            _bind_all(evidence.connection, plan, result, made)
-            yield result
-    finally:
-        for name in reversed(made):
-            evidence.connection.execute(f"DROP TABLE IF EXISTS temp.{tables.quoted(name)}")
-        for name in plan.tables():
-            evidence.unbind(name)
-
-
-def _bind_all(
-    connection: duckdb.DuckDBPyConnection, plan: GatePlan, result: Bound, made: list[str]
-) -> None:
-    """The fixed tables and the queries; `made` gets their names."""
-    for name, rows in plan.judged.data.items():
-        if not drafts.is_free(name, evidence_tables(plan.judged)):
-            # The compiler has complained of it; the evidence stays where it is.
-            continue
-        _bind_data(connection, name, rows, result)
-        made.append(name)
-    for query in plan.queries:
-        _bind_query(connection, query.name, query.text, query.uses, result)
-        made.append(query.name)
-    _count_queries(connection, plan, result)
+    with (
+        closing(evidence.connection.cursor()) as connection,
+        _WATCHDOG.watch(limit_s, connection.interrupt),
+    ):
+        result = Bound(connection, {}, {}, {}, [], {})
+        for name in sorted(plan.tables()):
+            _bind_table(evidence, plan, name, run, result)
+        for name, rows in plan.judged.data.items():
+            # Of a name that is taken the compiler has complained; the evidence stays where it is.
+            if drafts.is_free(name, evidence_tables(plan.judged)):
+                _bind_data(connection, name, rows, result)
+        for query in plan.queries:
+            _bind_query(query, result)
+        _describe(plan, result)
+        _count_queries(plan, result)
+        yield result
 
 
 def _bind_table(
@@ -93,12 +91,18 @@ def _bind_table(
 ) -> None:
     columns = evidence_tables(plan.judged)[name]
     result.columns[name] = columns
-    if run is not None and evidence.has(name):
-        evidence.bind(name, columns, run, keep=bool(plan.queries) or len(plan.asserts) > FEW)
+    if run is None or not evidence.has(name):
+        result.connection.execute(tables.create_sql(tables.quoted(name), columns, "TEMP TABLE"))
+        whole = f"FROM temp.{tables.quoted(name)}"
+        result.tables[name] = Table(list(columns), whole, whole, kept=True)
+        if run is not None:
+            result.broken[name] = f"the table {name} is not in the evidence"
         return
-    evidence.connection.execute(tables.create_sql(tables.quoted(name), columns, "TEMP TABLE"))
-    if run is not None:
-        result.broken[name] = f"the table {name} is not in the evidence"
+    needed = plan.needed(name)
+    rows, whole = (evidence.look(name, chosen, run) for chosen in (needed, list(columns)))
+    result.tables[name] = Table(needed, rows, whole, kept=bool(plan.queries))
+    if plan.queries:
+        result.connection.execute(f"CREATE TEMP TABLE {tables.quoted(name)} AS {rows}")
 
 
 def _bind_data(
@@ -146,24 +150,49 @@ def _data_type(values: Sequence[object]) -> str:
     )
 
 
-def _bind_query(
-    connection: duckdb.DuckDBPyConnection, name: str, text: str, uses: frozenset[str], result: Bound
-) -> None:
+def _bind_query(query: QueryPlan, result: Bound) -> None:
     """A named query, run once and kept under its name."""
-    broken = [result.broken[used] for used in sorted(uses) if used in result.broken]
-    prefix = f"CREATE TEMP TABLE {tables.quoted(name)} AS ("
-    source = Source(f"with.{name}.query", text, prefix)
+    broken = [result.broken[used] for used in sorted(query.uses) if used in result.broken]
+    prefix = f"CREATE TEMP TABLE {tables.quoted(query.name)} AS ("
+    source = Source(f"with.{query.name}.query", query.text, prefix)
     try:
-        connection.execute(f"{source.sql()})")
+        result.connection.execute(f"{source.sql()})")
     except duckdb.Error as error:
         message, at = details_of(error)
         result.problems.append(source.problem("bind", message, at))
-        broken.append(f"the query {name} failed: {message}")
+        broken.append(f"the query {query.name} failed: {message}")
     if broken:
-        result.broken[name] = broken[0]
-    result.columns[name] = (
-        described(connection, f"SELECT * FROM {tables.quoted(name)}") if not broken else {}
+        result.broken[query.name] = broken[0]
+        result.columns[query.name] = {}
+
+
+def _describe(plan: GatePlan, result: Bound) -> None:
+    """Columns and types of all queries that could be made, in one statement."""
+    names = [query.name for query in plan.queries if query.name not in result.broken]
+    if not names:
+        return
+    marks = [f"judge's {index}" for index in range(len(names))]
+    listed = ", ".join(
+        f"0 AS {tables.quoted(mark)}, {tables.quoted(name)}.*"
+        for mark, name in zip(marks, names, strict=True)
     )
+    sources = ", ".join(map(tables.quoted, names))
+    cursor = result.connection.execute(f"SELECT {listed} FROM {sources} LIMIT 0")
+    description = cursor.description or []
+    written = [str(column[0]) for column in description]
+    if sum(name in marks for name in written) != len(marks):
+        # A column that is called like a mark.
+        alone = {
+            name: described(result.connection, f"FROM {tables.quoted(name)}") for name in names
+        }
+        result.columns.update(alone)
+        return
+    own: dict[str, str] = {}
+    for column in description:
+        if column[0] in marks:
+            own = result.columns[names[marks.index(str(column[0]))]] = {}
+        else:
+            own[str(column[0]).lower()] = str(column[1])
 
 
 def distinct_sql(source: str, columns: Mapping[str, str]) -> str:
@@ -173,11 +202,11 @@ def distinct_sql(source: str, columns: Mapping[str, str]) -> str:
     return f"SELECT count(*) FROM (SELECT DISTINCT * FROM {source}\n)"
 
 
-def _count_queries(connection: duckdb.DuckDBPyConnection, plan: GatePlan, result: Bound) -> None:
+def _count_queries(plan: GatePlan, result: Bound) -> None:
     """Rows and distinct rows of all queries that could be made, in one statement."""
     names = [query.name for query in plan.queries if query.name not in result.broken]
     parts = [_count_sql(index, name, result.columns[name]) for index, name in enumerate(names)]
-    rows = connection.execute(" UNION ALL ".join(parts)).fetchall() if parts else []
+    rows = result.connection.execute(" UNION ALL ".join(parts)).fetchall() if parts else []
     for index, count, distinct in rows:
         result.counts[names[int(index)]] = Counts(int(count), int(distinct))
 

@@ -197,7 +197,8 @@ class _Compiler:
         if relations is None or not reads:
             self.refused.add(name)
             return
-        self.queries[name] = QueryPlan(name, named.query, named.at_least, relations, reads)
+        names = syntax.words(node) if node else None
+        self.queries[name] = QueryPlan(name, named.query, named.at_least, relations, reads, names)
 
     def assertion(self, parts: Parts) -> Draft | None:
         """The assertion as checked trees, or None after noting what is wrong with it."""
@@ -230,9 +231,21 @@ class _Compiler:
             drafts.guards_of(_inside(uses.aggregates) if is_value else [expression]),
             is_uses | {relation},
             self.behind(is_uses | {relation}),
-            _names(source) | _names(expression),
+            self.words(source, expression, parts.is_query),
             drafts.about(where),
         )
+
+    def words(
+        self, source: Node, expression: Node, is_query: Source | None
+    ) -> frozenset[str] | None:
+        """What an assertion could read, see `syntax.words`."""
+        parts = {
+            "table": syntax.child(source, "from_table"),
+            "where": syntax.child(source, "where_clause"),
+            "expression": expression,
+            "is": (self.tree(is_query) if is_query else None) or {},
+        }
+        return syntax.words(parts)
 
     def relation(self, source: Source, node: Node) -> str | None:
         """The one relation that a `from` names."""
@@ -340,11 +353,6 @@ class _Compiler:
         nodes = [node for plan in asserts if plan for node in plan.nodes()]
         texts = iter(syntax.render(self.connection, nodes))
         return tuple(plan.finish(texts) if plan else None for plan in asserts)
-
-
-def _names(root: Node) -> frozenset[str]:
-    """Every part of every name in a tree, in lower case."""
-    return frozenset(name.lower() for node in syntax.walk(root) for name in syntax.names_of(node))
 
 
 def _inside(aggregates: Sequence[Node]) -> list[Node]:

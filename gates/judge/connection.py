@@ -50,7 +50,6 @@ class Evidence:
         self._runs: dict[str, list[RunRecord]] | None = None
         self._rows: dict[str, dict[RunKey, list[schema.Row]]] = {}
         self._answers: dict[str, dict[RunKey, list[tuple[object, ...]]]] = {}
-        self._bound: dict[str, str] = {}
 
     def refresh(self) -> None:
         """Forget what was read, after other rows were loaded into the same connection."""
@@ -81,18 +80,6 @@ class Evidence:
         where = f"run_id = {tables.literal(key[0])} AND gate = {tables.literal(key[1])}"
         names = ", ".join(map(tables.quoted, columns))
         return f"SELECT {names} FROM {tables.stored(table)} WHERE {where}"
-
-    def bind(self, table: str, columns: Iterable[str], key: RunKey, *, keep: bool) -> None:
-        """Make the rows of one run a temporary relation of this name; a table where they are read often."""
-        kind = "TABLE" if keep else "VIEW"
-        rows = self.look(table, list(columns), key)
-        self.connection.execute(f"CREATE TEMP {kind} {tables.quoted(table)} AS {rows}")
-        self._bound[table] = kind
-
-    def unbind(self, table: str) -> None:
-        """Let go of what `bind` made."""
-        kind = self._bound.pop(table, "TABLE")
-        self.connection.execute(f"DROP {kind} IF EXISTS temp.{tables.quoted(table)}")
 
     def rows(self, kind: type[R], key: RunKey) -> list[R]:
         """The rows of a small table that belong to one run, in order of `seq`."""
@@ -181,7 +168,7 @@ def _connect() -> duckdb.DuckDBPyConnection:
         },
     )
     connection.execute("SET enable_progress_bar = false")
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     connection.execute(f"CREATE SCHEMA {tables.SCHEMA}")
     return connection
 

@@ -56,7 +56,7 @@ class Draft(Struct, frozen=True):
     guards: list[Node]
     uses: frozenset[str]
     reads: frozenset[str]
-    names: frozenset[str]
+    names: frozenset[str] | None
     about: frozenset[str]
 
     def nodes(self) -> list[Node]:

@@ -114,26 +114,25 @@ def check(evidence: Evidence, judged: Judged) -> tuple[list[Problem], GatePlan]:
         problems += bound.problems
         for own in plan.asserts:
             if own is not None and own.relation not in bound.broken:
-                problems += _bind(evidence.connection, own, plan, bound)
+                problems += _bind(own, plan, bound)
     if not problems and not rests_on_outside(plan):
         message = "no assertion rests on a table that is observed from outside: the system supplies all of it"
         problems.append(Problem("outside", message, "assert"))
     return problems, plan
 
 
-def _bind(
-    duck: duckdb.DuckDBPyConnection, plan: AssertPlan, gate: GatePlan, bound: Bound
-) -> list[Problem]:
+def _bind(plan: AssertPlan, gate: GatePlan, bound: Bound) -> list[Problem]:
     """Try the expression, piece by piece where that fails so that an error is shown in its place; then the whole."""
     if any(query.name in bound.broken for query in gate.behind(plan)):
         return []
+    duck = bound.connection
     tail = f" FROM {plan.source}\n"
     expression = Source(f"{plan.where}.{plan.test}", plan.expression, "SELECT (")
     try:
         columns = binding.described(duck, f"{expression.sql()}) AS it{tail}")
     except duckdb.Error:
-        return _pieces(duck, plan, expression, tail) or _whole(duck, plan, bound)
-    found = [*_kind(plan, expression, next(iter(columns.values()))), *_whole(duck, plan, bound)]
+        return _pieces(duck, plan, expression, tail) or _whole(plan, bound)
+    found = [*_kind(plan, expression, next(iter(columns.values()))), *_whole(plan, bound)]
     if measuring.made_up(plan, bound):
         found.append(expression.problem("population", measuring.MADE_UP))
     return found
@@ -168,9 +167,9 @@ def _kind(plan: AssertPlan, expression: Source, kind: str) -> list[Problem]:
     return []
 
 
-def _whole(duck: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound) -> list[Problem]:
+def _whole(plan: AssertPlan, bound: Bound) -> list[Problem]:
     """What the judge will run, and the query in `is:`."""
-    where = Source(plan.where, "")
+    duck, where = bound.connection, Source(plan.where, "")
     found = [_try(duck, where, measuring.measure_sql(plan, bound, unique=False))]
     query = getattr(plan.comparator, "query", None)
     if isinstance(query, str):

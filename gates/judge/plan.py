@@ -27,8 +27,9 @@ class AssertPlan(Struct, frozen=True):
     `source` is its `from`, `relation` the table or query it names; `expression` its predicate or value.
     `leaf_sql` are the leaves of `split`, `rewritten` the expression over them. `inputs` hold one condition
     per aggregate that takes no NULL; `guards` are floating-point expressions that must be finite;
-    `uses` are the relations it names, `reads` all tables behind them; `names` are all words in its `from` and its
-    expression that could be columns; `about` the steps and loads that its `where` names, empty where that is open.
+    `uses` are the relations it names, `reads` all tables behind them; `names` are all words in it that could be
+    columns, None where it takes all that there are; `about` the steps and loads that its `where` names, empty where
+    that is open.
     """
 
     assertion: Assertion
@@ -46,18 +47,19 @@ class AssertPlan(Struct, frozen=True):
     guards: tuple[str, ...]
     uses: frozenset[str]
     reads: frozenset[str]
-    names: frozenset[str]
+    names: frozenset[str] | None
     about: frozenset[str]
 
 
 class QueryPlan(Struct, frozen=True):
-    """One query of `with:`: the relations it reads directly, and all tables behind it."""
+    """One query of `with:`: the relations it reads directly, all tables behind it, and its words as above."""
 
     name: str
     text: str
     at_least: int
     uses: frozenset[str]
     reads: frozenset[str]
+    names: frozenset[str] | None
 
 
 class GatePlan(Struct, frozen=True):
@@ -72,6 +74,17 @@ class GatePlan(Struct, frozen=True):
         """All evidence tables that are read."""
         of_queries = [query.reads for query in self.queries]
         return frozenset().union(*of_queries, *(plan.reads for plan in self.asserts if plan))
+
+    def needed(self, table: str) -> list[str]:
+        """The columns of an evidence table that anything of the gate could read; `seq` is always one of them."""
+        columns = evidence_tables(self.judged)[table]
+        readers = [own for own in (*self.queries, *self.asserts) if own and table in own.uses]
+        words: set[str] = {"seq"}
+        for reader in readers:
+            if reader.names is None:
+                return list(columns)
+            words |= reader.names
+        return [column for column in columns if column.lower() in words]
 
     def behind(self, plan: AssertPlan) -> list[QueryPlan]:
         """The queries that an assertion rests on, in the order in which they are written."""

@@ -1,240 +1,224 @@
-"""Tries whether an assertion that passed could have failed (rule: no verdict from a constant).
+"""Tries whether assertions that passed could have failed (rule: no verdict from a constant).
 
 For an assertion that passed, evidence is taken away and corrupted until it turns red: the rows of the tables
 behind it removed, what its predicate rests on NULLed, then replaced by extremes and by what it is compared
 with. An assertion that nothing turns is UNKNOWN, since it would have passed whatever had been observed.
 """
 
-import contextlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
+from typing import Any
 
 import duckdb
 import msgspec
+from msgspec import Struct
 
-from gates.judge import leaves, tables
+from gates.judge import leaves, worlds
 from gates.judge.binding import Bound
 from gates.judge.deciding import Measurement, decide
-from gates.judge.measuring import Unjudgeable, expected_of, measure
-from gates.judge.plan import AssertPlan, GatePlan, QueryPlan
+from gates.judge.measuring import Evaluated, Expected, evaluate
+from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.result import Status
+from gates.judge.worlds import EMPTY, HALF, NULLS, OBSERVED, TWICE, World
 
 _SAMPLE_ROWS = 1000
 _MOST_KNOWN = 4096
-Expected = int | float | Decimal | None
+
+NO_ROWS = "it cannot fail: it does not need any rows"
+NO_EVIDENCE = "it cannot fail: it passes without any evidence"
+ANY_EVIDENCE = "it cannot fail: it passes whatever is in the evidence"
+NOTHING = "it cannot fail: no corruption of what it looks at makes it fail"
 
 
-def cannot_fail(
-    connection: duckdb.DuckDBPyConnection,
-    plan: AssertPlan,
-    gate: GatePlan,
-    bound: Bound,
-    measured: Measurement,
-    expected: Expected,
-) -> str | None:
-    """Why the assertion cannot fail, or None once a corruption of the evidence made it fail."""
-    if decide(plan, Measurement(0, 0, 0), expected).status != "UNKNOWN":
-        return "it cannot fail: it does not need any rows"
-    problem = _rests_on_evidence(connection, plan, gate, bound)
-    if problem or any(
-        status == "FAIL" for status in _corrupted(connection, plan, bound, measured, expected)
-    ):
-        return problem
-    return "it cannot fail: no corruption of what it looks at makes it fail"
+class Passed(Struct, frozen=True):
+    """An assertion that passed, and with what."""
+
+    plan: AssertPlan
+    measured: Measurement
+    expected: Expected
 
 
-def fails_on_nulls(
-    connection: duckdb.DuckDBPyConnection,
-    plan: AssertPlan,
-    bound: Bound,
-    measured: Measurement,
-) -> bool:
-    """Whether a predicate over a table of evidence needs rows, and fails when all that it rests on is NULL.
-
-    Then `cannot_fail` has nothing against it, and no row has to be looked at to know that.
-    """
-    if plan.test == "value" or decide(plan, Measurement(0, 0, 0)).status != "UNKNOWN":
-        return False
-    answers = _of_nulls(connection, plan.rewritten, tuple(_types(plan, bound)))
-    return any(_everywhere(plan, measured, holds) == "FAIL" for holds in answers)
-
-
-_WORLDS: Mapping[str, str] = {
-    "empty": "FROM temp.{name} LIMIT 0",
-    "nulls": "SELECT {nulls} FROM temp.{name}",
-    "twice": "FROM temp.{name} UNION ALL (SELECT * REPLACE (-1 - seq AS seq) FROM temp.{name})",
-    "half": "FROM temp.{name} WHERE seq % 2 = 0",
-}
-"""What is put in the place of every evidence table, by what is then in it."""
+def cannot_fail(passed: Sequence[Passed], gate: GatePlan, bound: Bound) -> list[str | None]:
+    """Why each assertion cannot fail, or None where a corruption of the evidence makes it fail."""
+    whys: dict[int, str] = {}
+    for index, one in enumerate(passed):
+        if decide(one.plan, Measurement(0, 0, 0), one.expected).status != "UNKNOWN":
+            whys[index] = NO_ROWS
+    left = {i: one.plan for i, one in enumerate(passed) if i not in whys}
+    whys |= _rest_on_nothing(
+        {i: plan for i, plan in left.items() if gate.behind(plan)}, gate, bound
+    )
+    asked = {i: one for i, one in enumerate(passed) if i not in whys}
+    turned = _turned(list(asked.values()), gate, bound)
+    whys |= {i: NOTHING for i, red in zip(asked, turned, strict=True) if not red}
+    return [whys.get(index) for index in range(len(passed))]
 
 
-def _rests_on_evidence(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, gate: GatePlan, bound: Bound
-) -> str | None:
+def _rest_on_nothing(plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound) -> dict[int, str]:
     """For what is read through queries: with the tables behind them empty it must not pass.
 
     And with nothing but NULL in them, with every row twice, or with half of the rows, it must turn.
     """
-    if not gate.behind(plan):
-        return None
 
-    def status(world: str) -> Status:
-        return _status(connection, plan, gate, bound, world)
+    def statuses(world: World) -> dict[int, Status]:
+        seen = evaluate(world, list(plans.values()), gate, bound)
+        return {i: _status(plan, one) for (i, plan), one in zip(plans.items(), seen, strict=True)}
 
-    emptied = status("empty")
-    if emptied == "PASS":
-        return "it cannot fail: it passes without any evidence"
-    turned = emptied == "FAIL" or status("nulls") != "PASS"
-    turned = turned or "FAIL" in (status("twice"), status("half"))
-    return None if turned else "it cannot fail: it passes whatever is in the evidence"
-
-
-def _status(
-    connection: duckdb.DuckDBPyConnection,
-    plan: AssertPlan,
-    gate: GatePlan,
-    bound: Bound,
-    world: str,
-) -> Status:
-    """What the assertion comes to over changed evidence."""
-    if not _rows_in(connection, gate, bound, world).get(plan.relation, 1):
-        return "UNKNOWN"
-    before = _with(plan.reads, gate.behind(plan), bound, world)
-    try:
-        measured = measure(connection, plan, bound, before)
-        return decide(plan, measured, expected_of(connection, plan.comparator, before)).status
-    except (duckdb.Error, Unjudgeable):
-        return "UNKNOWN"
+    emptied = statuses(EMPTY)
+    whys = {i: NO_EVIDENCE for i, status in emptied.items() if status == "PASS"}
+    plans = {i: plan for i, plan in plans.items() if emptied[i] == "UNKNOWN"}
+    nulls = statuses(NULLS)
+    plans = {i: plan for i, plan in plans.items() if nulls[i] == "PASS"}
+    for world in (TWICE, HALF):
+        found = statuses(world)
+        plans = {i: plan for i, plan in plans.items() if found[i] != "FAIL"}
+    return whys | dict.fromkeys(plans, ANY_EVIDENCE)
 
 
-def _rows_in(
-    connection: duckdb.DuckDBPyConnection, gate: GatePlan, bound: Bound, world: str
-) -> dict[str, int]:
-    """How many rows each query of the gate gives over changed evidence, asked once for all assertions."""
-    if world not in bound.worlds:
-        queries = [query for query in gate.queries if query.name not in bound.broken]
-        reads = frozenset().union(*(query.reads for query in queries))
-        counts = [
-            f"SELECT {index}, count(*) FROM {tables.quoted(query.name)}"
-            for index, query in enumerate(queries)
-        ]
-        sql = _with(reads, queries, bound, world) + " UNION ALL ".join(counts)
-        try:
-            found = connection.execute(sql).fetchall()
-        except duckdb.Error:
-            found = []
-        bound.worlds[world] = {queries[int(index)].name: int(count) for index, count in found}
-    return bound.worlds[world]
+def _status(plan: AssertPlan, seen: object) -> Status:
+    """What an assertion comes to over changed evidence; what cannot be said of it is UNKNOWN."""
+    return seen.outcome(plan).status if isinstance(seen, Evaluated) else "UNKNOWN"
 
 
-def _with(reads: Iterable[str], queries: Sequence[QueryPlan], bound: Bound, world: str) -> str:
-    """A WITH clause that hides the tables that are read behind changed ones, and names the queries over them."""
-    named = [f"{tables.quoted(name)} AS ({_body(bound, name, world)})" for name in sorted(reads)]
-    named += [f"{tables.quoted(query.name)} AS ({query.text}\n)" for query in queries]
-    return f"WITH {', '.join(named)} "
-
-
-def _body(bound: Bound, name: str, world: str) -> str:
-    columns = [
-        tables.quoted(column)
-        if column in leaves.COMMON
-        else f"NULL::{kind} AS {tables.quoted(column)}"
-        for column, kind in bound.columns[name].items()
+def _turned(passed: Sequence[Passed], gate: GatePlan, bound: Bound) -> list[bool]:
+    """Whether some corruption makes each of them fail: first what is asked of all at once, then the rest."""
+    predicates = [one.plan for one in passed if one.plan.test != "value"]
+    answers = iter(_of_nulls(predicates, bound))
+    return [
+        _breaks(one, gate, bound)
+        if one.plan.test == "value"
+        else _fails(one, next(answers)) or _fails(one, _of_leaves(one.plan, gate, bound))
+        for one in passed
     ]
-    return (
-        _WORLDS[world].replace("{name}", tables.quoted(name)).replace("{nulls}", ", ".join(columns))
+
+
+def _fails(one: Passed, answers: Sequence[bool | None]) -> bool:
+    """Whether a predicate fails that says one of these things of every row."""
+    measured = one.measured
+    return any(
+        decide(
+            one.plan,
+            Measurement(
+                measured.population,
+                measured.rows,
+                measured.distinct,
+                true=measured.rows if holds else 0,
+                null=measured.rows if holds is None else 0,
+            ),
+        ).status
+        == "FAIL"
+        for holds in answers
     )
 
 
-def _corrupted(
-    connection: duckdb.DuckDBPyConnection,
-    plan: AssertPlan,
-    bound: Bound,
-    measured: Measurement,
-    expected: Expected,
-) -> Iterator[Status]:
-    """What the assertion comes to under one corruption after the other, cheapest first."""
-    if plan.test == "value":
-        # The bounds of a percentile are those of a sample; here it is enough that its value breaks the limit.
-        plan = msgspec.structs.replace(plan, quantile=None)
-        yield from (
-            decide(plan, m, expected).status for m in _values(connection, plan, bound, measured)
-        )
-        return
-    for holds in _predicates(connection, plan, bound):
-        yield _everywhere(plan, measured, holds)
-
-
-def _everywhere(plan: AssertPlan, measured: Measurement, holds: bool | None) -> Status:
-    """What a predicate comes to that says the same of every row."""
-    everywhere = Measurement(
-        measured.population,
-        measured.rows,
-        measured.distinct,
-        true=measured.rows if holds else 0,
-        null=measured.rows if holds is None else 0,
-    )
-    return decide(plan, everywhere).status
-
-
-def _types(plan: AssertPlan, bound: Bound) -> list[str]:
+def _types(plan: AssertPlan, bound: Bound) -> tuple[str, ...]:
     columns = bound.columns[plan.relation]
-    return [leaf.type or columns.get(leaf.column, "VARCHAR") for leaf in plan.split.leaves]
+    return tuple(leaf.type or columns.get(leaf.column, "VARCHAR") for leaf in plan.split.leaves)
 
 
-def _predicates(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound
-) -> Iterator[bool | None]:
-    """What the predicate says of corrupted rows: all that it rests on NULL, then one leaf after the other."""
-    kinds = _types(plan, bound)
-    yield from _of_nulls(connection, plan.rewritten, tuple(kinds))
-    for index in range(len(kinds)):
-        source = _with_leaf(plan, kinds, index, _tries(plan, kinds, index), rows=3)
-        sql = f"SELECT DISTINCT ({plan.rewritten}) FROM ({source})"
-        yield from _column(
-            connection, sql, f"SELECT DISTINCT TRY({plan.rewritten}) FROM ({source})"
-        )
+class _Try(Struct, frozen=True):
+    """A query about corrupted rows. When it raises, its `pieces` are asked instead, as far as they do not."""
+
+    sql: str
+    pieces: tuple[str, ...] = ()
 
 
-_answers_of_nulls: dict[tuple[str, tuple[str, ...]], list[bool | None]] = {}
-
-
-def _of_nulls(
-    connection: duckdb.DuckDBPyConnection, rewritten: str, kinds: tuple[str, ...]
-) -> list[bool | None]:
-    """What the predicate says when all that it rests on is NULL; no evidence is in that, so it is asked once."""
-    key = (rewritten, kinds)
-    if key not in _answers_of_nulls:
-        if len(_answers_of_nulls) >= _MOST_KNOWN:
-            _answers_of_nulls.clear()
-        nulls = ", ".join(f"NULL::{kind} AS leaf_{index}" for index, kind in enumerate(kinds))
-        _answers_of_nulls[key] = _column(connection, f"SELECT ({rewritten}) FROM (SELECT {nulls})")
-    return _answers_of_nulls[key]
-
-
-def _column(
-    connection: duckdb.DuckDBPyConnection, sql: str, otherwise: str | None = None
-) -> list[bool | None]:
-    """The answers of a predicate. Where one raises, the others are taken, but no NULL: it may be the error."""
+def _rows(bound: Bound, before: str, tries: Sequence[_Try]) -> list[Any]:
+    """The rows of all queries, asked in one statement; each on its own when one raises."""
+    if not tries:
+        return []
     try:
-        return [
-            None if row[0] is None else bool(row[0]) for row in connection.execute(sql).fetchall()
-        ]
+        sql = before + " UNION ALL ".join(one.sql for one in tries)
+        return bound.connection.execute(sql).fetchall()
     except duckdb.Error:
-        found = _column(connection, otherwise) if otherwise else []
-        return [answer for answer in found if answer is not None]
+        apart = (
+            [[one] for one in tries] if len(tries) > 1 else [[_Try(sql)] for sql in tries[0].pieces]
+        )
+        return [row for one in apart for row in _rows(bound, before, one)]
+
+
+Holds = list[bool | None]
+_answers_of_nulls: dict[tuple[str, tuple[str, ...]], Holds] = {}
+
+
+def _of_nulls(plans: Sequence[AssertPlan], bound: Bound) -> list[Holds]:
+    """What predicates say when all that they rest on is NULL; no evidence is in that, so it is asked once."""
+    keys = [(plan.rewritten, _types(plan, bound)) for plan in plans]
+    if len(_answers_of_nulls) > _MOST_KNOWN:
+        _answers_of_nulls.clear()
+    unknown = list(dict.fromkeys(key for key in keys if key not in _answers_of_nulls))
+    tries = []
+    for number, (rewritten, kinds) in enumerate(unknown):
+        nulls = ", ".join(f"NULL::{kind} AS leaf_{index}" for index, kind in enumerate(kinds))
+        tries.append(_Try(f"SELECT {number}, ({rewritten})::BOOLEAN FROM (SELECT {nulls})"))
+    _answers_of_nulls.update((key, []) for key in unknown)
+    for number, holds in _rows(bound, "", tries):
+        _answers_of_nulls[unknown[number]].append(holds)
+    return [_answers_of_nulls[key] for key in keys]
+
+
+def _of_leaves(plan: AssertPlan, gate: GatePlan, bound: Bound) -> Holds:
+    """What a predicate says of recorded rows in which one leaf after the other is replaced by all that is tried.
+
+    Where one raises, the others are taken, but no NULL: it may be the error.
+    """
+    kinds = _types(plan, bound)
+    tries = []
+    for index in range(len(kinds)):
+        rows = _with_leaf(kinds, index, _tries(plan, kinds, index))
+        told = f"SELECT DISTINCT TRY({plan.rewritten})::BOOLEAN AS holds FROM ({rows})"
+        sql = f"SELECT DISTINCT ({plan.rewritten})::BOOLEAN FROM ({rows})"
+        tries.append(_Try(sql, (f"FROM ({told}) WHERE holds IS NOT NULL",)))
+    return [holds for (holds,) in _rows(bound, _sampled(plan, gate, bound, 3), tries)]
+
+
+def _breaks(one: Passed, gate: GatePlan, bound: Bound) -> bool:
+    """Whether an aggregate misses its bound over corrupted rows; a plain count over more and fewer of them."""
+    # The bounds of a percentile are those of a sample; here it is enough that its value breaks the limit.
+    plan = msgspec.structs.replace(one.plan, quantile=None)
+    if plan.split.leaves:
+        rows = one.measured.population
+        tried = [Measurement(rows, rows, rows, value=v) for v in _values(plan, gate, bound)]
+    else:
+        least, rows = plan.assertion.at_least, one.measured.rows
+        counts = sorted({least, max(least, rows - 1), rows + 1, 10**12})
+        tried = [Measurement(count, count, count, value=count) for count in counts]
+    return any(decide(plan, measured, one.expected).status == "FAIL" for measured in tried)
+
+
+def _values(plan: AssertPlan, gate: GatePlan, bound: Bound) -> list[object]:
+    """The aggregate over rows that hold nothing but the highest, or the lowest, and once per try for each leaf."""
+    kinds = _types(plan, bound)
+    tries = []
+    for pick in (max, min):
+        columns = [f"{leaves.extreme(kind, pick)} AS leaf_{i}" for i, kind in enumerate(kinds)]
+        tries.append(_Try(f"SELECT ({plan.rewritten}) FROM (SELECT {', '.join(columns)})"))
+    for index in range(len(kinds)):
+        own = _tries(plan, kinds, index)
+        whole, *pieces = (
+            f"SELECT ({plan.rewritten}) FROM ({_with_leaf(kinds, index, some)}) GROUP BY judge_try"
+            for some in (own, *([one] for one in own))
+        )
+        tries.append(_Try(whole, tuple(pieces)))
+    return [value for (value,) in _rows(bound, _sampled(plan, gate, bound, _SAMPLE_ROWS), tries)]
+
+
+_SAMPLE = '"judge\'s sample"'
+
+
+def _sampled(plan: AssertPlan, gate: GatePlan, bound: Bound, rows: int) -> str:
+    """The WITH clause for some recorded rows of an assertion's leaves."""
+    originals = "".join(f", {sql} AS leaf_{i}" for i, sql in enumerate(plan.leaf_sql))
+    sql = f"SELECT row_number() OVER () AS judge_row{originals} FROM {plan.source}\n LIMIT {rows}"
+    named = worlds.named(OBSERVED, [plan], gate, bound)
+    return worlds.clause({**named, _SAMPLE: sql})
 
 
 def _tries(plan: AssertPlan, kinds: Sequence[str], index: int) -> list[str]:
     return ["NULL", *leaves.corruptions(kinds[index], f"leaf_{index}", plan.split.constants)]
 
 
-def _with_leaf(
-    plan: AssertPlan, kinds: Sequence[str], index: int, tries: Sequence[str], rows: int
-) -> str:
-    """Rows of the population, once per try, with one leaf replaced by what is tried."""
-    originals = ", ".join(f"{sql} AS leaf_{i}" for i, sql in enumerate(plan.leaf_sql))
+def _with_leaf(kinds: Sequence[str], index: int, tries: Sequence[str]) -> str:
+    """The sampled rows, once per try, with one leaf replaced by what is tried."""
     columns = [f"unnest({list(range(len(tries)))}) AS judge_try"]
     columns += [
         f"unnest([{', '.join(tries)}]::{kinds[index]}[]) AS leaf_{index}"
@@ -242,61 +226,4 @@ def _with_leaf(
         else f"leaf_{i}"
         for i in range(len(kinds))
     ]
-    return f"SELECT {', '.join(columns)} FROM (SELECT row_number() OVER () AS judge_row, {originals} FROM {plan.source}\n LIMIT {rows})"
-
-
-def _values(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, bound: Bound, measured: Measurement
-) -> Iterator[Measurement]:
-    """What an aggregate comes to over corrupted rows; a plain count over more and fewer of them."""
-    kinds = _types(plan, bound)
-    if not kinds:
-        least = plan.assertion.at_least
-        counts = {least, max(least, measured.rows - 1), measured.rows + 1, 10**12}
-        yield from (Measurement(count, count, count, value=count) for count in sorted(counts))
-    values: Iterable[object] = _extremes(connection, plan, kinds) if kinds else []
-    for index in range(len(kinds)):
-        values = itertools.chain(values, _tried(connection, plan, kinds, index))
-    rows = measured.population
-    for value in values:
-        yield Measurement(rows, rows, rows, value=value)
-
-
-def _extremes(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, kinds: Sequence[str]
-) -> list[object]:
-    """The aggregate over rows that hold nothing but the highest, and over such with the lowest values."""
-    found: list[object] = []
-    for pick in (max, min):
-        columns = [f"{leaves.extreme(kind, pick)} AS leaf_{i}" for i, kind in enumerate(kinds)]
-        sql = f"SELECT ({plan.rewritten}) FROM (SELECT {', '.join(columns)})"
-        with contextlib.suppress(duckdb.Error):
-            found += [value for (value,) in connection.execute(sql).fetchall()]
-    return found
-
-
-def _tried(
-    connection: duckdb.DuckDBPyConnection, plan: AssertPlan, kinds: Sequence[str], index: int
-) -> Iterator[object]:
-    yield from _aggregates(connection, plan, kinds, index, _tries(plan, kinds, index))
-
-
-def _aggregates(
-    connection: duckdb.DuckDBPyConnection,
-    plan: AssertPlan,
-    kinds: Sequence[str],
-    index: int,
-    tries: Sequence[str],
-) -> list[object]:
-    """The aggregate once per try; when one of them raises, each on its own."""
-    source = _with_leaf(plan, kinds, index, tries, _SAMPLE_ROWS)
-    try:
-        rows = connection.execute(
-            f"SELECT ({plan.rewritten}) FROM ({source}) GROUP BY judge_try"
-        ).fetchall()
-    except duckdb.Error:
-        alone = [[one] for one in tries] if len(tries) > 1 else []
-        return [
-            value for one in alone for value in _aggregates(connection, plan, kinds, index, one)
-        ]
-    return [value for (value,) in rows]
+    return f"SELECT {', '.join(columns)} FROM {_SAMPLE}"

@@ -138,6 +138,26 @@ def names_of(node: Node) -> tuple[str, ...]:
     return tuple(str(name) for name in value) if isinstance(value, list) else ()
 
 
+def words(root: Node) -> frozenset[str] | None:
+    """All words of a tree that can name a column, in lower case; None where it takes the columns that there are."""
+    found: set[str] = set()
+    relations: set[str] = set()
+    rows: set[str] = set()
+    for node in walk(root):
+        names = [name.lower() for name in names_of(node)]
+        if class_of(node) == "STAR" or text_of(node, "ref_type") == "NATURAL":
+            return None
+        if len(names) == 1:
+            rows |= set(names)
+        using = node.get("using_columns")
+        names += [str(name).lower() for name in using] if isinstance(using, list) else []
+        found |= set(names)
+        if not class_of(node):
+            relations |= {text_of(node, "table_name").lower(), text_of(node, "alias").lower()}
+    # The name of a relation alone is a whole row of it.
+    return None if rows & (relations - {""}) else frozenset(found)
+
+
 def arguments(node: Node) -> list[Node]:
     """The argument expressions of a function."""
     return [child(argument, "expression") for argument in children(node, "arguments")]

@@ -11,13 +11,10 @@ from gates.judge.connection import Evidence, RunRecord, message_of
 from gates.judge.faults import Proofs, judge_faults
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, merge
-from gates.judge.watchdog import Watchdog
 from gates.spec.assertion import Assertion, Judged
 
 TIME_LIMIT_S = 30.0
 """How long the assertions of one gate may take before they are interrupted, and UNKNOWN."""
-
-_WATCHDOG = Watchdog()
 
 _UNUSABLE = frozenset({"evidence", "run", "seal", "judge"})
 """What makes a verdict UNKNOWN whatever else was found: half of the evidence can look like a failure, too."""
@@ -55,31 +52,20 @@ def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord
 
 
 def _results(evidence: Evidence, plan: GatePlan, record: RunRecord) -> list[AssertionResult]:
-    connection = evidence.connection
-    if not plan.problems and not plan.queries and len(plan.asserts) <= binding.FEW:
-        with _WATCHDOG.watch(TIME_LIMIT_S, connection.interrupt):
-            seen = [
-                assertions.glance(evidence, own, plan, record.key) for own in plan.asserts if own
-            ]
-        passed = [result for result in seen if result is not None]
-        if len(passed) == len(plan.asserts):
-            return passed
-    # A join of everything with everything must not hang a release.
-    limited = _WATCHDOG.watch(TIME_LIMIT_S, connection.interrupt)
-    with binding.bound(evidence, plan, record.key, limited) as bound:
-        results = []
-        for index, assertion in enumerate(plan.judged.asserts):
-            own = plan.asserts[index]
-            problems = plan.problems_of(index)
-            if own is None or problems:
-                results.append(
-                    _not_runnable(
-                        assertion, problems[0].message if problems else "it cannot be run"
-                    )
-                )
-            else:
-                results.append(assertions.judge(connection, own, plan, bound))
-        return results
+    runnable = [
+        own for index, own in enumerate(plan.asserts) if own and not plan.problems_of(index)
+    ]
+    with binding.bound(evidence, plan, record.key, TIME_LIMIT_S) as bound:
+        found = iter(assertions.judge(runnable, plan, bound))
+    results = []
+    for index, assertion in enumerate(plan.judged.asserts):
+        problems = plan.problems_of(index)
+        if plan.asserts[index] is None or problems:
+            why = problems[0].message if problems else "it cannot be run"
+            results.append(_not_runnable(assertion, why))
+        else:
+            results.append(next(found))
+    return results
 
 
 def _not_runnable(assertion: Assertion, why: str) -> AssertionResult:
