@@ -27,6 +27,11 @@ def sha256_of(value: object) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
+def rows_by_name(gate: Gate) -> dict[str, list[dict[str, object]]]:
+    """The fixed tables of a gate; one whose file could not be read is none."""
+    return {name: rows for name, rows in gate.data.items() if isinstance(rows, list)}
+
+
 def judged_of(gate: Gate, target: Target) -> Judged:
     """What the judge needs to know of a gate."""
     steps = [step for _, step in walk(tuple(gate.control + gate.scenario), "")]
@@ -35,7 +40,7 @@ def judged_of(gate: Gate, target: Target) -> Judged:
         id=gate.id,
         asserts=gate.assert_,
         with_=gate.with_,
-        data=gate.data,
+        data=rows_by_name(gate),
         faults=[step.name or "" for step in steps if isinstance(step, FaultStep)],
         loads=[step.load for step in steps if isinstance(step, Load)],
         collected={declared.table: declared.columns for declared in target.collect},

@@ -90,7 +90,8 @@ class _GateLint:
         self._frame()
         self._listing()
         self._configuration()
-        StepsLint(self.target, self.document).run(self.steps)
+        data = [f"data.{name}" for name in self.gate.data]
+        StepsLint(self.target, self.document).run(self.steps, data)
         self._faults()
         self._names()
         self._isolation()

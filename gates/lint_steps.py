@@ -1,6 +1,6 @@
 """What can be known to be wrong with steps before they are run, whether of a gate or of an exercise."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TypeAlias
 
@@ -57,9 +57,9 @@ class StepsLint:
         self.target = target
         self.document = document
 
-    def run(self, steps: Sequence[Located]) -> None:
-        """Look at all of them; what any of them captures is known to all."""
-        known = target_variables(self.target)
+    def run(self, steps: Sequence[Located], data: Iterable[str] = ()) -> None:
+        """Look at all of them; what any of them captures is known to all, and so are the tables of `data`."""
+        known = target_variables(self.target) | set(data)
         known = known.union(*([*step.capture, *getattr(step, "gives", [])] for _, step, _ in steps))
         for path, step, bound in steps:
             self._variables(path, step, known | bound)

@@ -139,7 +139,8 @@ def _read_gate(project: Project, path: Path) -> None:
         document.problem(("id",), f"gate {clash!r} has the id {gate.id!r} already")
     project.problems += document.problems[before:]
     before = len(document.problems)
-    gate = resolved(gate, project.scenarios, project.targets.get(gate.target), document)
+    target = project.targets.get(gate.target)
+    gate = resolved(gate, project.scenarios, target, project.specs, document)
     project.problems += document.problems[before:]
     project.gates.setdefault(gate.gate, gate)
     project.documents.setdefault(gate.gate, document)

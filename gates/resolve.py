@@ -1,6 +1,7 @@
 """A gate with everything filled in that it takes from other files: what is linted, frozen and run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
 
 import msgspec
 from msgspec import Struct
@@ -8,36 +9,58 @@ from msgspec import Struct
 from chaos.engine.plan import children
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
-from chaos.spec.step import Step
+from chaos.spec.step import Defaults, Step
 from chaos.spec.target import Target
 from chaos.steps.repeat import Repeat
 from chaos.steps.use import Use
-from gates.spec.gate import Gate
+from gates.data_files import Rows, rows_of
+from gates.defaults import Spreader
+from gates.mapping import map_steps
+from gates.spec.gate import DataFile, Gate
 from gates.spec.scenario import ScenarioFile
 from gates.views import used_views
 
 Scenarios = Mapping[str, ScenarioFile]
 
 
-def resolved(gate: Gate, scenarios: Scenarios, target: Target | None, document: Document) -> Gate:
-    """The gate with the steps of scenarios and the views of its target that it uses; problems go to its document."""
-    filler = _Filler(scenarios, document)
+def resolved(
+    gate: Gate, scenarios: Scenarios, target: Target | None, specs: FilePath, document: Document
+) -> Gate:
+    """The gate with its defaults, the steps of scenarios, the views of its target and the rows of files of data.
+
+    `specs` is the directory of specs; what is wrong is told in the gate's document.
+    """
+    filler = _Filler(scenarios, Spreader(target, document), document)
     views = target.views if target is not None else {}
     for key, named in (("with", gate.with_), ("data", gate.data)):
         for name in sorted(views.keys() & named.keys()):
             document.problem((key, name), f"{name} is a view of target {gate.target!r} already")
+    defaults = filler.spreader.usable(gate.defaults, ("defaults",))
     return msgspec.structs.replace(
         gate,
-        control=filler.filled_in(gate.control, ("control",)),
-        scenario=filler.filled_in(gate.scenario, ("scenario",)),
+        control=filler.filled_in(gate.control, defaults, ("control",)),
+        scenario=filler.filled_in(gate.scenario, defaults, ("scenario",)),
         with_={**used_views(gate, views), **gate.with_},
+        data=dict(_data(gate, specs, document)),
     )
+
+
+def _data(gate: Gate, specs: FilePath, document: Document) -> Iterator[tuple[str, Rows | DataFile]]:
+    for name, written in gate.data.items():
+        rows: Rows | DataFile = written
+        if isinstance(written, DataFile):
+            try:
+                rows = rows_of(written.from_, specs)
+            except ValueError as error:
+                document.problem(("data", name, "from"), str(error))
+        yield name, rows
 
 
 def complain_about_gifts(scenario: ScenarioFile, scenarios: Scenarios, document: Document) -> None:
     """A scenario gives what its own steps capture, or what those that it uses give."""
-    filler = _Filler(scenarios, Document(document.file, ""))
-    known = captured(filler.filled_in(scenario.steps, ("steps",)))
+    nowhere = Document(document.file, "")
+    filler = _Filler(scenarios, Spreader(None, nowhere), nowhere)
+    known = captured(filler.filled_in(scenario.steps, Defaults(), ("steps",)))
     for index, name in enumerate(scenario.gives):
         if name not in known:
             message = f"scenario {scenario.scenario!r} gives {name!r}, which no step of it captures"
@@ -60,10 +83,13 @@ class _Filler(Struct, frozen=True):
     """Fills in scenarios. What is wrong inside of one is told where it is used."""
 
     scenarios: Scenarios
+    spreader: Spreader
     document: Document
 
-    def filled_in(self, steps: list[Step], path: Path, above: tuple[str, ...] = ()) -> list[Step]:
-        """The steps with those of every scenario; `above` are the scenarios that they stand in."""
+    def filled_in(
+        self, steps: list[Step], defaults: Defaults, path: Path, above: tuple[str, ...] = ()
+    ) -> list[Step]:
+        """The steps of a file with its defaults and with the steps of scenarios; `above` are those that they stand in."""
 
         def fill_in(step: Step, place: Path) -> Step:
             if not isinstance(step, Use):
@@ -73,10 +99,12 @@ class _Filler(Struct, frozen=True):
                 self.document.problem((*place, "use"), *problem)
                 return step
             scenario = self.scenarios[step.use]
-            inner = self.filled_in(scenario.steps, (*place, "steps"), (*above, step.use))
+            own = self.spreader.usable(scenario.defaults, (*place, "use"))
+            inner = self.filled_in(scenario.steps, own, (*place, "steps"), (*above, step.use))
             return msgspec.structs.replace(step, steps=inner, gives=scenario.gives)
 
-        return map_steps(steps, path, fill_in)
+        # A scenario is the same wherever it is used: it does not take the defaults of another file.
+        return map_steps(self.spreader.spread(steps, defaults, path), path, fill_in)
 
     def wrong_use(self, step: Use, above: tuple[str, ...]) -> tuple[str, str | None] | None:
         """(message, hint) of what is wrong with using a scenario, or None."""
@@ -93,25 +121,3 @@ class _Filler(Struct, frozen=True):
             wanted = f"`with` for {', '.join(scenario.args)}" if scenario.args else "no `with`"
             return f"{where}scenario {step.use!r} takes {wanted}", None
         return None
-
-
-StepMap = Callable[[Step, Path], Step]
-
-
-def map_steps(steps: list[Step], path: Path, change: StepMap) -> list[Step]:
-    """The same steps, each replaced by `change`, inner ones first."""
-    result = []
-    for index, step in enumerate(steps):
-        here = (*path, index)
-        fields: dict[str, object] = {}
-        for name in step.__struct_fields__:
-            value = getattr(step, name)
-            if isinstance(value, list) and value and isinstance(value[0], Step):
-                fields[name] = map_steps(value, (*here, name), change)
-            elif isinstance(value, list) and value and isinstance(value[0], list):
-                fields[name] = [
-                    map_steps(branch, (*here, name, number), change)
-                    for number, branch in enumerate(value)
-                ]
-        result.append(change(msgspec.structs.replace(step, **fields) if fields else step, here))
-    return result

@@ -28,7 +28,7 @@ from chaos.evidence.schema import Mode
 from chaos.faults.base import FaultStep
 from chaos.toxiproxy_binary import ToxiproxyBinary, cache_directory, locate
 from gates.frozen import freeze
-from gates.judged import sha256_of
+from gates.judged import rows_by_name, sha256_of
 from gates.project import Project, read_project
 from gates.spec.assertion import Judged
 from gates.spec.gate import Gate
@@ -225,6 +225,7 @@ def plan_of(session: Session, project: Project, gate: Gate, repeat: int = 0) -> 
         source_root=Path(session.root),
         toxiproxy=Path(session.toxiproxy.path) if session.toxiproxy is not None else None,
         keep=session.options.keep,
+        data=rows_by_name(gate),
     )
 
 

@@ -135,7 +135,8 @@ async def _walk(
     plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock, alone: Alone
 ) -> None:
     run = Run(KINDS, stack, recorder, clock, plan.mode, plan.seed, alone)
-    variables = Variables(stack.variables)
+    data = {f"data.{name}": rows for name, rows in plan.data.items()}
+    variables = Variables(stack.variables, data)
     stopped = False
     try:
         for prefix, steps in plan.steps():

@@ -50,19 +50,31 @@ def load(
     `choosers` say for a base Struct which one a mapping is (a step by its kind). Raises SpecError with
     everything that is wrong; returns the value and the document for later complaints about places.
     """
+    value, document = load_value(path, struct, choosers)
+    assert isinstance(value, struct)
+    return value, document
+
+
+def load_value(
+    path: Path, hint: object, choosers: Mapping[type[Struct], Choose]
+) -> tuple[object, Document]:
+    """Like `load`, of any type."""
+    document = Document(str(path), read_text(path))
+    document.raise_problems()
+    assert document.root is not None
+    value = _Walker(document, choosers).convert(document.root, hint)
+    document.raise_problems()
+    return value, document
+
+
+def read_text(path: Path) -> str:
+    """A file of at most `MOST_BYTES`; SpecError says why it cannot be read."""
     try:
-        text = _read(path)
+        return _read(path)
     except OSError as error:
         raise SpecError([Problem(str(path), 1, 1, f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
         raise SpecError([_not_text(path, error)]) from error
-    document = Document(str(path), text)
-    document.raise_problems()
-    assert document.root is not None
-    value = _Walker(document, choosers).convert(document.root, struct)
-    document.raise_problems()
-    assert isinstance(value, struct)
-    return value, document
 
 
 def _read(path: Path) -> str:

@@ -79,6 +79,15 @@ class Send(Spec, frozen=True, kw_only=True):
         return named[0]
 
 
+class Defaults(Spec, frozen=True, kw_only=True):
+    """Options of all steps below, as far as they send requests and do not say otherwise themselves."""
+
+    as_: str | Bearer | None = None
+    to: str | None = None
+    via: str | None = None
+    within: Duration | None = None
+
+
 class Step(Spec, frozen=True, kw_only=True):
     """Options of every step. A kind adds one field named like itself.
 
@@ -98,6 +107,7 @@ class Step(Spec, frozen=True, kw_only=True):
     must: bool = False
     capture: dict[str, str] = {}
     exclusive: bool = False
+    defaults: Defaults | None = None
 
     def problem(self) -> str | None:
         """Why this step could never be carried out, whatever the target does, or None."""

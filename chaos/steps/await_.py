@@ -14,7 +14,7 @@ class Await(Step, frozen=True, kw_only=True):
     """`await: {get: /readyz}` with an `expect`; `every` is the pause between two tries."""
 
     await_: Send
-    within: Duration | None = DEFAULT_WITHIN
+    within: Duration | None = None
     every: Duration = Duration("25ms")
 
     def problem(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from chaos.spec.step import Spec, Step
+from chaos.spec.step import Defaults, Spec, Step
 from gates.spec.assertion import Assertion, Named
 
 
@@ -24,6 +24,12 @@ class Defect(Spec, frozen=True, kw_only=True):
     racing: bool = False
 
 
+class DataFile(Spec, frozen=True, kw_only=True):
+    """A fixed table that stands in a file below the directory of specs; its rows are filled in when it is read."""
+
+    from_: str
+
+
 class Gate(Spec, frozen=True, kw_only=True):
     """One gate of a release; `gate` is its file's name.
 
@@ -32,6 +38,7 @@ class Gate(Spec, frozen=True, kw_only=True):
     `exclusive` runs the gate with nothing beside it, which every gate with a latency limit needs;
     `repeat_unknown` says beforehand that one UNKNOWN may be followed by another run at the same inputs;
     `guards` are the files and folders of the target's source that implement the claim, where mutants are drawn;
+    `defaults` are options of all steps; `data` fixed tables, which steps know as `{data.NAME}`;
     `golden` allows assertions that compare a whole body with a literal.
     """
 
@@ -51,9 +58,10 @@ class Gate(Spec, frozen=True, kw_only=True):
     repeat_unknown: bool = False
     guards: list[str] = []
     golden: bool = False
+    defaults: Defaults | None = None
     control: list[Step]
     scenario: list[Step] = []
     with_: dict[str, Named] = {}
-    data: dict[str, list[dict[str, object]]] = {}
+    data: dict[str, list[dict[str, object]] | DataFile] = {}
     assert_: list[Assertion]
     falsified_by: list[Defect] = []

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from chaos.spec.loader import load
-from chaos.spec.step import Bearer, Expect, Send, Spec, Step
+from chaos.spec.step import Bearer, Defaults, Expect, Send, Spec, Step
 from chaos.spec.target import Actor, Collect, LinkSpec, Prepare, ProcessSpec, Target, View
 from chaos.spec.units import Unit
 from chaos.steps import BY_NAME
@@ -19,7 +19,7 @@ from gates.mutants.equivalent import Equivalent, Equivalents
 from gates.project import CHOOSERS
 from gates.schemas import SPECS, documented_fields, structs_below
 from gates.spec.assertion import Assertion, Named
-from gates.spec.gate import Defect, Gate
+from gates.spec.gate import DataFile, Defect, Gate
 from gates.spec.release import Invariant, ListedGate, Release
 from gates.spec.scenario import ScenarioFile
 
@@ -30,6 +30,8 @@ FENCED = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTIONS: Mapping[str, type[Struct]] = {
     "A gate": Gate,
     "Options of every step": Step,
+    "Defaults": Defaults,
+    "A data file": DataFile,
     "What a step expects": Expect,
     "A request": Send,
     "Who sends it": Bearer,

@@ -7,8 +7,8 @@ import pytest
 from chaos.errors import SpecError
 from chaos.steps.repeat import Repeat
 from chaos.steps.use import Use
+from gates.mapping import map_steps
 from gates.project import read_project
-from gates.resolve import map_steps
 from tests.gates.small_project import GATE, SCENARIO, SECOND, TARGET, project, write_project
 
 FIRST = "specs/gates/a/first.yaml"
@@ -82,11 +82,11 @@ def test_errors_of_all_files_are_said_together(tmp_path: Path) -> None:
         ),
         (
             {FIRST: GATE.replace("use: restart", "use: restrat")},
-            "first.yaml:31:10: unknown scenario 'restrat'",
+            "first.yaml:32:10: unknown scenario 'restrat'",
         ),
         (
             {FIRST: GATE.replace("with: {process: web}", "with: {proces: web}")},
-            "first.yaml:31:10: scenario 'restart' takes `with` for process",
+            "first.yaml:32:10: scenario 'restart' takes `with` for process",
         ),
         (
             {
@@ -95,18 +95,18 @@ def test_errors_of_all_files_are_said_together(tmp_path: Path) -> None:
                     "    with: {process: web}\n    steps: [{pause: 1s}]\n",
                 )
             },
-            "first.yaml:31:10: the `steps` of a `use` come from its scenario's file",
+            "first.yaml:32:10: the `steps` of a `use` come from its scenario's file",
         ),
         (
             {
                 RESTART: SCENARIO + "  - use: again\n",
                 "specs/scenarios/again.yaml": "scenario: again\nsteps: [{use: restart, with: {process: web}}]\n",
             },
-            "first.yaml:31:5: scenario 'restart' uses itself",
+            "first.yaml:32:5: scenario 'restart' uses itself",
         ),
         (
             {RESTART: SCENARIO + "  - use: nowhere\n"},
-            "first.yaml:31:5: in scenario 'restart': unknown scenario 'nowhere'",
+            "first.yaml:32:5: in scenario 'restart': unknown scenario 'nowhere'",
         ),
         (
             {
@@ -114,7 +114,7 @@ def test_errors_of_all_files_are_said_together(tmp_path: Path) -> None:
                     "    with: {process: web}\n", "    with: {process: web}\n    gives: [x]\n"
                 )
             },
-            "first.yaml:31:10: the `gives` of a `use` come from its scenario's file",
+            "first.yaml:32:10: the `gives` of a `use` come from its scenario's file",
         ),
         (
             {RESTART: SCENARIO.replace("steps:", "gives: [sesion]\nsteps:")},
@@ -122,7 +122,7 @@ def test_errors_of_all_files_are_said_together(tmp_path: Path) -> None:
         ),
         (
             {RESTART: SCENARIO.replace("args: [process]\n", "")},
-            "first.yaml:31:10: scenario 'restart' takes no `with`",
+            "first.yaml:32:10: scenario 'restart' takes no `with`",
         ),
     ],
 )

@@ -1,0 +1,37 @@
+"""The same steps with something changed."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from chaos.spec.document import Path
+from chaos.spec.step import Step
+
+StepMap = Callable[[Step, Path], Step]
+ListMap = Callable[[list[Step], Path], list[Step]]
+
+
+def map_inner(step: Step, path: Path, change: ListMap) -> Step:
+    """The step, each list of steps in it replaced by `change`, which is told where the list stands."""
+    fields: dict[str, object] = {}
+    for name in step.__struct_fields__:
+        value = getattr(step, name)
+        if isinstance(value, list) and value and isinstance(value[0], Step):
+            fields[name] = change(value, (*path, name))
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            fields[name] = [
+                change(branch, (*path, name, number)) for number, branch in enumerate(value)
+            ]
+    return msgspec.structs.replace(step, **fields) if fields else step
+
+
+def map_steps(steps: list[Step], path: Path, change: StepMap) -> list[Step]:
+    """The same steps, each replaced by `change`, inner ones first."""
+
+    def all_of(inner: list[Step], place: Path) -> list[Step]:
+        return map_steps(inner, place, change)
+
+    return [
+        change(map_inner(step, (*path, index), all_of), (*path, index))
+        for index, step in enumerate(steps)
+    ]
