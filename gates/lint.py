@@ -15,10 +15,11 @@ from chaos.steps.clear import Clear
 from chaos.steps.load import Load
 from gates.defects import defect_problems
 from gates.judge.lint import Complaint, sql_problems
-from gates.judged import judged_of
-from gates.lint_steps import StepsLint, located
+from gates.judged import judged_of, rows_by_name
+from gates.lint_steps import StepsLint, located, target_variables
 from gates.lint_style import data_problems, expect_problems, guards_problems, length_problems
 from gates.lint_target import lint_target
+from gates.lint_variables import VariablesLint, complain_about_unknown
 from gates.project import Project
 from gates.spec.gate import Gate
 
@@ -90,8 +91,8 @@ class _GateLint:
         self._frame()
         self._listing()
         self._configuration()
-        data = [f"data.{name}" for name in self.gate.data]
-        StepsLint(self.target, self.document).run(self.steps, data)
+        StepsLint(self.target, self.document).run(self.steps)
+        self._variables()
         self._faults()
         self._names()
         self._isolation()
@@ -144,16 +145,22 @@ class _GateLint:
 
     def _configured(self) -> Iterator[tuple[Path, Mapping[str, object]]]:
         yield ("config",), self.gate.config
-        for path, step, _ in self.steps:
+        for path, step in self.steps:
             changes = getattr(step, "config", None)
             # What a start-up check must refuse is not a way of running the product.
             refused = step.expect is not None and step.expect.exit is not None
             if isinstance(changes, dict) and not refused:
                 yield (*path, "config"), changes
 
+    def _variables(self) -> None:
+        known = target_variables(self.target)
+        complain_about_unknown(self.gate.config, ("config",), self.document, known)
+        lists = ((("control",), self.gate.control), (("scenario",), self.gate.scenario))
+        VariablesLint(self.document, rows_by_name(self.gate)).run(lists, known)
+
     def _faults(self) -> None:
-        faults = [(path, step) for path, step, _ in self.steps if isinstance(step, FaultStep)]
-        clears = [(path, step) for path, step, _ in self.steps if isinstance(step, Clear)]
+        faults = [(path, step) for path, step in self.steps if isinstance(step, FaultStep)]
+        clears = [(path, step) for path, step in self.steps if isinstance(step, Clear)]
         cleared = {step.clear for _, step in clears}
         named: set[str] = set()
         for path, step in faults:
@@ -178,7 +185,7 @@ class _GateLint:
 
     def _names(self) -> None:
         for name, count in Counter(
-            step.load for _, step, _ in self.steps if isinstance(step, Load)
+            step.load for _, step in self.steps if isinstance(step, Load)
         ).items():
             if count > 1:
                 self._problem(("scenario",), f"{count} loads are named {name!r}")
@@ -186,7 +193,7 @@ class _GateLint:
     def _isolation(self) -> None:
         if self.gate.isolation != "shared":
             return
-        for path, step, _ in self.steps:
+        for path, step in self.steps:
             kind = KINDS[type(step)].name
             if kind not in READING_KINDS:
                 self._problem(path, f"a gate on a shared stack only reads: no {kind!r} step")
@@ -225,7 +232,7 @@ class _GateLint:
 
     def _exclusive(self) -> None:
         """A turn is waited for between two steps: inside of one, others would have begun."""
-        for path, step, _ in self.steps:
+        for path, step in self.steps:
             if step.exclusive and len(path) > LIST_AND_PLACE:
                 message = "only a step of `control` or `scenario` itself may be `exclusive`"
                 self._problem((*path, "exclusive"), message)

@@ -1,6 +1,6 @@
 """What can be known to be wrong with steps before they are run, whether of a gate or of an exercise."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TypeAlias
 
@@ -15,12 +15,11 @@ from chaos.spec.step import Bearer, Send, Step
 from chaos.spec.target import Target
 from chaos.spec.variables import path_parts, placeholders
 from chaos.steps import KINDS
-from chaos.steps.repeat import Repeat
 
-Located: TypeAlias = tuple[Path, Step, frozenset[str]]
-"""A step with its place and the variables that the steps around it bind."""
+Located: TypeAlias = tuple[Path, Step]
+"""A step with its place."""
 
-BUILTIN_VARIABLES = frozenset({"python", "state", "root", "host", "seed", "i"})
+BUILTIN_VARIABLES = frozenset({"python", "state", "root", "host", "seed"})
 PROCESS_KINDS = frozenset({"start", "kill", "restart", "hammer", "clock"})
 CAPTURING_KINDS = frozenset({"request", "await", "run", "query"})
 OBSERVED: Mapping[str, frozenset[str]] = {
@@ -57,12 +56,9 @@ class StepsLint:
         self.target = target
         self.document = document
 
-    def run(self, steps: Sequence[Located], data: Iterable[str] = ()) -> None:
-        """Look at all of them; what any of them captures is known to all, and so are the tables of `data`."""
-        known = target_variables(self.target) | set(data)
-        known = known.union(*([*step.capture, *getattr(step, "gives", [])] for _, step, _ in steps))
-        for path, step, bound in steps:
-            self._variables(path, step, known | bound)
+    def run(self, steps: Sequence[Located]) -> None:
+        """Look at each of them."""
+        for path, step in steps:
             self._references(path, step)
             self._sent(path, step)
             self._expected(path, step)
@@ -76,13 +72,6 @@ class StepsLint:
         if name not in known and not list(placeholders(name)):
             message = f"unknown {what} {name!r} in target {self.target.target!r}"
             self._problem(path, message, closest(name, known))
-
-    def _variables(self, path: Path, step: Step, known: set[str]) -> None:
-        here = known | _own_variables(step)
-        for place, used in _used_variables(step, path):
-            if used not in here and used.partition(".")[0] not in here:
-                hint = closest(used, here) or closest(used.partition(".")[0], here)
-                self._problem(place, f"unknown variable {used!r}", hint)
 
     def _references(self, path: Path, step: Step) -> None:
         kind = KINDS[type(step)].name
@@ -145,23 +134,14 @@ class StepsLint:
             self._problem(path, problem)
 
 
-def located(
-    steps: list[Step], path: Path, bound: frozenset[str] = frozenset()
-) -> Iterator[Located]:
-    """Every step with its place and the variables that steps around it bind."""
+def located(steps: list[Step], path: Path) -> Iterator[Located]:
+    """Every step with its place."""
     for index, step in enumerate(steps):
         here = (*path, index)
-        yield here, step, bound
-        inner = bound
-        if isinstance(step, Repeat):
-            inner = bound | (
-                frozenset({"i"}) if isinstance(step.repeat, int) else frozenset(step.repeat)
-            )
-        if with_ := getattr(step, "with_", None):
-            inner = inner | frozenset(with_)
+        yield here, step
         for place, branch in children(step):
             parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
-            yield from located(list(branch), (*here, *parts), inner)
+            yield from located(list(branch), (*here, *parts))
 
 
 def _processes(step: Step, kind: str, path: Path) -> Iterator[tuple[Path, str]]:
@@ -173,25 +153,9 @@ def _processes(step: Step, kind: str, path: Path) -> Iterator[tuple[Path, str]]:
         yield from (((*path, kind, index), name) for index, name in enumerate(value))
 
 
-def _own_variables(step: Step) -> set[str]:
-    """Variables that a kind of step sets itself, for what it sends."""
-    names: object = getattr(type(step), "VARIABLES", ())
-    return set(names) if isinstance(names, tuple | frozenset) else set()
-
-
 @cache
 def _fields(kind: type[Step]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(kind)
-
-
-def _used_variables(step: Step, path: Path) -> Iterator[tuple[Path, str]]:
-    inner = {place.partition(".")[0] for place, _ in children(step)}
-    for field in _fields(type(step)):
-        if field.name in inner:
-            continue
-        value = msgspec.to_builtins(getattr(step, field.name), enc_hook=str)
-        for used in placeholders(value):
-            yield (*path, field.encode_name), used
 
 
 def _sends(step: Step, path: Path) -> Iterator[tuple[Path, Send]]:

@@ -38,7 +38,7 @@ def expect_problems(gate: Gate, steps: Sequence[Located]) -> Iterator[Complaint]
     """Steps that expect a whole page as text."""
     if gate.golden:
         return
-    for path, step, _ in steps:
+    for path, step in steps:
         for field, value in _whole_answers(step.expect) if step.expect else ():
             if isinstance(value, str) and len(value) > LONG:
                 yield Complaint((*path, "expect", field), COPIED, severity="warning")

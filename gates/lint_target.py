@@ -10,9 +10,10 @@ from chaos.evidence import schema
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
-from chaos.spec.variables import placeholders
+from gates.braces import without_variables
 from gates.judge.lint import query_problems
 from gates.lint_steps import StepsLint, located, place_problem, target_variables
+from gates.lint_variables import VariablesLint, complain_about_unknown
 from gates.views import named_views
 
 _READY = re.compile(r"tcp|GET\s+/\S*")
@@ -42,8 +43,10 @@ class _TargetLint:
         self._patterns()
         self._captures()
         self._variables()
-        StepsLint(self.target, self.document).run(
-            list(located(self.target.exercise, ("exercise",)))
+        exercise = self.target.exercise
+        StepsLint(self.target, self.document).run(list(located(exercise, ("exercise",))))
+        VariablesLint(self.document, {}).run(
+            ((("exercise",), exercise),), target_variables(self.target)
         )
 
     def _processes(self) -> None:
@@ -111,9 +114,19 @@ class _TargetLint:
     def _variables(self) -> None:
         known = target_variables(self.target)
         for path, value in self._filled():
-            for used in placeholders(value):
-                if used not in known:
-                    self.document.problem(path, f"unknown variable {used!r}", closest(used, known))
+            complain_about_unknown(value, path, self.document, known)
+        for name, link in self.target.links.items():
+            place = ("links", name, "env_value")
+            complain_about_unknown(link.env_value, place, self.document, ("host", "port"))
+        for path, text in self._unfilled():
+            without_variables(text, path, self.document)
+
+    def _unfilled(self) -> Iterator[tuple[Path, str]]:
+        """Every text that a run takes as it is."""
+        for name, actor in self.target.actors.items():
+            yield ("actors", name, "role"), actor.role or ""
+        for name, process in self.target.processes.items():
+            yield ("processes", name, "ready"), process.ready
 
     def _filled(self) -> Iterator[tuple[Path, object]]:
         """Every value in which a run replaces variables, besides the exercise."""
@@ -130,4 +143,6 @@ class _TargetLint:
         for name, link in target.links.items():
             yield ("links", name, "probe"), msgspec.to_builtins(link.probe)
         for index, table in enumerate(target.collect):
-            yield ("collect", index), table.sqlite or table.jsonl or ""
+            yield ("collect", index, "sqlite"), table.sqlite or ""
+            yield ("collect", index, "jsonl"), table.jsonl or ""
+            yield ("collect", index, "sql"), table.sql or ""

@@ -1,6 +1,7 @@
 """All specs of a project, read together so that every error is reported in one pass."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from chaos.spec.step import Step
 from chaos.spec.target import Target
 from chaos.steps import choose_step
 from gates.judged import judged_of, sha256_of
-from gates.resolve import complain_about_gifts, resolved
+from gates.resolve import complain_about_gifts, resolved, resolved_target
 from gates.spec.assertion import Judged
 from gates.spec.gate import Gate
 from gates.spec.release import Release
@@ -90,12 +91,14 @@ def read_project(specs: Path) -> Project:
     if release.exists():
         project.release, project.release_document = _read(project, release, Release)
     _read_named(project, "targets", Target, project.targets, "target", project.target_documents)
+    for name, target in project.targets.items():
+        with _telling(project, project.target_documents[name]) as document:
+            project.targets[name] = resolved_target(target, document)
     documents: dict[str, Document] = {}
     _read_named(project, "scenarios", ScenarioFile, project.scenarios, "scenario", documents)
     for name, scenario in project.scenarios.items():
-        before = len(documents[name].problems)
-        complain_about_gifts(scenario, project.scenarios, documents[name])
-        project.problems += documents[name].problems[before:]
+        with _telling(project, documents[name]) as document:
+            complain_about_gifts(scenario, project.scenarios, document)
     for path in sorted((project.specs / GATES).rglob("*.yaml")):
         _read_gate(project, path)
     return project
@@ -125,7 +128,17 @@ def _read_gate(project: Project, path: Path) -> None:
     gate, document = _read(project, path, Gate)
     if gate is None or document is None:
         return
-    before = len(document.problems)
+    target = project.targets.get(gate.target)
+    with _telling(project, document):
+        _complain_about_frame(gate, path, project, document)
+        gate = resolved(gate, project.scenarios, target, project.specs, document)
+    project.gates.setdefault(gate.gate, gate)
+    project.documents.setdefault(gate.gate, document)
+    project.files.setdefault(gate.gate, path)
+
+
+def _complain_about_frame(gate: Gate, path: Path, project: Project, document: Document) -> None:
+    """A gate is named like its file, and no other has its name or id."""
     if gate.gate != path.stem:
         document.problem(
             ("gate",), f"gate {gate.gate!r} must be named like its file, {path.stem!r}"
@@ -137,14 +150,14 @@ def _read_gate(project: Project, path: Path) -> None:
     clash = project.by_id.setdefault(gate.id, gate.gate)
     if clash != gate.gate:
         document.problem(("id",), f"gate {clash!r} has the id {gate.id!r} already")
-    project.problems += document.problems[before:]
+
+
+@contextlib.contextmanager
+def _telling(project: Project, document: Document) -> Iterator[Document]:
+    """What is complained about in the document meanwhile is a problem of the project."""
     before = len(document.problems)
-    target = project.targets.get(gate.target)
-    gate = resolved(gate, project.scenarios, target, project.specs, document)
+    yield document
     project.problems += document.problems[before:]
-    project.gates.setdefault(gate.gate, gate)
-    project.documents.setdefault(gate.gate, document)
-    project.files.setdefault(gate.gate, path)
 
 
 def _read(project: Project, path: Path, struct: type[S]) -> tuple[S | None, Document | None]:

@@ -13,9 +13,11 @@ from chaos.spec.step import Defaults, Step
 from chaos.spec.target import Target
 from chaos.steps.repeat import Repeat
 from chaos.steps.use import Use
+from gates.braces import without_variables
 from gates.data_files import Rows, rows_of
 from gates.defaults import Spreader
 from gates.mapping import map_steps
+from gates.spec.assertion import Assertion, Named
 from gates.spec.gate import DataFile, Gate
 from gates.spec.scenario import ScenarioFile
 from gates.views import used_views
@@ -40,9 +42,40 @@ def resolved(
         gate,
         control=filler.filled_in(gate.control, defaults, ("control",)),
         scenario=filler.filled_in(gate.scenario, defaults, ("scenario",)),
-        with_={**used_views(gate, views), **gate.with_},
+        with_={**used_views(gate, views), **dict(_queries(gate, document))},
         data=dict(_data(gate, specs, document)),
+        assert_=[
+            _asserted(assertion, ("assert", index), document)
+            for index, assertion in enumerate(gate.assert_)
+        ],
     )
+
+
+def resolved_target(target: Target, document: Document) -> Target:
+    """The target with its SQL as it is run."""
+    views = {
+        name: msgspec.structs.replace(
+            view, query=without_variables(view.query, ("views", name, "query"), document)
+        )
+        for name, view in target.views.items()
+    }
+    return msgspec.structs.replace(target, views=views)
+
+
+def _queries(gate: Gate, document: Document) -> Iterator[tuple[str, Named]]:
+    for name, named in gate.with_.items():
+        query = without_variables(named.query, ("with", name, "query"), document)
+        yield name, msgspec.structs.replace(named, query=query)
+
+
+def _asserted(assertion: Assertion, path: Path, document: Document) -> Assertion:
+    """The assertion with its SQL as it is run."""
+    changes = {}
+    for field in ("from_", "every", "none", "share", "value", "is_"):
+        text = getattr(assertion, field)
+        if text is not None:
+            changes[field] = without_variables(text, (*path, field.rstrip("_")), document)
+    return msgspec.structs.replace(assertion, **changes)
 
 
 def _data(gate: Gate, specs: FilePath, document: Document) -> Iterator[tuple[str, Rows | DataFile]]:

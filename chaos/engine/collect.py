@@ -28,7 +28,8 @@ def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
         return objects(source)
     columns = ", ".join(map(quoted, declared.columns))
     table = quoted(declared.table)
-    sql = declared.sql or f"SELECT {columns} FROM {table} ORDER BY rowid"  # noqa: S608 - quoted names
+    written = stack.variables.text(declared.sql) if declared.sql is not None else None
+    sql = written or f"SELECT {columns} FROM {table} ORDER BY rowid"  # noqa: S608 - quoted names
     try:
         with database_copy(source) as connection:
             return select(connection, sql)

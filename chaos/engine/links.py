@@ -16,6 +16,7 @@ from chaos.evidence.schema import Link, LinkConnection
 from chaos.probe import Prober
 from chaos.proxies import ToxiproxyServer
 from chaos.spec.target import Target
+from chaos.spec.variables import Variables
 
 Spawn = Callable[..., Awaitable[asyncio.subprocess.Process]]
 STOP_WITHIN_S = 10.0
@@ -63,8 +64,8 @@ class Links:
         found = {}
         for name, link in self.target.links.items():
             if link.env is not None and name.partition("->")[0] == process:
-                value = link.env_value.replace("{host}", host)
-                found[link.env] = value.replace("{port}", str(self.ports[name]))
+                address = Variables({"host": host, "port": self.ports[name]})
+                found[link.env] = address.text(link.env_value)
         return found
 
     async def start(

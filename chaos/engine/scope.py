@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from chaos.clock import RunClock
@@ -157,12 +158,13 @@ class Scope:
             token = self.variables.text(who.bearer)
             label = self.variables.text(who.label)
             self.recorder.keep_secret(token, label)
-            return Sender(label, who.role, {"Authorization": f"Bearer {token}"})
+            role = self.variables.text(who.role) if who.role is not None else None
+            return Sender(label, role, {"Authorization": f"Bearer {token}"})
         name = self.variables.text(who)
         actor = self.stack.target.actors.get(name)
         if actor is None:
             raise HarnessError(f"target {self.stack.target.target} has no actor {name!r}")
-        headers = {key: self.variables.text(value) for key, value in actor.headers.items()}
+        headers = self.variables.texts(actor.headers)
         if actor.bearer is not None:
             headers["Authorization"] = f"Bearer {self.variables.text(actor.bearer)}"
         return Sender(name, actor.role or name, headers)
@@ -279,11 +281,23 @@ async def _run_step(run: Callable[..., Awaitable[int | None]], step: Step, scope
     except (ChaosError, LookupError, OSError, TypeError, ValueError) as error:
         outcome, detail = "error", _reason(error)
     except asyncio.CancelledError:
-        _record(scope.run, scope.step_id, step, scope.began_ms, "error", "interrupted")
+        _record(
+            scope.run, scope.step_id, _named(step, scope), scope.began_ms, "error", "interrupted"
+        )
         raise
-    _record(scope.run, scope.step_id, step, scope.began_ms, outcome, detail, iterations)
+    _record(
+        scope.run, scope.step_id, _named(step, scope), scope.began_ms, outcome, detail, iterations
+    )
     if stop or (step.must and outcome != "ok"):
         raise StopScenario(detail or "")
+
+
+def _named(step: Step, scope: Scope) -> Step:
+    """The step under the name that the rest of the evidence calls it by, where that could be filled in."""
+    try:
+        return msgspec.structs.replace(step, name=scope.step_name(step)) if step.name else step
+    except UnknownVariable:
+        return step
 
 
 def _reason(error: Exception) -> str:

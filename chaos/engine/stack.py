@@ -105,7 +105,8 @@ class Stack:
             for name, actor in self.target.actors.items():
                 if actor.bearer is not None:
                     self.recorder.keep_secret(self.variables.text(actor.bearer), name)
-            self.configure(self.plan.config)
+            config = self.plan.config.items()
+            self.configure({key: self.variables.fill(value) for key, value in config})
             await self._start_links(probing)
             await _all([self.launch(name) for name in self.plan.needs])
             await _all([self.await_ready(name) for name in self.plan.needs])
@@ -134,7 +135,7 @@ class Stack:
             self.record_life(earlier)
         spec = self.target.processes[name]
         argv = self.argv(spec.run)
-        own = {key: self.variables.text(value) for key, value in spec.env.items()}
+        own = self.variables.texts(spec.env)
         environment = self._environment(self.links.environment(name, HOST), own, env or {})
         log = self.logs / f"{self._starts:03}.{name}.log"
         self._starts += 1

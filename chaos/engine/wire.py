@@ -21,9 +21,7 @@ def prepare(
     verb, written = send.target()
     method, path = scope.variables.text(verb).upper(), scope.variables.text(written)
     if send.path_params is not None:
-        path = fill_path(
-            path, {key: scope.variables.text(value) for key, value in send.path_params.items()}
-        )
+        path = fill_path(path, scope.variables.texts(send.path_params))
     body, record = b"", NULL
     defaults = {"Connection": "close"}
     if send.json is not None:
@@ -33,7 +31,7 @@ def prepare(
     elif send.body is not None:
         text = scope.variables.text(send.body)
         body, record = text.encode(), as_json(text)
-    own = {key: scope.variables.text(value) for key, value in (send.headers or {}).items()}
+    own = scope.variables.texts(send.headers or {})
     headers = merge_headers(defaults, sender.headers, own)
     host = f"{endpoint.host}:{endpoint.port}"
     return method, path, build_request(method, path, host, headers, body), record

@@ -1,17 +1,19 @@
 """Variables in specs, `{token.operator}`, and places in answers, `$.items[0].id`.
 
 A text that is one placeholder and nothing else keeps the variable's type; inside a longer text, what is
-not a text is written as JSON. Braces that hold no name (JSON in a text) stay as they are, and so do those
-of a variable's own value (the `{id}` of a route that comes from the system); a name that nothing has
-set is an error.
+not a text is written as JSON. `{{` is a brace, and so is the `}}` that belongs to it. Other braces that hold no name
+(JSON in a text) stay as they are, and so do those of a variable's own value (the `{id}` of a route that
+comes from the system); a name that nothing has set is an error.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
+from msgspec import Struct
 
 _PLACEHOLDER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*(?:[.-][a-zA-Z0-9_-]+)*)\}")
+_TOKEN = re.compile(rf"\{{\{{|\}}\}}|{_PLACEHOLDER.pattern}")
 _PATH_PART = re.compile(r"\.([A-Za-z0-9_-]+)|\[([0-9]{1,9})\]")
 
 
@@ -64,28 +66,77 @@ class Variables(Mapping[str, object]):
 
     def text(self, value: str) -> str:
         """Like `fill`, always a text."""
-        return _PLACEHOLDER.sub(lambda match: _as_text(self[match[1]]), value)
+        return _replaced(value, lambda name: _as_text(self[name]))
+
+    def texts(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Texts by name, with every placeholder replaced, those in names, too."""
+        return {self.text(name): self.text(value) for name, value in values.items()}
 
     def _fill_text(self, value: str) -> object:
-        whole = _PLACEHOLDER.fullmatch(value)
-        return self[whole[1]] if whole else self.text(value)
+        name = whole_placeholder(value)
+        return self.text(value) if name is None else self[name]
 
 
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def placeholders(value: object) -> Iterator[str]:
-    """Names of all variables that `value` uses, in any text of it."""
+def _replaced(text: str, value: Callable[[str], str]) -> str:
+    opened = 0
+
+    def replacement(token: re.Match[str]) -> str:
+        nonlocal opened
+        if token[0] == "{{":
+            opened += 1
+            return "{"
+        if token[0] == "}}":
+            if opened == 0:
+                # None belongs to it: it ends JSON in a text.
+                return "}}"
+            opened -= 1
+            return "}"
+        return value(token[1])
+
+    return _TOKEN.sub(replacement, text)
+
+
+def literal(text: str) -> str:
+    """A text in which nothing is filled in: only `{{` and `}}` are single braces."""
+    return _replaced(text, lambda name: f"{{{name}}}")
+
+
+class Placeholder(Struct, frozen=True):
+    """A placeholder in a value: the keys and indices that lead to its text, its name, and where in the text it begins."""
+
+    place: tuple[str | int, ...]
+    name: str
+    offset: int
+
+
+def uses(value: object, place: tuple[str | int, ...] = ()) -> Iterator[Placeholder]:
+    """All placeholders of `value`, in any text of it; one in a key stands where its value does."""
     if isinstance(value, str):
-        yield from _PLACEHOLDER.findall(value)
+        for token in _TOKEN.finditer(value):
+            if token[1] is not None:
+                yield Placeholder(place, token[1], token.start())
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from placeholders(key)
-            yield from placeholders(item)
+            yield from (Placeholder((*place, key), use.name, 0) for use in uses(key))
+            yield from uses(item, (*place, key))
     elif isinstance(value, list):
-        for item in value:
-            yield from placeholders(item)
+        for index, item in enumerate(value):
+            yield from uses(item, (*place, index))
+
+
+def placeholders(value: object) -> Iterator[str]:
+    """Names of all variables that `value` uses, in any text of it."""
+    return (use.name for use in uses(value))
+
+
+def whole_placeholder(value: object) -> str | None:
+    """The variable that a text is nothing but, or None."""
+    found = _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    return found[1] if found else None
 
 
 def pick(document: object, path: str) -> object:

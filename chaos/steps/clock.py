@@ -16,8 +16,9 @@ class Clock(Step, frozen=True, kw_only=True):
 
 async def run(step: Clock, scope: Scope) -> None:
     """Takes hold at the process's next look at its clock."""
-    if not is_shifted(scope.stack.directory, step.clock):
+    process = scope.variables.text(step.clock)
+    if not is_shifted(scope.stack.directory, process):
         raise HarnessError(
-            f"{step.clock} was not started with `clock_offset`, so its clock cannot be moved"
+            f"{process} was not started with `clock_offset`, so its clock cannot be moved"
         )
-    set_clock(scope.stack.directory, step.clock, step.offset.ms)
+    set_clock(scope.stack.directory, process, step.offset.ms)

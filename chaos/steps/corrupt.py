@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
+
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.spec.step import Step
@@ -37,6 +39,8 @@ async def run(step: Corrupt, scope: Scope) -> None:
     if not path.is_file():
         raise HarnessError(f"{path.name} does not exist, so it cannot be corrupted")
     before = path.read_bytes()
+    if step.append is not None:
+        step = msgspec.structs.replace(step, append=scope.variables.text(step.append))
     after = damage(step, before)
     if after == before:
         raise HarnessError(f"corrupting {path.name} changed nothing")

@@ -202,14 +202,14 @@ def _message(send: Send, step: Load, scope: Scope) -> Message:
     sender = scope.sender(send.as_ if send.as_ is not None else step.as_)
     method, path = (variables.text(part) for part in send.target())
     if send.path_params is not None:
-        params = {name: variables.text(value) for name, value in send.path_params.items()}
+        params = variables.texts(send.path_params)
         path = fill_path(path, own | params)
     defaults = {}
     body = None if send.body is None else variables.text(send.body)
     if send.json is not None:
         body = msgspec.json.encode(variables.fill(send.json)).decode()
         defaults["Content-Type"] = "application/json"
-    written = {name: variables.text(value) for name, value in (send.headers or {}).items()}
+    written = variables.texts(send.headers or {})
     return Message(
         method=method.upper(),
         path=path,

@@ -39,7 +39,7 @@ async def run(step: Query, scope: Scope) -> None:
         if step.sql is not None:
             rows = select(connection, scope.variables.text(step.sql))
         else:
-            rows = table_digests(connection, step.without)
+            rows = table_digests(connection, map(scope.variables.text, step.without))
     for row in rows:
         scope.recorder.add(
             schema.QueryRow,

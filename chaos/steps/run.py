@@ -30,7 +30,7 @@ class Run(Step, frozen=True, kw_only=True):
 async def run(step: Run, scope: Scope) -> None:
     """Run it to its end, or kill it when `within` has passed: that is an error, not a failure."""
     argv = scope.stack.argv(step.run, scope.variables)
-    env = {key: scope.variables.text(value) for key, value in step.env.items()}
+    env = scope.variables.texts(step.env)
     began_ms = scope.clock.now_ms()
     process = await scope.stack.spawn(argv, env)
     try:

@@ -38,7 +38,7 @@ async def run(step: Start, scope: Scope) -> None:
     name = scope.variables.text(step.start)
     stack.port(name)
     stack.configure(scope.filled(step.config))
-    env = {key: scope.variables.text(value) for key, value in step.env.items()}
+    env = scope.variables.texts(step.env)
     if step.clock_offset is not None:
         env |= clock_environment(stack.directory, name, step.clock_offset.ms)
     within = step.within or stack.target.processes[name].ready_within

@@ -86,7 +86,7 @@ async def run(step: Stream, scope: Scope) -> int | None:
             url,
             subprotocols=[Subprotocol(scope.variables.text(name)) for name in step.subprotocols]
             or None,
-            additional_headers={**recording.sender.headers, **_filled(step.headers, scope)},
+            additional_headers={**recording.sender.headers, **scope.variables.texts(step.headers)},
             local_addr=(HARNESS_SOURCE, 0),
             open_timeout=within_s,
             ping_interval=None,
@@ -185,10 +185,6 @@ def _payload(message: Message, scope: Scope) -> str | bytes:
     if message.text is not None:
         return scope.variables.text(message.text)
     return bytes(as_json(scope.variables.fill(message.json))).decode()
-
-
-def _filled(headers: dict[str, str], scope: Scope) -> dict[str, str]:
-    return {name: scope.variables.text(value) for name, value in headers.items()}
 
 
 class _Recording:

@@ -108,7 +108,7 @@ def _database_look(
 
 def _process_look(step: Watch, scope: Scope) -> Look:
     def look(_number: int) -> None:
-        for name in step.processes:
+        for name in map(scope.variables.text, step.processes):
             life = scope.stack.lives.get(name)
             seen = sample(life.process.pid) if life is not None else None
             if life is None or seen is None:

@@ -96,7 +96,7 @@ GATE_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
     ),
     "variable": (
         ("{route.path}", "{rout.path}"),
-        '{method: "{route.method}",',
+        '{rout.path}"}',
         "unknown variable 'rout.path' (route",
     ),
     "capture": (
@@ -451,7 +451,7 @@ TARGET_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
     ),
     "variable": (
         ("{token.admin}", "{token.admni}"),
-        '"{token.admni}"}',
+        '{token.admni}"}',
         "unknown variable 'token.admni' (token.admin)",
     ),
     "place": (("$.token", "token"), "token}", "a place in an answer starts with $, not 'token'"),

@@ -1,10 +1,20 @@
 """Placeholders, and places in answers."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.spec.variables import UnknownVariable, Variables, path_parts, pick, placeholders
+from chaos.spec.variables import (
+    UnknownVariable,
+    Variables,
+    literal,
+    path_parts,
+    pick,
+    placeholders,
+    uses,
+)
 
 VARIABLES = Variables(
     {
@@ -34,6 +44,16 @@ VARIABLES = Variables(
         ("{}", "{}"),
         ("{ flag }", "{ flag }"),
         ("{1}", "{1}"),
+        ("{{flag}}", "{flag}"),
+        ("{{{flag}}}", "{true}"),
+        ("{{ {flag} }}", "{ true }"),
+        ('{{"a": {port.gateway}}}', '{"a": 7000}'),
+        ('{"a": {"b": {port.gateway}}}', '{"a": {"b": 7000}}'),
+        ('{"a": {"b": 1}}', '{"a": {"b": 1}}'),
+        ('{{"a": {{"b": 1}}}}', '{"a": {"b": 1}}'),
+        ("awk '{ print }' {{x}} }}", "awk '{ print }' {x} }}"),
+        ("{{", "{"),
+        ("}}", "}}"),
         ("", ""),
     ],
 )
@@ -88,11 +108,45 @@ def test_the_longest_name_that_is_set_wins() -> None:
 )
 def test_what_has_no_placeholder_stays_as_it_is(value: object) -> None:
     variables = Variables()
+    if "{{" in repr(value):
+        return
     if not list(placeholders(value)):
         assert variables.fill(value) == value
     else:
         with pytest.raises(UnknownVariable):
             variables.fill(value)
+
+
+@given(
+    st.recursive(
+        st.integers() | st.text("ab"),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text("ab"), inner),
+    )
+)
+def test_json_stays_as_it_is_and_comes_back_when_its_braces_are_doubled(value: object) -> None:
+    text = json.dumps(value)
+    doubled = text.replace("{", "{{").replace("}", "}}")
+    assert Variables().text(text) == text
+    assert Variables().text(doubled) == literal(doubled) == text
+    assert list(placeholders(doubled)) == []
+
+
+def test_nothing_is_filled_into_a_literal() -> None:
+    assert literal("{flag} {{flag}} {a: 1}") == "{flag} {flag} {a: 1}"
+
+
+def test_names_are_filled_like_values() -> None:
+    filled = VARIABLES.texts({"X-{port.gateway}": "{token.operator}"})
+    assert filled == {"X-7000": "abc"}
+
+
+def test_uses_are_told_with_their_places() -> None:
+    value = {"a": ["x {b} {{c}}", {"{k}": "{d.e}"}]}
+    assert [(use.place, use.name, use.offset) for use in uses(value, ("in",))] == [
+        (("in", "a", 0), "b", 2),
+        (("in", "a", 1, "{k}"), "k", 0),
+        (("in", "a", 1, "{k}"), "d.e", 0),
+    ]
 
 
 def test_names_of_placeholders_are_found_everywhere() -> None:

@@ -246,6 +246,47 @@ def test_a_scenario_sets_what_it_gives_and_nothing_else(tmp_path: Path) -> None:
     assert evidence.details()[-1] == "nothing has set the variable 'kept'"
 
 
+def test_variables_are_filled_in_wherever_a_step_has_texts(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - repeat: {who: [X-Who], file: ["{state}/{{new}}.txt"], table: [effects], process: [web]}
+            steps:
+              - request: {get: /echo, headers: {"{who}": "{{who}}"}}
+                as: {bearer: x, label: "l-{who}", role: "r-{who}"}
+                name: "asked by {who}"
+                expect: {json: {headers: {x-who: "{{who}}"}}}
+              - {write: "{file}", text: '{"a": {"b": {{1}}}}'}
+              - {corrupt: "{file}", append: "{process}"}
+              - {run: "cat '{file}'", env: {"{process}": x}, expect: {output: '{"a": {"b": {1}}}web'}}
+              - {watch: looks, processes: ["{process}"], meanwhile: [{pause: 1ms}]}
+              - {kill: "{process}"}
+              - {start: "{process}", clock_offset: 0s, env: {"{table}": "{table}"}}
+              - {clock: "{process}", offset: 1s}
+              - {request: {get: /environment}, expect: {json: {effects: effects}}}
+              - {kill: "{process}"}
+              - {query: "{state}/trivial.db", digests: true, without: ["{table}"], name: left}
+        """,
+        config={"place": "{state}", "deep": {"seed": "{seed}"}},
+    )
+    assert evidence.details() == []
+    (asked,) = [row for row in evidence.requests() if row["path"] == "/echo"]
+    assert (asked["actor"], asked["role"]) == ("l-X-Who", "r-X-Who")
+    assert "asked by X-Who" in [row["name"] for row in evidence.rows("steps")]
+    assert {row["process"] for row in evidence.rows("process_samples")} == {"web"}
+    assert [row["row"]["table"] for row in evidence.rows("rows")] == ["sqlite_schema"]  # type: ignore[index]
+
+
+def test_the_configuration_of_a_gate_may_speak_of_the_state(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        "scenario: [{request: {get: /config}, expect: {text: '/place: \\/.*\\/state\\n/'}}]\n",
+        config={"place": "{state}"},
+    )
+    assert evidence.details() == []
+
+
 def test_ids_of_steps_say_where_they_stand(tmp_path: Path) -> None:
     made = plan(
         tmp_path,
