@@ -143,7 +143,7 @@ def _gates_command(session: nox.Session, *arguments: str) -> None:
 
 @_session("shims")
 def prove(session: nox.Session) -> None:
-    """Show that every gate can fail: run its defects and shams. `-- A3` for one gate."""
+    """Show that every gate can fail: try its defects and shams, but for what is kept. `-- A3` for one gate."""
     _gates_command(session, "prove", *session.posargs)
 
 
@@ -155,7 +155,7 @@ def mutants(session: nox.Session) -> None:
 
 @_session("shims")
 def release(session: nox.Session) -> None:
-    """Run all gates with their proofs, and verify what comes of it. `-- --key FILE` signs."""
+    """Run all gates, make the proofs that are missing, and verify what comes of it. `-- --key FILE` signs."""
     version = re.search(r"(?m)^release: *(\S+)", (ROOT / "specs" / "release.yaml").read_text())
     assert version is not None
     try:

@@ -206,7 +206,7 @@ def looked_at(release: Path, what: str, rounds: int) -> Iterator[Measured]:
     """Everything that is measured of one release."""
     yield verifying(release, what, rounds)
     report, proofs = stored_report(release), stored_proofs(release)
-    if proofs is None or not proofs.trials:
+    if not proofs.trials:
         yield unmeasured(PART, PROVING.format(what=what), None, "it was released without proofs")
     else:
         yield proving(release, what, report, proofs)
@@ -230,7 +230,7 @@ def verifying(release: Path, what: str, rounds: int) -> Measured:
             "judge s": median(judging),
             "verify s": median(checking),
             "gates": len(report.gates),
-            "trials of proofs": len(proofs.trials) if proofs is not None else 0,
+            "trials of proofs": len(proofs.trials),
         },
         note="the time of both commands, starting them included; judging judges every trial again, too",
     )

@@ -37,13 +37,13 @@ examples:
 """
 PROVE_EXAMPLES = """\
 Every defect in `falsified_by` is applied to a copy of the source, and must turn exactly its assertions red;
-faults are also only pretended, and something must fail then. What is finished is not run again until
-an input changes, so an interrupted proof goes on where it stopped.
+faults are also only pretended, and something must fail then. Trials are kept until an input changes: an interrupted
+proof goes on where it stopped, and `run` takes them up and ships them with the release.
 
 examples:
   python -m gates prove                      all gates
   python -m gates prove A3                   one gate
-  python -m gates prove A3 --no-cache        all of its trials again
+  python -m gates prove A3 --again           all of its trials anew
 """
 REPORT_EXAMPLES = """\
 The exit code is that of the run which the report is about.
@@ -224,7 +224,18 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
 def _add_prove(parser: argparse.ArgumentParser) -> None:
     parser.epilog = PROVE_EXAMPLES
     _add_choice(parser)
-    parser.add_argument("--no-cache", action="store_true", help="run every trial again")
+    parser.add_argument("--again", action="store_true", help="make all trials anew")
+    _add_store(parser)
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--proofs",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where trials of proofs are kept (default: proofs below --runs)",
+    )
 
 
 def _add_mutants(parser: argparse.ArgumentParser) -> None:
@@ -286,8 +297,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     _add_releases(parser)
     parser.add_argument(
-        "--prove", action="store_true", help="run all proofs as well; without them a release holds"
+        "--prove",
+        action="store_true",
+        help="make the trials of proofs that are missing as well; without proofs a release holds",
     )
+    _add_store(parser)
     parser.add_argument(
         "--key", type=Path, default=None, metavar="FILE", help="sign what is attested with this key"
     )

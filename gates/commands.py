@@ -37,7 +37,7 @@ from gates.template import TEMPLATE
 KEEP_SESSIONS = 20
 
 Prove: TypeAlias = Callable[[Session, Project, Console], bool]
-"""Runs the proofs of a session's gates and leaves them in its directory; returns whether it was interrupted."""
+"""Leaves the proofs of a session's gates in its directory, to be shipped; returns whether it was interrupted."""
 
 
 def run(arguments: argparse.Namespace, console: Console, prove: Prove | None = None) -> int:

@@ -21,7 +21,7 @@ from gates.html import changes, page
 from gates.judged import canonical
 from gates.project import Project
 from gates.rejudge import Conclusion, MaybeRelease, judge_directory
-from gates.report import Report, rerun_command
+from gates.report import Report, prove_command, rerun_command
 from gates.session import (
     Session,
     collected_of,
@@ -120,19 +120,22 @@ def _conclusion(
         inputs_after=_inputs_now(session, project),
         discontinued=ledger.discontinued(releases),
         reported=reported(releases),
-        reruns={name: _rerun(project, project.gates[name].id) for name in session.gates},
+        reruns={
+            name: rerun_command(project.gates[name].id, _elsewhere(project))
+            for name in session.gates
+        },
+        prove=prove_command(_elsewhere(project)),
         existing=sorted(project.gates),
     )
 
 
-def _rerun(project: Project, gate_id: str) -> str:
-    """The command that runs a gate again, for specs that need not be this repository's own."""
+def _elsewhere(project: Project) -> str | None:
+    """Where its specs are, None when they are those of a repository with nox."""
     root = project.root
     if project.specs == root / "specs" and (root / "noxfile.py").exists():
-        return rerun_command(gate_id)
+        return None
     inside = project.specs.is_relative_to(root)
-    specs = project.specs.relative_to(root) if inside else project.specs
-    return rerun_command(gate_id, str(specs))
+    return str(project.specs.relative_to(root) if inside else project.specs)
 
 
 def _inputs_now(session: Session, project: Project) -> dict[str, str]:

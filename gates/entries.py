@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from gates.bundle.proofs import Proven
 from gates.judge.connection import Evidence, RunRecord
 from gates.judge.result import GateVerdict
 from gates.judge.tables import stored
 from gates.judge.verdict import judge_gate
-from gates.prove.evaluate import GateProof
 from gates.quick import FAULT_PROOFS
 from gates.report import AssertionReport, DefectReport, FaultReport, GateReport, absent
 from gates.session import Session
@@ -28,10 +28,9 @@ def _defect(defect: Defect) -> DefectReport:
     )
 
 
-def with_proof(report: GateReport, proof: GateProof | None) -> GateReport:
-    """The report of a gate with what its proof came to, where there is one."""
-    if proof is None:
-        return report
+def with_proof(report: GateReport, proven: Proven) -> GateReport:
+    """The report of a gate with what its proof came to."""
+    proof = proven.proof
     by_name = {one.name: one for one in proof.proofs}
     defects = []
     for defect in report.defects:
@@ -46,7 +45,13 @@ def with_proof(report: GateReport, proof: GateProof | None) -> GateReport:
         for one in report.assertions
     ]
     return msgspec.structs.replace(
-        report, proven=proof.proven, unproven=proof.why, defects=defects, assertions=assertions
+        report,
+        proven=proof.proven,
+        unproven=proof.why,
+        missing_trials=proof.missing,
+        made=proven.made,
+        defects=defects,
+        assertions=assertions,
     )
 
 

@@ -20,7 +20,6 @@ from gates.history import NOTHING, Reported, history_of
 from gates.judge.connection import Evidence, open_release
 from gates.judge.integrity import release_problems, unusable
 from gates.own_runs import strangers
-from gates.prove.evaluate import GateProof
 from gates.report import (
     SCHEMA_VERSION,
     GateReport,
@@ -29,12 +28,12 @@ from gates.report import (
     invariants_of,
     summarise,
     timestamp_of,
-    unproven_of,
     yaml_name,
 )
 from gates.session import Session, exercise_name
 from gates.spec.assertion import Judged
 from gates.spec.release import Release
+from gates.unproven import missing_proofs, unproven_of
 
 S = TypeVar("S", bound=Struct)
 CONTRACT_STEP = "contract"
@@ -48,7 +47,7 @@ class MaybeRelease(Struct, frozen=True):
 
 class Conclusion(Struct, frozen=True, kw_only=True):
     """What is known only when a session ends: how long it took, whether its inputs are still the same, what
-    came before it, and how each gate is run again.
+    came before it, how each gate is run again, and what makes its proofs.
     """
 
     elapsed_s: float
@@ -57,19 +56,16 @@ class Conclusion(Struct, frozen=True, kw_only=True):
     discontinued: str | None
     reported: list[Reported]
     reruns: dict[str, str]
+    prove: str
     existing: list[str]
 
 
 class Judgement(Struct, frozen=True):
-    """What a release directory comes to: its report, and what that was computed from.
-
-    `proofs` are by gate, None where none were run.
-    """
+    """What a release directory comes to: its report, and what that was computed from."""
 
     report: Report
     evidence: Evidence
     shipped: proofs.Shipped
-    proofs: dict[str, GateProof] | None
 
 
 def rejudge(directory: Path) -> tuple[Judgement, list[str]]:
@@ -104,7 +100,7 @@ def judge_directory(directory: Path) -> Judgement:
     evidence = open_release(directory / "evidence", _collected(judged))
     proven = proofs.proofs_again(directory, shipped)
     gates = [
-        with_proof(report, (proven or {}).get(name))
+        with_proof(report, proven[name])
         for name in sorted(judged, key=session.gates.index)
         for report in reports_of(
             evidence, judged[name], specs.gates[name], session, conclusion.reruns[name]
@@ -141,6 +137,16 @@ def judge_directory(directory: Path) -> Judgement:
         if session.decides and named is not None
         else NOTHING
     )
+    missing = (
+        missing_proofs(
+            entries,
+            {name for name, gate in specs.gates.items() if gate.exclusive},
+            conclusion.prove,
+            session.options.workers,
+        )
+        if session.decides and named is not None
+        else None
+    )
     verdict, exit_code, reason = decide(
         entries,
         invariants,
@@ -148,7 +154,7 @@ def judge_directory(directory: Path) -> Judgement:
         partial=not session.decides or conclusion.interrupted,
         unknown=[
             *_unguarded(release, problems, dirty=session.dirty and named is not None),
-            *([*history.problems, *unproven_of(entries)] if named is not None else []),
+            *([*history.problems, *unproven_of(entries, missing)] if named is not None else []),
         ],
     )
     report = Report(
@@ -179,8 +185,9 @@ def judge_directory(directory: Path) -> Judgement:
         waivers=waivers.read(
             directory, release.release, release.waiver_keys, session.started_at_ms
         ),
+        missing_proofs=missing,
     )
-    return Judgement(report, evidence, shipped, proven)
+    return Judgement(report, evidence, shipped)
 
 
 def _collected(judged: Mapping[str, Judged]) -> dict[str, dict[str, str]]:
@@ -281,9 +288,15 @@ def _gate_differences(stored: Sequence[GateReport], again: Sequence[GateReport])
                 f"{after.id} {after.name} is {after.status} ({after.detail}),"
                 f" the report says {before.status}"
             )
+        elif "unproven" in differing:
+            yield f"{after.id} {after.name} is {_state(after)}, the report says {_state(before)}"
         elif differing:
             what = ", ".join(map(yaml_name, differing))
             yield f"{after.id} {after.name}: the report says something else of {what}"
+
+
+def _state(gate: GateReport) -> str:
+    return "proven" if gate.proven else f"unproven: {gate.unproven}"
 
 
 def _read(path: Path, kind: type[S]) -> S:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from chaos.errors import Problem, errors_among
 from gates.report import AssertionReport, GateReport, Report
+from gates.unproven import only_proofs_are_missing
 
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
 HEADS = ("", "id", "gate", "measured", "s")
@@ -19,7 +20,12 @@ SHOWN_CHARACTERS = 500
 
 
 def print_report(report: Report, directory: Path, console: Console) -> None:
-    """Every gate that was run, the reason of each that is not PASS, invariants, and the verdict last."""
+    """Every gate that was run, the reason of each that is not PASS, invariants, and the verdict last.
+
+    Where nothing but proofs is missing, that is said before all.
+    """
+    if only_proofs_are_missing(report):
+        console.print(Text(f"all gates pass, but {report.reason}", style="bold yellow"))
     ran = [gate for gate in report.gates if gate.status not in ("MISSING", "SKIP")]
     for gate in ran:
         if gate.status != "PASS":

@@ -71,7 +71,7 @@ class DefectReport(Struct, frozen=True, kw_only=True):
     """A defect that the gate names, and whether it was shown to turn exactly these assertions red.
 
     `diff` is the edit as it was made, `measured` what its red assertions came to, `why` what its proof lacks;
-    `proven` is None where no proofs were run.
+    `proven` is None where it was not tried.
     """
 
     defect: str
@@ -85,11 +85,19 @@ class DefectReport(Struct, frozen=True, kw_only=True):
     why: str | None = None
 
 
+class Made(Struct, frozen=True, kw_only=True):
+    """When (RFC 3339) and on which machine the run of a proof was made."""
+
+    at: str
+    host: str
+
+
 class GateReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     """One gate. `detail` is the reason of anything but PASS; `rerun` the command that runs it again.
 
     `proven` says whether the gate was shown to be able to fail, `unproven` what is missing of that; it is
-    None where no proofs were run. `queries` are the named queries that its assertions use.
+    None where nothing is wrong but that trials are missing, `missing_trials` of them. `made` says of which runs its
+    proof is: by defect, `sham` and `control`. `queries` are the named queries that its assertions use.
     """
 
     name: str
@@ -111,6 +119,8 @@ class GateReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     rerun: str
     proven: bool | None = None
     unproven: str | None = None
+    missing_trials: int = 0
+    made: dict[str, Made] = {}
     queries: dict[str, Named] = {}
 
 
@@ -176,10 +186,23 @@ class WaiverReport(Struct, frozen=True, kw_only=True):
     why: str | None
 
 
+class MissingProofs(Struct, frozen=True, kw_only=True):
+    """Trials of proofs that a release lacks: of which gates, how many, and the `command` that makes them.
+
+    `about_s` is how many seconds that will take, from how long the gates themselves took.
+    """
+
+    gates: list[str]
+    trials: int
+    command: str
+    about_s: float
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """The whole report. `inputs` are SHA-256 digests in hex; `elapsed_s` seconds of wall time.
 
     `repeated` are gates that were UNKNOWN once before at the same inputs, as they may be.
+    `missing_proofs` is None where a release has all that it needs, and where none is decided.
     """
 
     schema_version: str
@@ -207,6 +230,7 @@ class Report(Struct, frozen=True, kw_only=True):
     ledger: LedgerReport = NO_LEDGER
     repeated: list[str] = []
     waivers: list[WaiverReport] = []
+    missing_proofs: MissingProofs | None = None
 
 
 def summarise(gates: Sequence[GateReport]) -> Summary:
@@ -277,15 +301,6 @@ def _unmeasured(gates: Sequence[GateReport], invariants: Sequence[InvariantRepor
     return parts
 
 
-def unproven_of(gates: Sequence[GateReport]) -> list[str]:
-    """The reason to hold that lies in gates that were run and not shown to be able to fail, if there are any."""
-    ran = [gate for gate in gates if gate.status not in ("MISSING", "SKIP")]
-    unproven = [f"{gate.id} {gate.name}" for gate in ran if gate.proven is not True]
-    if unproven and all(gate.proven is None for gate in ran):
-        return [f"not proven: no proofs were run of {len(unproven)} gates"]
-    return [f"not proven: {', '.join(unproven)}"] if unproven else []
-
-
 def absent(listed: ListedGate, status: Status, detail: str) -> GateReport:
     """The entry of a gate that has no run."""
     return GateReport(
@@ -311,10 +326,16 @@ def absent(listed: ListedGate, status: Status, detail: str) -> GateReport:
 
 def rerun_command(gate_id: str, specs: str | None = None) -> str:
     """The command that runs one gate again: of this repository's own specs, or of those in another directory."""
-    if specs is None:
-        return f"nox -s gates -- {gate_id}"
-    elsewhere = f"--specs {specs} " if specs != "specs" else ""
-    return f"python -m gates {elsewhere}run {gate_id}"
+    return f"nox -s gates -- {gate_id}" if specs is None else f"{_command(specs)} run {gate_id}"
+
+
+def prove_command(specs: str | None = None) -> str:
+    """The command that makes the proofs of a release, likewise."""
+    return "nox -s prove" if specs is None else f"{_command(specs)} prove"
+
+
+def _command(specs: str) -> str:
+    return "python -m gates" if specs == "specs" else f"python -m gates --specs {specs}"
 
 
 def invariants_of(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import platform
 import shutil
 import traceback
 from collections.abc import Awaitable, Iterator
@@ -79,6 +80,7 @@ class Worker:
             planned=[step_id for step_id, _ in all_steps(plan)],
             epoch_ms=clock.epoch_ms,
             boot_id=boot_id(),
+            host=platform.node(),
             worker=self.name,
         )
 

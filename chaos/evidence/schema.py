@@ -36,7 +36,8 @@ class Run(Row, frozen=True, kw_only=True):
     """One run of one gate, written before the target starts.
 
     `digests` and `versions` are JSON objects of name → text; `config` is what the gate changed of the
-    target's configuration; `planned` lists the ids of all steps that must have an ended row.
+    target's configuration; `planned` lists the ids of all steps that must have an ended row;
+    `host` is the name of the machine.
     """
 
     mode: Mode
@@ -49,6 +50,7 @@ class Run(Row, frozen=True, kw_only=True):
     planned: list[str]
     epoch_ms: float
     boot_id: str
+    host: str
     worker: str
 
 

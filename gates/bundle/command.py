@@ -2,10 +2,12 @@
 
 import argparse
 import re
+import shutil
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
+import duckdb
 import msgspec
 from rich.console import Console
 
@@ -20,7 +22,15 @@ from gates.bundle.manifest import read_manifest
 from gates.bundle.verify import Expected, Verification, verify
 from gates.judged import sha256_of
 from gates.project import Project
-from gates.prove.command import STORE, carry_out, print_proofs, ship
+from gates.prove.command import (
+    carry_out,
+    evaluated,
+    kept_of,
+    print_proofs,
+    ship,
+    store_of,
+)
+from gates.prove.store import FOLDER, Store
 from gates.rejudge import MaybeRelease, stored_report
 from gates.report import EXIT_FAILED, EXIT_PROMOTE, Report
 from gates.session import Session
@@ -61,23 +71,39 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.key is not None:
         # Before anything runs: a release that cannot be signed in the end would have to be run again.
         signing.read_private(arguments.key)
-    if not arguments.prove:
-        return commands.run(arguments, console)
-    return commands.run(arguments, console, partial(_prove, arguments.runs.resolve() / STORE))
+    proofs = _prove if arguments.prove else _take_up
+    return commands.run(arguments, console, partial(proofs, store_of(arguments)))
 
 
-def _prove(store: Path, session: Session, project: Project, console: Console) -> bool:
-    """Run every proof of the session, none from the cache; returns whether that was interrupted."""
+def _prove(store: Store, session: Session, project: Project, console: Console) -> bool:
+    """Make the trials that are missing, ship all; returns whether that was interrupted."""
     try:
-        proofs, done = carry_out(session, project, store, console, cached=False)
-        ship(proofs, done, session, project, session.path / STORE)
+        done = carry_out(session, project, store, console, again=False)
     except KeyboardInterrupt:
         return True
     except (ChaosError, OSError, BrokenProcessPool) as error:
         console.print(f"the proofs could not be run: {error}", markup=False)
-        return False
-    print_proofs(proofs, project, console)
+    else:
+        tried = [(item.kept.trial, item.verdict) for item in done]
+        print_proofs(evaluated(session, project, tried), project, console)
+    _ship(store, session, project, console)
     return False
+
+
+def _take_up(store: Store, session: Session, project: Project, console: Console) -> bool:
+    """Ship the trials that were made before at the inputs of a release; it is not interrupted by that."""
+    if session.decides:
+        _ship(store, session, project, console)
+    return False
+
+
+def _ship(store: Store, session: Session, project: Project, console: Console) -> None:
+    out = session.path / FOLDER
+    try:
+        ship(kept_of(session, project, store), session, project, out)
+    except (ChaosError, OSError, duckdb.Error) as error:
+        console.print(f"the proofs could not be shipped: {error}", markup=False)
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def verify_command(arguments: argparse.Namespace, console: Console) -> int:

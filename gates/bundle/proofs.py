@@ -11,7 +11,7 @@ from chaos.evidence.schema import Run
 from gates.bundle import wheel
 from gates.bundle.specs import TARGET_DIGEST, Specs, read_specs
 from gates.edits import StaleError, edited
-from gates.judge.connection import RunKey, open_release
+from gates.judge.connection import Evidence, RunKey, open_release
 from gates.judge.integrity import GATE_DIGEST, digests_of
 from gates.judge.result import Finding, GateVerdict
 from gates.judge.verdict import judge_gate
@@ -20,6 +20,7 @@ from gates.own_runs import unlike
 from gates.prove.copies import diff_of
 from gates.prove.evaluate import GateProof, Proofs, Trial, evaluate
 from gates.quick import FAULT_PROOFS
+from gates.report import Made, timestamp_of
 from gates.session import Session, judged_in
 from gates.spec.assertion import Judged
 from gates.spec.gate import Defect, Gate
@@ -41,11 +42,18 @@ class Shipped(Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] | None
 
 
-def stored_proofs(directory: Path) -> Proofs | None:
-    """`proofs.json` of a release, or None where no proofs were run; HarnessError when it cannot be read."""
+class Proven(Struct, frozen=True, kw_only=True):
+    """The proof of a gate, with when and where its runs were made: by defect, `sham` and `control`."""
+
+    proof: GateProof
+    made: dict[str, Made]
+
+
+def stored_proofs(directory: Path) -> Proofs:
+    """`proofs.json` of a release, without trials where none were shipped; HarnessError when it cannot be read."""
     path = directory / FOLDER / FILE
     if not path.exists():
-        return None
+        return Proofs(session="", trials=[], stale={})
     try:
         return msgspec.json.decode(path.read_bytes(), type=Proofs)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -53,9 +61,8 @@ def stored_proofs(directory: Path) -> Proofs | None:
 
 
 def trials_in(directory: Path) -> frozenset[str]:
-    """The ids of the runs of its proofs; none where no proofs were run."""
-    stored = stored_proofs(directory)
-    return frozenset(trial.run_id for trial in stored.trials) if stored is not None else frozenset()
+    """The ids of the runs of its proofs."""
+    return frozenset(trial.run_id for trial in stored_proofs(directory).trials)
 
 
 def wheel_files(directory: Path) -> dict[str, bytes] | None:
@@ -74,36 +81,49 @@ def shipped_in(directory: Path, session: Session) -> Shipped:
     )
 
 
-def proofs_again(directory: Path, shipped: Shipped) -> dict[str, GateProof] | None:
-    """The proof of every gate of the session, from nothing but the evidence; None where none were run."""
+def proofs_again(directory: Path, shipped: Shipped) -> dict[str, Proven]:
+    """The proof of every gate of the session, from nothing but the evidence."""
     stored = stored_proofs(directory)
-    if stored is None:
-        return None
+    trials: dict[str, list[tuple[Trial, GateVerdict]]] = {name: [] for name in shipped.specs.gates}
+    made: dict[str, dict[str, Made]] = {name: {} for name in shipped.specs.gates}
+    used: set[RunKey] = set()
+    evidence = _opened(directory, shipped) if stored.trials else None
+    runs = {record.key: record.run for record in evidence.runs()} if evidence is not None else {}
+    for trial in stored.trials:
+        judged = shipped.judged.get(trial.gate)
+        if evidence is None or judged is None or trial.gate not in trials:
+            continue
+        key = (trial.run_id, trial.gate)
+        run = runs.get(key)
+        verdict = judge_gate(evidence, judged, FAULT_PROOFS, trial.run_id)
+        wrong = [*_wrong(trial, run, shipped)]
+        if key in used:
+            wrong.append("its run is used twice")
+        used.add(key)
+        trials[trial.gate].append((trial, _doubted(verdict, wrong)))
+        if run is not None:
+            made[trial.gate].setdefault(trial.defect or trial.kind, _made(run))
+    return {
+        name: Proven(
+            proof=_evaluated(gate, shipped.judged[name], trials[name], stored.stale.get(name, {})),
+            made=made[name],
+        )
+        for name, gate in shipped.specs.gates.items()
+        if name in shipped.judged
+    }
+
+
+def _opened(directory: Path, shipped: Shipped) -> Evidence:
     collected = {
         table: columns
         for one in shipped.judged.values()
         for table, columns in one.collected.items()
     }
-    evidence = open_release(directory / FOLDER / "evidence", collected)
-    runs = {record.key: record.run for record in evidence.runs()}
-    used: set[RunKey] = set()
-    trials: dict[str, list[tuple[Trial, GateVerdict]]] = {name: [] for name in shipped.specs.gates}
-    for trial in stored.trials:
-        judged = shipped.judged.get(trial.gate)
-        if judged is None or trial.gate not in trials:
-            continue
-        key = (trial.run_id, trial.gate)
-        verdict = judge_gate(evidence, judged, FAULT_PROOFS, trial.run_id)
-        wrong = [*_wrong(trial, runs.get(key), shipped)]
-        if key in used:
-            wrong.append("its run is used twice")
-        used.add(key)
-        trials[trial.gate].append((trial, _doubted(verdict, wrong)))
-    return {
-        name: _evaluated(gate, shipped.judged[name], trials[name], stored.stale.get(name, {}))
-        for name, gate in shipped.specs.gates.items()
-        if name in shipped.judged
-    }
+    return open_release(directory / FOLDER / "evidence", collected)
+
+
+def _made(run: Run) -> Made:
+    return Made(at=timestamp_of(run.epoch_ms), host=run.host)
 
 
 def _evaluated(
@@ -139,12 +159,12 @@ def _wrong(trial: Trial, run: Run | None, shipped: Shipped) -> Iterator[str]:
         return
     if run.mode != MODES[trial.kind] or run.defect != trial.defect or run.seed != trial.seed:
         yield f"it was run as {run.mode} {run.defect or ''} with seed {run.seed}"
-    if run.epoch_ms < shipped.session.started_at_ms:
-        yield "it was run before this session began"
     digests = digests_of(run)
     for name, digest in shipped.session.digests.items():
         if name not in OWN_DIGESTS and digests.get(name) != digest:
             yield f"its {name} is not that of the session"
+    if msgspec.json.decode(run.versions) != shipped.session.versions:
+        yield "it was run with other versions than the session"
     yield from unlike(run, shipped.specs.gates[trial.gate])
     target = shipped.specs.targets.get(run.target)
     if target is None or digests.get(TARGET_DIGEST) != sha256_of(target):

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from gates.html import changes, words
 from gates.html.view import GateView, view
 from gates.report import GateReport, Report
+from gates.unproven import roughly
 
 NAME = "gate-report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -21,6 +22,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "cell": words.cell,
     "setting": words.setting,
     "counted": words.counted,
+    "roughly": roughly,
 }
 
 

@@ -15,7 +15,6 @@ from gates.commands import sound_project
 from gates.mutants.equivalent import read_equivalents, reviewed
 from gates.mutants.evaluate import Attempt, Result, by_gate, outcome_of, result_of, tallies, tally
 from gates.mutants.mutations import Mutation, mutations_of
-from gates.mutants.pool import spread
 from gates.mutants.report import MutantReport, Population, print_mutants
 from gates.mutants.runs import (
     LIMIT_FACTOR,
@@ -31,6 +30,7 @@ from gates.mutants.runs import (
     measure,
 )
 from gates.mutants.sample import sample
+from gates.pool import spread
 from gates.project import Project
 from gates.report import EXIT_FAILED, EXIT_PROMOTE
 from gates.session import Options, Session, exercise, open_session

@@ -192,7 +192,7 @@ def _run(
     plan = plan_in(session, project, gate, copy, place / "run" / name)
     in_time, seconds = carry_out(session, gate, plan, within_s)
     return _Ran(
-        verdict=judged(session, project, gate, plan, place),
+        verdict=judged(session, project, gate, plan.directory, plan.run_id),
         in_time=in_time,
         measured=_measured(plan.directory),
         seconds=seconds,

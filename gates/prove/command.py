@@ -1,7 +1,8 @@
-"""`python -m gates prove`: runs every defect and sham, and says which gates are proven able to fail."""
+"""`python -m gates prove`: tries every defect and sham, and says which gates are proven able to fail."""
 
 import argparse
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,10 @@ from gates.commands import sound_project
 from gates.edits import stale_among
 from gates.judge.result import GateVerdict
 from gates.project import Project
-from gates.prove.evaluate import Proofs, Trial, evaluate
-from gates.prove.runner import Done, Job, jobs_of, run_jobs
+from gates.prove.evaluate import GateProof, Proofs, Trial, evaluate
+from gates.prove.jobs import Job, jobs_of, key_of
+from gates.prove.runner import Done, run_jobs
+from gates.prove.store import FOLDER, Kept, Store
 from gates.report import EXIT_FAILED, EXIT_PROMOTE
 from gates.session import (
     Options,
@@ -26,7 +29,7 @@ from gates.session import (
     open_session,
 )
 
-STORE = "proofs"
+FILE = "proofs.json"
 
 
 def prove(arguments: argparse.Namespace, console: Console) -> int:
@@ -40,42 +43,61 @@ def prove(arguments: argparse.Namespace, console: Console) -> int:
     project = sound_project(options)
     session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
     exercise(session)
-    store = arguments.runs.resolve() / STORE
-    proofs, done = carry_out(session, project, store, console, cached=not arguments.no_cache)
-    out = session.path / STORE
-    ship(proofs, done, session, project, out)
+    store = store_of(arguments)
+    try:
+        done = carry_out(session, project, store, console, again=arguments.again)
+    except KeyboardInterrupt:
+        console.print("what was finished is kept: the same command goes on where this one stopped")
+        raise
+    proofs = evaluated(session, project, [(item.kept.trial, item.verdict) for item in done])
     print_proofs(proofs, project, console)
-    console.print(f"proofs: {out / 'proofs.json'}", markup=False)
-    return EXIT_PROMOTE if all(gate.proven for gate in proofs.gates) else EXIT_FAILED
+    console.print(f"trials: {store.directory}", markup=False)
+    unproven = [project.gates[gate.gate].id for gate in proofs if not gate.proven]
+    if unproven:
+        console.print(f"exit code {EXIT_FAILED}: unproven are {', '.join(unproven)}", markup=False)
+    return EXIT_FAILED if unproven else EXIT_PROMOTE
+
+
+def store_of(arguments: argparse.Namespace) -> Store:
+    """Where trials are kept: below the runs, unless another directory was asked for."""
+    return Store((arguments.proofs or arguments.runs / FOLDER).resolve())
 
 
 def carry_out(
-    session: Session, project: Project, store: Path, console: Console, *, cached: bool
-) -> tuple[Proofs, list[Done]]:
-    """Run all trials of a session's gates and evaluate them."""
+    session: Session, project: Project, store: Store, console: Console, *, again: bool
+) -> list[Done]:
+    """All trials of a session's gates, made where none is kept, or `again`."""
+    jobs = [job for _, job in _wanted(session, project)]
+    count = 0
+
+    def tell(job: Job, done: Done) -> None:
+        nonlocal count
+        count += 1
+        red = sum(result.status == "FAIL" for result in done.verdict.assertions)
+        said = f"{done.kept.trial.defect or job.kind}: {done.verdict.status}"
+        note = (f", red: {red}" if red else "") + ("" if done.made else " (kept)")
+        console.print(
+            f"{count:3}/{len(jobs)} {project.gates[job.gate].id} {said}{note}", markup=False
+        )
+
+    done = run_jobs(session, jobs, store, session.options.workers, again=again, tell=tell)
+    store.prune()
+    return done
+
+
+def kept_of(session: Session, project: Project, store: Store) -> list[Kept]:
+    """The trials of a session's gates that were made at its inputs, whenever that was."""
+    found = (store.find(key) for key, _ in _wanted(session, project))
+    return [kept for kept in found if kept is not None]
+
+
+def _wanted(session: Session, project: Project) -> list[tuple[str, Job]]:
     stale = stale_of(session, project)
-    jobs = [
-        job
+    return [
+        (key_of(session, project, job), job)
         for name in session.gates
         for job in jobs_of(project.gates[name], session.options.seed, stale[name])
     ]
-    count = 0
-
-    def tell(job: Job, done: Done, from_cache: bool) -> None:
-        nonlocal count
-        count += 1
-        what = done.trial.defect or job.kind
-        red = [result.that for result in done.verdict.assertions if result.status == "FAIL"]
-        note = " (cached)" if from_cache else ""
-        console.print(
-            f"{count:3}/{len(jobs)} {project.gates[job.gate].id} {what}: {done.verdict.status}"
-            f"{f', red: {len(red)}' if red else ''}{note}",
-            markup=False,
-        )
-
-    done = run_jobs(session, jobs, store, session.options.workers, cached=cached, tell=tell)
-    trials = [(item.trial, item.verdict) for item in done]
-    return evaluate_all(session, project, trials), done
 
 
 def stale_of(session: Session, project: Project) -> dict[str, dict[str, str]]:
@@ -84,9 +106,9 @@ def stale_of(session: Session, project: Project) -> dict[str, dict[str, str]]:
     return {name: stale_among(project.gates[name].falsified_by, root) for name in session.gates}
 
 
-def evaluate_all(
-    session: Session, project: Project, trials: list[tuple[Trial, GateVerdict]]
-) -> Proofs:
+def evaluated(
+    session: Session, project: Project, trials: Sequence[tuple[Trial, GateVerdict]]
+) -> list[GateProof]:
     """The proofs of a session's gates from all of its trials."""
     stale = stale_of(session, project)
     proofs = []
@@ -103,37 +125,41 @@ def evaluate_all(
                 stale=stale[name],
             )
         )
-    return Proofs(
-        session=session.id, trials=[trial for trial, _ in trials], gates=proofs, stale=stale
-    )
+    return proofs
 
 
-def ship(proofs: Proofs, done: list[Done], session: Session, project: Project, out: Path) -> None:
-    """Write `proofs.json` and the sealed evidence of all trials to `out`.
+def ship(kept: Sequence[Kept], session: Session, project: Project, out: Path) -> None:
+    """Write `proofs.json` and the sealed evidence of these trials to `out`.
 
     What the links of their targets carry when all is well is part of it: faults are judged by that, too.
     """
     shutil.rmtree(out, ignore_errors=True)
     exercises = [session.gate_directory(exercise_name(name), 0) for name in project.targets]
     directories = [
-        *(Path(item.directory) for item in done),
+        *(one.directory for one in kept),
         *(directory for directory in exercises if directory.is_dir()),
     ]
     seal(directories, out / "evidence", collected_of(project))
-    (out / "proofs.json").write_bytes(msgspec.json.format(msgspec.json.encode(proofs)))
+    proofs = Proofs(
+        session=session.id,
+        trials=[one.trial for one in kept],
+        stale=stale_of(session, project),
+    )
+    (out / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(proofs)))
 
 
-def print_proofs(proofs: Proofs, project: Project, console: Console) -> None:
+def print_proofs(proofs: Iterable[GateProof], project: Project, console: Console) -> None:
     """One line per gate, and why it is not proven where it is not."""
-    for gate in proofs.gates:
+    for gate in proofs:
         state = (
             Text("proven  ", style="green") if gate.proven else Text("UNPROVEN", style="bold red")
         )
-        killers = sum(proof.proven for proof in gate.proofs)
+        killers = sum(proof.proven is True for proof in gate.proofs)
         line = f" {project.gates[gate.gate].id} {gate.gate}: {killers} of {len(gate.proofs)} defects and shams"
         console.print(Text.assemble(state, line))
         for proof in gate.proofs:
             if not proof.proven:
-                console.print(f"         {proof.name}: {proof.why}", markup=False)
+                why = proof.why or "not tried"
+                console.print(f"         {proof.name}: {why}", markup=False)
         if gate.why is not None and all(proof.proven for proof in gate.proofs):
             console.print(f"         {gate.why}", markup=False)

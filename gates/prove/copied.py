@@ -61,14 +61,16 @@ def carry_out(
         return in_time, time.monotonic() - began_s
 
 
-def judged(session: Session, project: Project, gate: Gate, plan: Plan, place: Path) -> GateVerdict:
-    """The verdict on a run below `place`, in a turn of its own: judging takes a core."""
+def judged(
+    session: Session, project: Project, gate: Gate, directory: Path, run_id: str
+) -> GateVerdict:
+    """The verdict on the run whose evidence is in `directory`, in a turn of its own: judging takes a core."""
     target = project.targets[gate.target]
     exercise = session.gate_directory(exercise_name(target.target), 0)
     with turn(session.path, exclusive=False):
-        judge = QuickJudge([place, session.path], collected_of(project))
+        judge = QuickJudge([directory.parent, session.path], collected_of(project))
         try:
-            return judge.judge(plan.directory, exercise, judged_of(gate, target), plan.run_id)
+            return judge.judge(directory, exercise, judged_of(gate, target), run_id)
         finally:
             judge.close()
 

@@ -29,10 +29,14 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    """What one defect, or the sham, came to: `red` are the assertions that failed, `why` what is missing."""
+    """What one defect, or the sham, came to: `red` are the assertions that failed, `why` what is wrong with it.
+
+    `proven` is None where nothing is wrong but that some trials are `missing`: so many must still be made.
+    """
 
     name: str
-    proven: bool
+    proven: bool | None
+    missing: int
     red: list[str]
     measured: dict[str, object]
     diff: str
@@ -40,25 +44,28 @@ class Proof(Struct, frozen=True, kw_only=True):
 
 
 class GateProof(Struct, frozen=True, kw_only=True):
-    """Whether a gate is proven able to fail, and by what each of its assertions is killed."""
+    """Whether a gate is proven able to fail, and by what each of its assertions is killed.
+
+    `proven` is None where nothing is wrong but that some trials are `missing`: so many must still be made.
+    """
 
     gate: str
-    proven: bool
+    proven: bool | None
+    missing: int
     why: str | None
     killed_by: dict[str, list[str]]
     proofs: list[Proof]
 
 
 class Proofs(Struct, frozen=True, kw_only=True):
-    """`proofs.json`: what was run, and what it came to. The evidence of every trial lies beside it.
+    """`proofs.json`: what was tried. The evidence of every trial lies beside it, and decides what it came to.
 
     `stale` says by gate and defect why it could not be tried any more.
     """
 
     session: str
     trials: list[Trial]
-    gates: list[GateProof]
-    stale: dict[str, dict[str, str]] = {}
+    stale: dict[str, dict[str, str]]
 
 
 def evaluate(
@@ -77,20 +84,30 @@ def evaluate(
     faults at all, `stale` why some defects could not be tried.
     """
     proofs = [_defect_proof(defect, assertions, trials, stale) for defect in defects]
-    control = _control_problem(trials, max(map(_seeds, defects), default=1))
     if needs_sham:
         proofs.append(_sham_proof(by_sham, trials))
+    missing, failing = _controls(trials, max(map(_seeds, defects), default=1))
+    missing += sum(proof.missing for proof in proofs)
     killed_by = {
         name: [proof.name for proof in proofs if proof.proven and name in proof.red]
         for name in assertions
     }
-    reasons = [f"{proof.name}: {proof.why}" for proof in proofs if not proof.proven]
-    reasons += [control] if control else []
-    reasons += [f"nothing kills {name!r}" for name, killers in killed_by.items() if not killers]
+    wrong = [f"{proof.name}: {proof.why}" for proof in proofs if proof.proven is False]
+    wrong += [failing] if failing else []
+    untried = {proof.name for proof in proofs if proof.missing}
+    hoped = {name for defect in defects if defect.defect in untried for name in defect.fails}
+    hoped |= set(by_sham) if SHAM in untried else set()
+    wrong += [
+        f"nothing kills {name!r}"
+        for name, killers in killed_by.items()
+        if not killers and name not in hoped
+    ]
+    lacking = [f"{missing} of its trials are missing"] if missing else []
     return GateProof(
         gate=gate,
-        proven=not reasons,
-        why="; ".join(reasons) or None,
+        proven=False if wrong else None if missing else True,
+        missing=missing,
+        why="; ".join([*wrong, *lacking]) or None,
         killed_by=killed_by,
         proofs=proofs,
     )
@@ -101,17 +118,12 @@ def _seeds(defect: Defect) -> int:
     return RACING_SEEDS if defect.racing else 1
 
 
-def _control_problem(trials: Sequence[tuple[Trial, GateVerdict]], wanted: int) -> str:
+def _controls(trials: Sequence[tuple[Trial, GateVerdict]], wanted: int) -> tuple[int, str | None]:
+    """(how many runs without a defect are missing, what is wrong with those that were made)."""
     controls = [(trial.seed, verdict) for trial, verdict in trials if trial.kind == "control"]
-    if not controls:
-        return "the copy was never run without a defect"
     failed = [verdict for _, verdict in controls if verdict.status != "PASS"]
-    if failed:
-        return f"the copy without a defect is {failed[0].status}: {failed[0].detail}"
-    seeds = len({seed for seed, _ in controls})
-    return (
-        "" if seeds >= wanted else f"the copy without a defect ran with {seeds} of {wanted} seeds"
-    )
+    why = f"the copy without a defect is {failed[0].status}: {failed[0].detail}" if failed else None
+    return max(0, wanted - len({seed for seed, _ in controls})), why
 
 
 def _defect_proof(
@@ -121,33 +133,40 @@ def _defect_proof(
     stale: Mapping[str, str],
 ) -> Proof:
     if defect.defect in stale:
-        return Proof(
-            name=defect.defect, proven=False, red=[], measured={}, diff="", why=stale[defect.defect]
-        )
+        return _proof(defect.defect, None, [stale[defect.defect]], 0)
     mine = [
         (trial, verdict)
         for trial, verdict in trials
         if trial.kind == "defect" and trial.defect == defect.defect
     ]
-    seeds = len({trial.seed for trial, _ in mine})
-    reasons = [] if seeds >= _seeds(defect) else [f"{seeds} of {_seeds(defect)} runs"]
-    for trial, verdict in mine:
-        reasons += _defect_reasons(defect, assertions, trial, verdict)
-    first = mine[0] if mine else None
+    reasons = [
+        reason
+        for trial, verdict in mine
+        for reason in _defect_reasons(defect, assertions, trial, verdict)
+    ]
+    missing = max(0, _seeds(defect) - len({trial.seed for trial, _ in mine}))
+    return _proof(defect.defect, mine[0] if mine else None, reasons, missing)
+
+
+def _proof(
+    name: str, first: tuple[Trial, GateVerdict] | None, reasons: Sequence[str], missing: int
+) -> Proof:
     return Proof(
-        name=defect.defect,
-        proven=not reasons,
+        name=name,
+        proven=False if reasons else None if missing else True,
+        missing=missing,
         red=_red(first[1]) if first is not None else [],
         measured=_measured(first[1]) if first is not None else {},
         diff=first[0].diff if first is not None else "",
-        why="; ".join(dict.fromkeys(reasons)) or None,
+        why="; ".join(dict.fromkeys(reasons))
+        or (f"{missing} runs are missing" if missing else None),
     )
 
 
 def _defect_reasons(
     defect: Defect, assertions: Sequence[str], trial: Trial, verdict: GateVerdict
 ) -> list[str]:
-    nothing = _run_reason(verdict)
+    nothing = nothing_shown(verdict)
     if nothing is not None:
         return [nothing]
     reasons = []
@@ -164,33 +183,24 @@ def _defect_reasons(
 
 
 def _sham_proof(by_sham: Sequence[str], trials: Sequence[tuple[Trial, GateVerdict]]) -> Proof:
-    mine = [verdict for trial, verdict in trials if trial.kind == "sham"]
-    reasons = [] if mine else ["it was never run"]
-    red: list[str] = []
-    measured: dict[str, object] = {}
-    for verdict in mine:
-        nothing = _run_reason(verdict)
+    mine = [(trial, verdict) for trial, verdict in trials if trial.kind == "sham"]
+    reasons: list[str] = []
+    for _, verdict in mine:
+        nothing = nothing_shown(verdict)
+        red = _red(verdict)
         if nothing is not None:
             reasons.append(nothing)
             continue
-        red, measured = _red(verdict), _measured(verdict)
         if not red:
             reasons.append("no assertion failed, so the gate does not need its faults")
         reasons += [f"{name!r} did not fail" for name in by_sham if name not in red]
-    return Proof(
-        name=SHAM,
-        proven=not reasons,
-        red=red,
-        measured=measured,
-        diff="",
-        why="; ".join(dict.fromkeys(reasons)) or None,
-    )
+    return _proof(SHAM, mine[0] if mine else None, reasons, 0 if mine else 1)
 
 
-def _run_reason(verdict: GateVerdict) -> str | None:
+def nothing_shown(verdict: GateVerdict) -> str | None:
     """Why the run shows nothing at all, if so: whatever its assertions came to then is no proof."""
     if verdict.run_id is None:
-        return verdict.detail
+        return verdict.detail or "there is no such run"
     for finding in verdict.findings:
         if finding.source not in ALLOWED_FINDINGS and finding.source != "fault":
             return f"the run shows nothing: {finding.source}: {finding.message}"

@@ -173,8 +173,25 @@ def test_a_release_is_made_verified_and_compared_with_the_one_before(door: Comma
 def test_without_proofs_nothing_is_promoted(door: Command) -> None:
     made = door.finish("run")
     assert made.exit == EXIT_UNKNOWN, made.output
-    assert "HOLD (not proven: no proofs were run of 2 gates)" in made.output
+    assert "HOLD (proofs are missing of A1 closed, A2 late: `python -m gates prove`" in made.output
     assert door.finish("verify", "releases/v2").exit == EXIT_PROMOTE
+
+
+def test_proofs_that_were_made_before_are_shipped_and_promote(door: Command) -> None:
+    proven = door.finish("prove")
+    assert proven.exit == EXIT_PROMOTE, proven.output
+    made = door.finish("run")
+    assert made.exit == EXIT_PROMOTE, made.output
+    assert door.finish("verify", "releases/v2").exit == EXIT_PROMOTE
+    report = json.loads((door.directory / "releases/v2/gate-report.json").read_text())
+    began = report["timestamp"]
+    assert all(made["at"] < began for gate in report["gates"] for made in gate["made"].values())
+    assert [sorted(gate["made"]) for gate in report["gates"]] == [
+        ["control", "the door is open"],
+        ["control", "sham"],
+    ]
+    again = door.finish("prove")
+    assert again.exit == EXIT_PROMOTE and again.output.count("(kept)") == 4, again.output
 
 
 def test_a_key_that_cannot_sign_is_said_before_anything_runs(door: Command) -> None:

@@ -1,6 +1,7 @@
 """A small release with proofs, made by the real code from runs that are written down instead of run."""
 
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,15 +11,15 @@ import msgspec
 from chaos.evidence.recorder import Recorder, as_json
 from gates import ledger
 from gates.conclude import conclude
-from gates.judged import judged_of, sha256_of
+from gates.judged import sha256_of
 from gates.project import Project
-from gates.prove.command import evaluate_all, ship
+from gates.prove.command import kept_of, ship, stale_of
 from gates.prove.copies import apply, copy_sources
 from gates.prove.evaluate import Trial
-from gates.prove.runner import Done
-from gates.quick import QuickJudge
+from gates.prove.jobs import Job, jobs_of, key_of
+from gates.prove.store import FOLDER, Store
 from gates.report import Report
-from gates.session import Options, Session, collected_of, open_session, project_of, tree_digest
+from gates.session import Options, Session, open_session, project_of, tree_digest
 from gates.spec.gate import Gate
 from tests.gates.judge.runs import Run
 from tests.gates.small_project import write_project
@@ -202,49 +203,51 @@ class SmallRelease:
             self.record(session.gate_directory(name, 0), session, project, gate, status(name))
         if prove:
             self.prove(session, project)
+        ship(kept_of(session, project, self.store), session, project, session.path / FOLDER)
         return conclude(session, self.releases, interrupted=interrupted, key=key)[0]
 
-    def prove(self, session: Session, project: Project) -> None:
-        """The trials of every gate, as they would have been run."""
-        done = []
-        for name in session.gates:
-            gate = project.gates[name]
-            done.append(self._trial(session, project, gate, None))
-            done += [
-                self._trial(session, project, gate, number)
-                for number in range(len(gate.falsified_by))
-            ]
-        proofs = evaluate_all(session, project, [(one.trial, one.verdict) for one in done])
-        ship(proofs, done, session, project, session.path / "proofs")
+    @property
+    def store(self) -> Store:
+        """Where its trials are kept."""
+        return Store(self.root / "runs" / FOLDER)
 
-    def _trial(self, session: Session, project: Project, gate: Gate, number: int | None) -> Done:
-        place = self.root / "runs" / "trials" / f"{session.id}-{gate.gate}-{number}"
-        copy_sources(Path(session.root), ["shop"], place / "copy")
-        defect = gate.falsified_by[number] if number is not None else None
-        edit = apply(defect, place / "copy") if defect is not None else None
-        run_id = self.record(
-            place / gate.gate,
-            session,
-            project,
-            gate,
-            500 if defect is not None else 200,
-            mode="defect" if defect is not None else "healthy",
-            defect=defect.defect if defect is not None else None,
-            source=tree_digest(place / "copy", ["shop"]),
-        )
-        target = project.targets[gate.target]
-        judge = QuickJudge([place], collected_of(project))
-        verdict = judge.judge(place / gate.gate, place / "none", judged_of(gate, target), run_id)
-        trial = Trial(
-            gate=gate.gate,
-            kind="defect" if defect is not None else "control",
-            defect=defect.defect if defect is not None else None,
-            seed=46,
-            run_id=run_id,
-            diff=edit.diff if edit is not None else "",
-            executed=True if edit is not None else None,
-        )
-        return Done(trial=trial, verdict=verdict, directory=str(place / gate.gate))
+    def prove(self, session: Session, project: Project) -> None:
+        """Make the trials of every gate that are not kept, as they would have been run."""
+        stale = stale_of(session, project)
+        for name in session.gates:
+            for job in jobs_of(project.gates[name], 46, stale[name]):
+                if self.store.find(key_of(session, project, job)) is None:
+                    self._try(session, project, job)
+
+    def _try(self, session: Session, project: Project, job: Job) -> None:
+        gate = project.gates[job.gate]
+        key = key_of(session, project, job)
+        defect = gate.falsified_by[job.defect] if job.defect is not None else None
+        with self.store.making() as place, tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch)
+            copy_sources(Path(session.root), ["shop"], copy)
+            edit = apply(defect, copy) if defect is not None else None
+            run_id = self.record(
+                place / gate.gate,
+                session,
+                project,
+                gate,
+                500 if defect is not None else 200,
+                run_id=key,
+                mode="defect" if defect is not None else "healthy",
+                defect=defect.defect if defect is not None else None,
+                source=tree_digest(copy, ["shop"]),
+            )
+            trial = Trial(
+                gate=gate.gate,
+                kind=job.kind,
+                defect=defect.defect if defect is not None else None,
+                seed=46,
+                run_id=run_id,
+                diff=edit.diff if edit is not None else "",
+                executed=True if edit is not None else None,
+            )
+            self.store.keep(key, place, trial)
 
     def record(
         self,
@@ -254,6 +257,7 @@ class SmallRelease:
         gate: Gate,
         status: int,
         source: str | None = None,
+        run_id: str | None = None,
         **changes: object,
     ) -> str:
         """Write down one run of a gate; returns its id."""
@@ -263,7 +267,7 @@ class SmallRelease:
             "target": sha256_of(project.targets[gate.target]),
             **({"source": source} if source is not None else {}),
         }
-        run_id = f"{directory.parent.name}-{gate.gate}-{session.id[-6:]}"
+        run_id = run_id or f"{directory.parent.name}-{gate.gate}-{session.id[-6:]}"
         run = Run.__new__(Run)
         run.directory = directory
         run.recorder = Recorder(directory, run_id, gate.gate, [])
@@ -271,6 +275,7 @@ class SmallRelease:
             target="shop",
             seed=46,
             digests=as_json(digests),
+            versions=as_json(session.versions),
             epoch_ms=time.time() * 1000,
             **changes,
         )

@@ -39,7 +39,10 @@ def test_fail_and_then_pass_holds(project: SmallRelease) -> None:
 def test_without_proofs_a_release_holds(project: SmallRelease) -> None:
     report = project.release(prove=False)
     assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
-    assert report.reason == "not proven: no proofs were run of 2 gates"
+    assert report.reason == (
+        "proofs are missing of F1 second, A1 first: `python -m gates prove` makes them"
+        " in about 10 s, then run this again"
+    )
     assert verify(project.directory, Expected()).flaws == []
     again = project.release()
     assert (again.verdict, again.exit_code) == ("PROMOTE", EXIT_PROMOTE)

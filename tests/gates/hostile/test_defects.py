@@ -15,7 +15,7 @@ from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdic
 from gates.mutants.evaluate import Attempt, outcome_of, tally
 from gates.prove.copies import apply, copy_sources, edited_lines
 from gates.prove.evaluate import GateProof, Kind, Trial, evaluate
-from gates.prove.runner import jobs_of
+from gates.prove.jobs import jobs_of
 from gates.spec.gate import Defect
 from tests.gates.small_project import project
 
@@ -115,7 +115,7 @@ BROKEN = Finding("UNKNOWN", "run", "the run is broken")
 BAD_CONTROL = Finding("UNKNOWN", "control", "control.0 failed")
 
 HOLLOW = {
-    "no control": ([RED, SHAM], "never run without a defect"),
+    "no control": ([RED, SHAM], "1 of its trials are missing"),
     "control fails": ([(trial("control"), verdict("FAIL")), RED, SHAM], "without a defect is FAIL"),
     "one of two controls fails": (
         [CONTROL, (trial("control", 47), verdict("FAIL")), RED, SHAM],
@@ -125,7 +125,8 @@ HOLLOW = {
         [(trial("control"), verdict(found=[BROKEN])), RED, SHAM],
         "without a defect is FAIL",
     ),
-    "no defect was run": ([CONTROL, SHAM], "0 of 1 runs"),
+    "no defect was run": ([CONTROL, SHAM], "1 of its trials are missing"),
+    "nothing was run": ([], "3 of its trials are missing"),
     "nothing is red": ([CONTROL, (trial("defect"), verdict()), SHAM], "is PASS, not FAIL"),
     "unknown is no kill": (
         [CONTROL, (trial("defect"), verdict("UNKNOWN")), SHAM],
@@ -167,7 +168,7 @@ HOLLOW = {
         [CONTROL, (trial("defect"), verdict("FAIL", run_id=None)), SHAM],
         "d: ",
     ),
-    "no sham": ([CONTROL, RED], "it was never run"),
+    "no sham": ([CONTROL, RED], "1 of its trials are missing"),
     "a sham in which all passes": (
         [CONTROL, RED, (trial("sham"), verdict(mode="sham"))],
         "the gate does not need its faults",
@@ -194,6 +195,17 @@ def test_it_is_not_proven(tried: list[Tried], said: str) -> None:
     assert said in str(found.why)
 
 
+def test_what_is_missing_is_told_from_what_is_wrong() -> None:
+    """Nobody is sent to make trials that would change nothing."""
+    assert (proof(CONTROL, SHAM).proven, proof(CONTROL, SHAM).missing) == (None, 1)
+    hollow = proof(CONTROL, (trial("defect", executed=False), RED[1]))
+    assert (hollow.proven, hollow.missing) == (False, 1)
+    # No trial that is missing would kill it.
+    unkilled = proof(CONTROL, by_sham=())
+    assert (unkilled.proven, unkilled.missing) == (False, 2)
+    assert unkilled.why == f"nothing kills {TWO!r}; 2 of its trials are missing"
+
+
 def test_every_assertion_has_its_killer() -> None:
     found = proof(CONTROL, RED, faulted=False)
     assert not found.proven
@@ -214,10 +226,10 @@ def with_seeds(kind: Kind, seeds: Sequence[int], each: GateVerdict) -> list[Trie
     ("controls", "reds", "said"),
     [
         (range(5), range(5), None),
-        (range(5), range(4), "4 of 5 runs"),
-        (range(5), [46] * 5, "1 of 5 runs"),
-        (range(4), range(5), "with 4 of 5 seeds"),
-        ([46] * 5, range(5), "with 1 of 5 seeds"),
+        (range(5), range(4), "1 of its trials are missing"),
+        (range(5), [46] * 5, "4 of its trials are missing"),
+        (range(4), range(5), "1 of its trials are missing"),
+        ([46] * 5, range(5), "4 of its trials are missing"),
     ],
 )
 def test_what_shows_by_timing_is_seen_with_five_seeds_of_five(
@@ -225,7 +237,7 @@ def test_what_shows_by_timing_is_seen_with_five_seeds_of_five(
 ) -> None:
     tried = [*with_seeds("control", controls, CONTROL[1]), *with_seeds("defect", reds, RED[1])]
     found = proof(*tried, SHAM, defect=RACING)
-    assert found.proven == (said is None)
+    assert found.proven is (True if said is None else None)
     assert said is None or said in str(found.why)
 
 

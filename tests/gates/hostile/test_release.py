@@ -19,7 +19,7 @@ from gates.judge.connection import Evidence
 from gates.judge.integrity import release_problems
 from gates.own_runs import planned_steps, strangers
 from gates.project import Project
-from gates.prove.runner import Job, _key
+from gates.prove.jobs import Job, key_of
 from gates.rejudge import stored_report
 from gates.report import EXIT_PROMOTE, InvariantReport, Report, absent, decide, summarise
 from gates.session import Options, Session
@@ -167,7 +167,7 @@ def test_a_policy_without_gates_still_wants_proofs(tmp_path: Path, undrawn: None
     policy = policy.replace("target: shop", "target: other").replace(": 1\n", ": 0\n")
     report = SmallRelease(tmp_path / "shop", {"specs/release.yaml": policy}).release(prove=False)
     assert held(report)
-    assert "not proven" in report.reason
+    assert "proofs are missing" in report.reason
 
 
 def test_evidence_of_an_earlier_session(tmp_path: Path, undrawn: None) -> None:
@@ -492,7 +492,7 @@ def test_a_trial_less(copy: Path, undrawn: None, kind: str) -> None:
     edit_json(copy / "proofs/proofs.json", without)
     assert "proofs/proofs.json" in problems(copy)
     close_again(copy)
-    assert "not proven" in verify(copy, Expected()).reason
+    assert "proofs are missing of A1 first" in verify(copy, Expected()).reason
 
 
 def test_proofs_that_say_so_themselves(copy: Path, undrawn: None) -> None:
@@ -541,18 +541,18 @@ def test_a_cached_proof_is_of_exactly_these_inputs(tmp_path: Path) -> None:
     project = SmallRelease(tmp_path / "shop")
     session, specs = project.session()
     job = Job(gate="first", kind="defect", defect=0, seed=46)
-    keys = {_key(session, specs, job)}
+    keys = {key_of(session, specs, job)}
     for name in session.digests:
         other = msgspec.structs.replace(session, digests={**session.digests, name: "x"})
-        keys.add(_key(other, specs, job))
-    keys.add(_key(msgspec.structs.replace(session, versions={"python": "4"}), specs, job))
+        keys.add(key_of(other, specs, job))
+    keys.add(key_of(msgspec.structs.replace(session, versions={"python": "4"}), specs, job))
     for changed in ({"kind": "control", "defect": None}, {"seed": 47}):
-        keys.add(_key(session, specs, msgspec.structs.replace(job, **changed)))
+        keys.add(key_of(session, specs, msgspec.structs.replace(job, **changed)))
     gate = specs.gates["first"]
     for field in ("title", "assert_", "falsified_by"):
         value = "x" if field == "title" else [*getattr(gate, field)] * 2
         specs.gates["first"] = msgspec.structs.replace(gate, **{field: value})
-        keys.add(_key(session, specs, job))
+        keys.add(key_of(session, specs, job))
     assert len(keys) == 1 + len(session.digests) + 1 + 2 + 3
 
 

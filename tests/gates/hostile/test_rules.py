@@ -16,6 +16,7 @@ NUMBERS = range(1, 36)
 
 HOSTILE = "tests/gates/hostile"
 EVIDENCE, ASSERTIONS = f"{HOSTILE}/test_evidence.py", f"{HOSTILE}/test_assertions.py"
+KEPT = f"{HOSTILE}/test_kept_proofs.py"
 FAULTS, DEFECTS = f"{HOSTILE}/test_faults.py", f"{HOSTILE}/test_defects.py"
 RELEASE, CASES = f"{HOSTILE}/test_release.py", "tests/specs/test_cases.py"
 JUDGE, BUNDLE, CHAOS = "tests/gates/judge", "tests/gates/bundle", "tests/chaos"
@@ -189,6 +190,7 @@ RULES: dict[int, Rule] = {
     26: Rule("a defect is red where it says, and only there", (
         f"{DEFECTS}::test_it_is_not_proven",
         f"{DEFECTS}::test_with_everything_seen_it_is_proven",
+        f"{KEPT}::test_a_stale_defect_holds_the_release_and_stops_nothing",
     ), ("frame/defect-of-no-such-assertion",)),
     27: Rule("nothing kills nothing", (
         f"{DEFECTS}::test_every_assertion_has_its_killer",
@@ -208,6 +210,10 @@ RULES: dict[int, Rule] = {
     )),
     30: Rule("a proof is of exactly these inputs, and can be computed again", (
         f"{RELEASE}::test_a_cached_proof_is_of_exactly_these_inputs",
+        f"{KEPT}::test_proofs_count_whenever_they_were_made_at_the_same_inputs",
+        f"{KEPT}::test_proofs_at_other_inputs_do_not_count",
+        f"{KEPT}::test_proofs_at_other_inputs_that_were_put_in_the_place_of_these",
+        f"{KEPT}::test_a_trial_that_was_tampered_with_proves_nothing",
         f"{RELEASE}::test_proofs_in_another_form",
         f"{BUNDLE}/test_verify.py::test_proofs_that_do_not_follow_from_their_evidence",
         f"{BUNDLE}/test_verify.py::test_a_run_is_no_trial_twice",

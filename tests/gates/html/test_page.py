@@ -234,7 +234,7 @@ def test_a_defect_that_was_not_tried_is_not_called_proven(directory: Path) -> No
         report.gates[1], defects=[defect_report(proven=None, diff="", measured={})]
     )
     said = Page(page.render(directory, report_of([gate]), None)).said()
-    assert "Not proven in this run" in said
+    assert "Not proven: its defects were not tried." in said
     assert "not tried a defect" in said
 
 

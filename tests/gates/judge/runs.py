@@ -41,6 +41,7 @@ class Run:
             "planned": list(planned),
             "epoch_ms": 1.5,
             "boot_id": "boot",
+            "host": "host",
             "worker": "main",
         }
         self.recorder.add(schema.Run, **(columns | changes))

@@ -15,7 +15,7 @@ from gates.interrupts import Relay, join
 T = TypeVar("T")
 R = TypeVar("R")
 
-_NAME = "mutants-"
+_NAME = "pool-"
 _TOLD = threading.Event()
 
 
