@@ -50,6 +50,12 @@ class Plan(Struct, frozen=True, kw_only=True):
         return ((CONTROL, self.control), (SCENARIO, self.scenario))
 
 
+def last_step(plan: Plan) -> str:
+    """The id of the step that ends the plan; nothing of a plan without steps."""
+    ids = [f"{prefix}.{len(steps) - 1}" for prefix, steps in plan.steps() if steps]
+    return ids[-1] if ids else ""
+
+
 def children(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
     """The lists of steps inside a step, each with its place below the step's id."""
     for field in step.__struct_fields__:

@@ -54,7 +54,7 @@ Alone: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class Run:
-    """State of one run that all of its steps share."""
+    """State of one run that all of its steps share; `last` is the id of the step after which nothing is done."""
 
     def __init__(
         self,
@@ -65,7 +65,9 @@ class Run:
         mode: Mode,
         seed: int,
         alone: Alone = nullcontext,
+        last: str = "",
     ) -> None:
+        self.last = last
         self.kinds = kinds
         self.stack = stack
         self.recorder = recorder
@@ -145,6 +147,11 @@ class Scope:
     def mode(self) -> Mode:
         """Whether the target is healthy, defective, or faults are only pretended."""
         return self.run.mode
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing needs the target after this step: no other one, and no fault that is to be seen gone."""
+        return self.step_id == self.run.last and not self.run.windows
 
     def step_name(self, step: Step) -> str:
         """What evidence calls the step: its name, or its id."""

@@ -16,7 +16,7 @@ class Unchanged(Step, frozen=True, kw_only=True):
     """`unchanged: reading` around `steps`, with `databases` by name, `files`, and `without` for what may change.
 
     Before the first and after the last of the steps, what runs is stopped with SIGTERM, looked at, and started again as
-    it was started last. Each table, file and directory is a row of `unchanged` with what it was `before` and `after`;
+    it was started last, unless the gate ends there. Each table, file and directory is a row of `unchanged` with what it was `before` and `after`;
     NULL is what was not there.
     """
 
@@ -42,7 +42,7 @@ async def run(step: Unchanged, scope: Scope) -> int:
         await scope.run_steps(step.steps, "steps")
     except StopScenario as reason:
         stopped = reason
-    _record(step, scope, before, await _look(step, scope))
+    _record(step, scope, before, await _look(step, scope, again_after=not scope.is_last))
     if stopped is not None:
         raise stopped
     return 1
@@ -56,14 +56,16 @@ def _require(step: Unchanged, scope: Scope) -> None:
             raise HarnessError(f"{path} does not exist, so nothing can be said of it")
 
 
-async def _look(step: Unchanged, scope: Scope) -> Look:
+async def _look(step: Unchanged, scope: Scope, *, again_after: bool = True) -> Look:
     """One look at the stopped target; what ran runs again afterwards, whatever could not be looked at."""
     names = again.running(scope.stack)
     try:
         await again.stop(scope.stack, names)
         return _seen(step, scope)
     finally:
-        await again.start(scope.stack, [n for n in names if not again.is_running(scope.stack, n)])
+        if again_after:
+            stopped = [name for name in names if not again.is_running(scope.stack, name)]
+            await again.start(scope.stack, stopped)
 
 
 def _seen(step: Unchanged, scope: Scope) -> Look:

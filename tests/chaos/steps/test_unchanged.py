@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.gate_runs import Evidence, run_steps
 
 
@@ -93,6 +95,27 @@ def test_what_changes_appears_or_vanishes_is_told_even_when_a_step_fails(tmp_pat
     assert found["events.jsonl"][1] is None
     assert [str(text)[:7] for text in found["main.effects"]] == ["1 rows ", "3 rows "]
     assert {row["step"] for row in evidence.rows("unchanged")} == {"all", "but some"}
+
+
+@pytest.mark.parametrize(("after", "lives"), [("", 2), ("- {request: {get: /readyz}}", 3)])
+def test_at_the_end_of_a_gate_nothing_is_started_again(
+    after: str, lives: int, tmp_path: Path
+) -> None:
+    evidence = run_steps(
+        tmp_path,
+        f"""
+        control: [{{pause: 1ms}}]
+        scenario:
+          - unchanged: reading
+            files: ["{{state}}"]
+            steps: [{{request: {{get: /readyz}}}}]
+          {after}
+        """,
+    )
+    assert evidence.details() == []
+    assert changed(evidence) == {}
+    assert len(evidence.rows("processes")) == lives
+    assert [row["outcome"] for row in evidence.requests()] == ["ok"] * (lives - 1)
 
 
 def test_what_cannot_be_looked_at_is_an_error_and_leaves_nothing_stopped(tmp_path: Path) -> None:
