@@ -5,14 +5,13 @@ defaults, so leaving `auth` out leaves authentication on.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
-import yaml
 
-from service import yaml12
 from service.errors import StartRefused
 
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -20,6 +19,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 NOMINAL_PORTS: Final = {"gateway": 7000, "model": 7010, "memory": 7020, "tools": 7040}
+_NOTHING: Final = re.compile(r"(?: *(?:#[\x20-\x7e]*)?\n)*")
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -115,10 +115,18 @@ def load_settings(path: Path) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        document = yaml12.load(path.read_text(encoding="utf-8"))
-        return msgspec.convert({} if document is None else document, Settings)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as wrong:
+        text = path.read_text(encoding="utf-8")
+        return Settings() if _NOTHING.fullmatch(text) else _read(text)
+    except (OSError, ValueError) as wrong:
         raise StartRefused(f"{path.name}: {wrong}") from wrong
+
+
+def _read(text: str) -> Settings:
+    # Most files hold nothing but comments, and reading YAML takes as long to import as all else that a command needs.
+    from service import yaml12  # noqa: PLC0415 - see above
+
+    document = yaml12.load(text)
+    return msgspec.convert({} if document is None else document, Settings)
 
 
 def listen_address(process: str, environ: Mapping[str, str] = os.environ) -> Listen:

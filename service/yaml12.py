@@ -50,6 +50,9 @@ CoreLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
 
 
 def load(text: str) -> Json:
-    """Parse one YAML document. Raises yaml.YAMLError with a line."""
-    loaded: Json = yaml.load(text, CoreLoader)  # noqa: S506 - CoreLoader is a SafeLoader
+    """Parse one YAML document. Raises ValueError with a line."""
+    try:
+        loaded: Json = yaml.load(text, CoreLoader)  # noqa: S506 - CoreLoader is a SafeLoader
+    except yaml.YAMLError as wrong:
+        raise ValueError(str(wrong)) from wrong
     return loaded

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from service.cli.shared import add_command
+from service.collector import begin_start
 from service.parent import end_with_parent
 from service.state import StateDir
 
@@ -27,6 +28,7 @@ def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Run the process until it is told to stop."""
+    begin_start()
     end_with_parent(os.environ)
     exit_on_sigterm()
     RUNNERS[options.process](StateDir(options.state.absolute()))

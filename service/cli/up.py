@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.cli.run import exit_on_sigterm
 from service.cli.shared import add_command
+from service.collector import begin_start
 from service.state import StateDir
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Run the gateway and its children until told to stop."""
+    begin_start()
     from service.gateway.server import run_gateway
 
     exit_on_sigterm()

@@ -6,6 +6,7 @@ import socket
 import uvicorn
 from litestar.types import ASGIApp
 
+from service.collector import end_start
 from service.errors import StartRefused
 from service.settings import Listen
 
@@ -59,4 +60,5 @@ def serve_on(app: ASGIApp, bound: socket.socket, max_frame_bytes: int = 0) -> No
         timeout_graceful_shutdown=DRAIN_S,
         server_header=False,
     )
+    end_start()
     uvicorn.Server(config).run(sockets=[bound])

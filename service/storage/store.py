@@ -1,9 +1,8 @@
 """What the rest of SONIA sees of the database: change it, with an audit row, or read it."""
 
-import asyncio
 import threading
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 import msgspec
@@ -17,6 +16,9 @@ from service.settings import Settings
 from service.state import StateDir
 from service.storage.database import PRAGMAS, open_reader
 from service.storage.writer import AfterCommit, Operation, Writer, deliver_to
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 Run = Callable[[apsw.Connection], T]
@@ -122,6 +124,7 @@ class Storage:
 
     async def read_apart(self, run: Run[T]) -> T:
         """Run a long read in a thread of its own with a connection of its own."""
+        import asyncio  # noqa: PLC0415 - commands, which have no event loop, start without it
 
         def apart() -> T:
             connection = open_reader(self._path, self._settings.storage)
@@ -138,6 +141,8 @@ class Storage:
         Everybody who asks while an answer is on its way shares it: anybody may ask, and must not be
         able to fill the writer's queue.
         """
+        import asyncio  # noqa: PLC0415 - commands, which have no event loop, start without it
+
         if self._reporting is None:
             future: asyncio.Future[StorageReport] = asyncio.get_running_loop().create_future()
             look: Operation[StorageReport] = Operation(
@@ -177,6 +182,8 @@ class Storage:
         return effect.result, effect.after_commit
 
     async def _await(self, run: Run[tuple[T, AfterCommit | None]]) -> T:
+        import asyncio  # noqa: PLC0415 - commands, which have no event loop, start without it
+
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         operation: Operation[T] = Operation(run, deliver_to(future))
         self._writer.submit(operation)

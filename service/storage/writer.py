@@ -5,11 +5,10 @@ Answers go out only after COMMIT has returned. A failed COMMIT fails the whole b
 the disk under COMMIT is fatal, because after it nobody knows what is durable.
 """
 
-import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import apsw
 
@@ -17,6 +16,9 @@ from service.audit.chain import Chain
 from service.audit.checkpoints import CheckpointWriter
 from service.errors import Unavailable
 from service.settings import StorageSettings
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

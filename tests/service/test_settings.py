@@ -41,6 +41,17 @@ def test_what_is_not_understood_is_refused(tmp_path: Path, text: str) -> None:
         loaded(tmp_path, text)
 
 
+@pytest.mark.parametrize("text", ["# auth:\n#   enabled: false\n", "\n  # é\n", "  \n", "# no end"])
+def test_comments_alone_mean_all_defaults(tmp_path: Path, text: str) -> None:
+    assert loaded(tmp_path, text) == Settings()
+
+
+@pytest.mark.parametrize("text", ["# \x00\n", "\t# x\nauth\n", "\ufeff\x01"])
+def test_what_only_looks_like_a_comment_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(StartRefused, match=r"sonia\.yaml: "):
+        loaded(tmp_path, text)
+
+
 def test_yaml_is_read_as_1_2(tmp_path: Path) -> None:
     assert loaded(tmp_path, "tools: {workspace: 'on'}").tools.workspace == "on"
     assert loaded(tmp_path, "tools: {workspace: off}").tools.workspace == "off"

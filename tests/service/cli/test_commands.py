@@ -163,3 +163,24 @@ def test_up_starts_everything_and_leaves_nothing_behind(
         for child in children:
             if alive(child):
                 os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["init --force", "token list", "token issue --role observer", "audit verify", "doctor"],
+)
+def test_a_command_imports_nothing_of_a_server(state: State, command: str) -> None:
+    code = (
+        "import sys; from service.cli import main; code = main(sys.argv[1:]);"
+        " print('imported', *({'asyncio', 'litestar', 'uvicorn', 'yaml'} & sys.modules.keys()));"
+        " sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command.split(), "--state", str(state.directory.root)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported"
