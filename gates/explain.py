@@ -1,6 +1,7 @@
 """A gate in prose: what it starts, what it does, what must be true, and with which SQL."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -8,8 +9,11 @@ from chaos.engine.plan import children
 from chaos.spec.step import Send, Step
 from chaos.spec.target import Target
 from chaos.steps import KINDS
+from gates.judged import rows_by_name
 from gates.spec.assertion import Assertion
 from gates.spec.gate import Gate
+
+MOST_CHARACTERS: Final = 160
 
 
 def explain(gate: Gate, target: Target) -> Iterator[str]:
@@ -21,7 +25,7 @@ def explain(gate: Gate, target: Target) -> Iterator[str]:
     alone = " Nothing else runs beside it." if gate.exclusive else ""
     yield f"\nIt starts {started} of target {target.target}{shared}.{alone}"
     for key, value in gate.config.items():
-        yield f"It sets `{key}` to `{value}`."
+        yield f"It sets `{key}` to `{_shown(value)}`."
     yield "\n## First it makes sure"
     yield from _steps(gate.control, 0)
     yield "\n## Then it does"
@@ -33,6 +37,7 @@ def explain(gate: Gate, target: Target) -> Iterator[str]:
     for name, named in gate.with_.items():
         source = f", a view of target {target.target}," if name in target.views else ""
         yield f"\n`{name}`{source} is, with at least {named.at_least} rows:\n\n```sql\n{named.query.strip()}\n```"
+    yield from _fixed(gate)
     yield "\n## It is known to fail when"
     for defect in gate.falsified_by:
         yield f"- {defect.defect} (`{defect.file}`): {', '.join(defect.fails)}"
@@ -54,36 +59,52 @@ def _claim(assertion: Assertion) -> str:
     return f"`{what}` is `{assertion.is_}`"
 
 
+def _fixed(gate: Gate) -> Iterator[str]:
+    for name, rows in rows_by_name(gate).items():
+        columns = dict.fromkeys(key for row in rows for key in row)
+        yield f"\n`{name}` is a fixed table of {len(rows)} rows with {', '.join(columns)}."
+
+
 def _steps(steps: list[Step], depth: int) -> Iterator[str]:
     for step in steps:
         kind = KINDS[type(step)].name
-        options = [f"{name} {value}" for name, value in _options(step, kind)]
         at = f"at {step.at}: " if step.at is not None else ""
-        yield f"{'  ' * depth}- {at}**{kind}** {'; '.join(options)}"
+        yield f"{'  ' * depth}- {at}**{kind}** {'; '.join(_options(step, kind))}"
         for _, inner in children(step):
             yield from _steps(list(inner), depth + 1)
 
 
-def _options(step: Step, kind: str) -> Iterator[tuple[str, str]]:
+def _options(step: Step, kind: str) -> Iterator[str]:
+    """What the step is about, then everything in which it is not as a step is by default."""
     inner = {place.partition(".")[0] for place, _ in children(step)}
-    for field in msgspec.structs.fields(step):
+    fields = sorted(msgspec.structs.fields(step), key=lambda field: field.encode_name != kind)
+    for field in fields:
         value = getattr(step, field.name)
-        if field.name in inner or field.name == "at" or value in (None, [], {}, False):
+        usual = field.default_factory() if callable(field.default_factory) else field.default
+        if field.name in inner or field.encode_name in ("at", "defaults") or value == usual:
             continue
-        shown = _shown(value)
-        yield ("" if field.encode_name == kind else field.encode_name), f"`{shown}`"
+        if value is True:
+            yield field.encode_name
+        else:
+            name = "" if field.encode_name == kind else f"{field.encode_name} "
+            yield f"{name}`{_cut(_shown(value))}`"
 
 
 def _shown(value: object) -> str:
+    """A value as one would write it in YAML, short."""
     if isinstance(value, Send):
-        return " ".join(value.target())
+        who = f" as {_shown(value.as_)}" if value.as_ is not None else ""
+        return f"{' '.join(value.target())}{who}"
+    plain = msgspec.to_builtins(value, enc_hook=str)
     if isinstance(value, msgspec.Struct):
-        fields = {
-            name: item
-            for name, item in msgspec.to_builtins(value, enc_hook=str).items()
-            if item is not None
-        }
-        return ", ".join(f"{name} {item}" for name, item in fields.items())
-    if isinstance(value, list):
+        plain = {name: item for name, item in plain.items() if item not in (None, {}, [])}
+        return ", ".join(f"{name} {_shown(item)}" for name, item in plain.items())
+    if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
         return ", ".join(map(_shown, value))
-    return str(value)
+    if isinstance(plain, str):
+        return plain
+    return msgspec.json.encode(plain).decode()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
