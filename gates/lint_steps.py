@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from chaos.engine.paths import misplaced
 from chaos.engine.plan import children
 from chaos.faults.base import FaultStep
 from chaos.spec.document import Document, Path
@@ -63,6 +64,7 @@ class StepsLint:
             self._sent(path, step)
             self._expected(path, step)
             self._captured(path, step)
+            self._placed(path, step)
             self._kind_rules(path, step)
 
     def _problem(self, path: Path, message: str, hint: str | None = None) -> None:
@@ -126,6 +128,13 @@ class StepsLint:
             problem = place_problem(place)
             if problem is not None:
                 self._problem((*path, "capture", name), problem)
+
+    def _placed(self, path: Path, step: Step) -> None:
+        for field, use in step.PATHS.items():
+            text = getattr(step, field)
+            problem = misplaced(text, use) if text is not None else None
+            if problem is not None:
+                self._problem((*path, field), problem)
 
     def _kind_rules(self, path: Path, step: Step) -> None:
         # What a fault says of itself is asked together with its link.

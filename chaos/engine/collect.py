@@ -21,7 +21,7 @@ async def collect(stack: Stack, recorder: Recorder) -> None:
 
 
 def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
-    source = Path(stack.variables.text(declared.sqlite or declared.jsonl or ""))
+    source = stack.places.read(stack.variables.text(declared.sqlite or declared.jsonl or ""))
     if not source.exists():
         return []
     if declared.jsonl is not None:

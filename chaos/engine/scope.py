@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -185,6 +186,14 @@ class Scope:
             return Endpoint(self.stack.host, port, target.links[link].to, link)
         process = self.variables.text(step.to) if step.to else target.default_process()
         return Endpoint(self.stack.host, self.stack.port(process), process, None)
+
+    def writable(self, text: str, *, itself: bool = False) -> Path:
+        """The path of what a step changes, as `Places.written` resolves it."""
+        return self.stack.places.written(self.variables.text(text), itself=itself)
+
+    def readable(self, text: str) -> Path:
+        """The path of what a step reads, as `Places.read` resolves it."""
+        return self.stack.places.read(self.variables.text(text))
 
     def filled(self, values: Mapping[str, object]) -> dict[str, object]:
         """A mapping with every placeholder in it replaced."""

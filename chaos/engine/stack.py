@@ -19,6 +19,7 @@ from chaos.connections import ConnectionMonitor
 from chaos.engine.files import marked_processes, merged
 from chaos.engine.life import Life
 from chaos.engine.links import Links
+from chaos.engine.paths import Places
 from chaos.engine.plan import Plan
 from chaos.errors import HarnessError, TargetError
 from chaos.evidence.recorder import Recorder
@@ -56,6 +57,7 @@ class Stack:
         self.directory = Path(tempfile.mkdtemp(prefix=f"chaos-{plan.gate}-", dir=parent))
         self.state = self.directory / "state"
         self.state.mkdir()
+        self.places = Places(self.state.resolve(), plan.source_root.resolve())
         self.logs = self.directory / "logs"
         self.logs.mkdir()
         # Whatever carries them is killed at the end: no other stack may have the same.
@@ -122,7 +124,7 @@ class Stack:
             raise TargetError(
                 f"target {self.target.target} names no `config` file that could be changed"
             )
-        path = Path(self.variables.text(self.target.config))
+        path = self.places.written(self.variables.text(self.target.config))
         base = yaml12.load(path.read_text(encoding="utf-8")) if path.exists() else {}
         path.write_text(yaml12.dump(merged(base, changes)), encoding="utf-8")
 

@@ -1,5 +1,8 @@
 """What all steps have in common: their options, what they send and what they expect."""
 
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
 from msgspec import Struct
 
 from chaos.spec.units import Duration
@@ -88,13 +91,17 @@ class Defaults(Spec, frozen=True, kw_only=True):
     within: Duration | None = None
 
 
+PathUse = Literal["written", "read"]
+"""What a step does with a path: where it may lie depends on that."""
+
+
 class Step(Spec, frozen=True, kw_only=True):
     """Options of every step. A kind adds one field named like itself.
 
     `at` is an offset from the start of the step it stands under; `to` a process that is talked to
     directly, `via` a link that is gone through instead; `must` stops the scenario when `expect` fails;
     `capture` maps variables to places in the answer (`$.id`, `$.items[0].id`); `exclusive` runs the step
-    with nothing of the session beside it.
+    with nothing of the session beside it. `PATHS` says of a kind which of its fields are paths, and what for.
     """
 
     at: Duration | None = None
@@ -108,6 +115,8 @@ class Step(Spec, frozen=True, kw_only=True):
     capture: dict[str, str] = {}
     exclusive: bool = False
     defaults: Defaults | None = None
+
+    PATHS: ClassVar[Mapping[str, PathUse]] = {}
 
     def problem(self) -> str | None:
         """Why this step could never be carried out, whatever the target does, or None."""

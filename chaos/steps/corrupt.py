@@ -1,12 +1,14 @@
 """`corrupt`: damage a file the way a disk or a crash does."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
-from chaos.spec.step import Step
+from chaos.spec.step import PathUse, Step
 
 
 class Corrupt(Step, frozen=True, kw_only=True):
@@ -15,6 +17,8 @@ class Corrupt(Step, frozen=True, kw_only=True):
     `truncate_to` is the number of bytes that stay; `flip` the offset of a byte whose bits are inverted,
     negative from the end; `fill` the offset from which `length` bytes become 0xFF; `append` a text.
     """
+
+    PATHS: ClassVar[Mapping[str, PathUse]] = {"corrupt": "written"}
 
     corrupt: str
     truncate_to: int | None = None
@@ -35,7 +39,7 @@ class Corrupt(Step, frozen=True, kw_only=True):
 
 async def run(step: Corrupt, scope: Scope) -> None:
     """Change the file in place; changing nothing is an error."""
-    path = Path(scope.variables.text(step.corrupt))
+    path = scope.writable(step.corrupt)
     if not path.is_file():
         raise HarnessError(f"{path.name} does not exist, so it cannot be corrupted")
     before = path.read_bytes()

@@ -1,13 +1,14 @@
 """`query`: read-only SQL on a copy of a state file whose writers have stopped."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from typing import ClassVar
 
 from chaos.engine.files import database_copy, open_elsewhere, select, table_digests
 from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
-from chaos.spec.step import Step
+from chaos.spec.step import PathUse, Step
 
 
 class Query(Step, frozen=True, kw_only=True):
@@ -16,6 +17,8 @@ class Query(Step, frozen=True, kw_only=True):
     A digest row is `{table, rows, sha256}`; `without` names tables that are left out. Rows stand in `rows`
     under the step's name; `capture` sees them as `$.rows[0].column`.
     """
+
+    PATHS: ClassVar[Mapping[str, PathUse]] = {"query": "read"}
 
     query: str
     sql: str | None = None
@@ -30,7 +33,7 @@ class Query(Step, frozen=True, kw_only=True):
 
 async def run(step: Query, scope: Scope) -> None:
     """Copy, open the copy, record every row."""
-    path = Path(scope.variables.text(step.query))
+    path = scope.readable(step.query)
     if holders := open_elsewhere(path, scope.stack.marker):
         raise HarnessError(
             f"{path.name} is open in process {holders[0]}: stop its writers first, or use `watch` on a live file"

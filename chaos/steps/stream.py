@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -181,7 +180,7 @@ def _payload(message: Message, scope: Scope) -> str | bytes:
     if message.hex is not None:
         return bytes.fromhex(message.hex)
     if message.file is not None:
-        return Path(scope.variables.text(message.file)).read_bytes()
+        return scope.readable(message.file).read_bytes()
     if message.text is not None:
         return scope.variables.text(message.text)
     return bytes(as_json(scope.variables.fill(message.json))).decode()

@@ -50,8 +50,8 @@ async def run(step: Unchanged, scope: Scope) -> int:
 
 def _require(step: Unchanged, scope: Scope) -> None:
     """What is misspelt would be absent before and after: HarnessError."""
-    for name in [*step.databases.values(), *step.files]:
-        path = scope.variables.text(name)
+    databases, files = _looked_at(step, scope)
+    for path in [*databases.values(), *files]:
         if not os.path.lexists(path):
             raise HarnessError(f"{path} does not exist, so nothing can be said of it")
 
@@ -69,14 +69,19 @@ async def _look(step: Unchanged, scope: Scope, *, again_after: bool = True) -> L
 
 
 def _seen(step: Unchanged, scope: Scope) -> Look:
-    fill = scope.variables.text
-    databases = {name: Path(fill(path)) for name, path in step.databases.items()}
-    without = {fill(name) for name in step.without}
-    files = [Path(fill(path)) for path in step.files]
+    databases, files = _looked_at(step, scope)
+    without = {scope.variables.text(name) for name in step.without}
     return {
         **look_at_tables(databases, without, scope.stack.marker),
-        **look_at_files(files, scope.stack.state, databases.values(), without),
+        **look_at_files(files, scope.stack.places.state, databases.values(), without),
     }
+
+
+def _looked_at(step: Unchanged, scope: Scope) -> tuple[dict[str, Path], list[Path]]:
+    """Databases by name, and files and directories of the state directory."""
+    databases = {name: scope.readable(path) for name, path in step.databases.items()}
+    kept = scope.stack.places.kept
+    return databases, [kept(scope.variables.text(path)) for path in step.files]
 
 
 def _record(step: Unchanged, scope: Scope, before: Look, after: Look) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import apsw
 
@@ -14,7 +14,7 @@ from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
-from chaos.spec.step import Step
+from chaos.spec.step import PathUse, Step
 from chaos.spec.units import Duration
 
 
@@ -24,6 +24,8 @@ class Watch(Step, frozen=True, kw_only=True):
     A look at a database is one SELECT in a read-only transaction of its own (rows in `rows`, numbered by
     `snapshot`; a look without rows leaves none, so select something in every look).
     """
+
+    PATHS: ClassVar[Mapping[str, PathUse]] = {"database": "read"}
 
     watch: str
     every: Duration = Duration("20ms")
@@ -82,7 +84,7 @@ def _look(step: Watch, scope: Scope) -> tuple[Look, Callable[[], None]]:
 def _database_look(
     step: Watch, scope: Scope, database: str, sql: str
 ) -> tuple[Look, Callable[[], None]]:
-    path = Path(scope.variables.text(database))
+    path = scope.readable(database)
     query, name = scope.variables.text(sql), scope.variables.text(step.watch)
     # Read-only: a connection that may write would checkpoint the log of a writer that was killed.
     try:

@@ -3,7 +3,9 @@
 import re
 import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import apsw
 
@@ -11,7 +13,7 @@ from chaos.engine.files import open_elsewhere, strict_about_names
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.evidence.recorder import as_json
-from chaos.spec.step import Step
+from chaos.spec.step import PathUse, Step
 
 
 class Write(Step, frozen=True, kw_only=True):
@@ -21,6 +23,8 @@ class Write(Step, frozen=True, kw_only=True):
     `mode: "0600"`, which may stand alone, sets the file's permissions; without it a file that is replaced
     keeps the ones it had.
     """
+
+    PATHS: ClassVar[Mapping[str, PathUse]] = {"write": "written", "copy_of": "read"}
 
     write: str
     text: str | None = None
@@ -46,14 +50,17 @@ class Write(Step, frozen=True, kw_only=True):
 
 async def run(step: Write, scope: Scope) -> None:
     """Replace what is there."""
-    path = Path(scope.variables.text(step.write))
+    content = _content(step, scope)
+    replaced = content is not None or step.absent or step.directory
+    # What is replaced is a link itself; SQL and modes are for what it leads to.
+    path = scope.writable(step.write, itself=replaced)
     if step.sql is not None:
         _run_sql(path, scope.variables.text(step.sql), scope)
     elif step.absent or step.directory:
         _remove(path)
         if step.directory:
             path.mkdir()
-    elif (content := _content(step, scope)) is not None:
+    elif content is not None:
         _replace(path, content)
     if step.mode is not None:
         path.chmod(int(step.mode, 8))
@@ -70,7 +77,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _content(step: Write, scope: Scope) -> bytes | None:
     if step.copy_of is not None:
-        return Path(scope.variables.text(step.copy_of)).read_bytes()
+        return scope.readable(step.copy_of).read_bytes()
     if step.text is not None:
         return scope.variables.text(step.text).encode()
     if step.json is not None:

@@ -2,12 +2,14 @@
 
 import ast
 import difflib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
+from chaos.errors import HarnessError
 from gates.edits import edited, text_of
 from gates.spec.gate import Defect
 
@@ -21,14 +23,37 @@ class Edit(Struct, frozen=True):
 
 
 def copy_sources(root: Path, sources: list[str], into: Path) -> None:
-    """Copy the source trees, without any bytecode, so that a copy never runs what was compiled before."""
+    """Copy files and trees of the source, without any bytecode, so that a copy never runs what was compiled before.
+
+    A link becomes a copy of what it leads to, so that no edit reaches the original: HarnessError for one that leads
+    out of the source, or to what it stands in.
+    """
     for source in sources:
-        shutil.copytree(
-            root / source,
-            into / source,
-            ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
-            symlinks=True,
-        )
+        place = root / source
+        if place.is_file():
+            (into / source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(place, into / source)
+            continue
+        for link in links_below(place):
+            _require_inside(link, root, sources)
+        shutil.copytree(place, into / source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+def links_below(place: Path) -> Iterator[Path]:
+    """Every symbolic link below a directory; none is followed."""
+    for directory, directories, files in os.walk(place):
+        for name in (*directories, *files):
+            path = Path(directory, name)
+            if path.is_symlink():
+                yield path
+
+
+def _require_inside(link: Path, root: Path, sources: list[str]) -> None:
+    real = link.resolve()
+    inside = any(real.is_relative_to((root / source).resolve()) for source in sources)
+    if not inside or not real.exists() or link.parent.resolve().is_relative_to(real):
+        shown = link.relative_to(root)
+        raise HarnessError(f"{shown} is a link to {link.readlink()}, which no copy can hold")
 
 
 def apply(defect: Defect, root: Path) -> Edit:

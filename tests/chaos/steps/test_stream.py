@@ -7,11 +7,11 @@ from tests.chaos.gate_runs import run_steps
 
 
 def test_what_is_sent_and_received_is_recorded(tmp_path: Path) -> None:
-    (tmp_path / "audio").write_bytes(b"\x00\x01\x02")
     evidence = run_steps(
         tmp_path,
         """
         scenario:
+          - {write: "{state}/audio", text: abc}
           - stream: talk
             open: /any
             to: streams
@@ -22,11 +22,11 @@ def test_what_is_sent_and_received_is_recorded(tmp_path: Path) -> None:
               - {json: {word: "{greeting}"}}
               - {text: "{greeting}", times: 2}
               - {hex: "00ff"}
-              - {file: "FILE"}
+              - {file: "{state}/audio"}
               - {text: bye}
             meanwhile: [{pause: 1ms}]
             expect: {status: 101, close: 4401, json: hello}
-        """.replace("FILE", str(tmp_path / "audio")),
+        """,
         needs=["streams"],
     )
     assert evidence.details() == []

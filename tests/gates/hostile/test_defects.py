@@ -13,7 +13,7 @@ import pytest
 from chaos.errors import HarnessError
 from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, Status
 from gates.mutants.evaluate import Attempt, outcome_of, tally
-from gates.prove.copies import apply, copy_sources, edited_lines
+from gates.prove.copies import apply, copy_sources, edited_lines, links_below
 from gates.prove.evaluate import GateProof, Kind, Trial, evaluate
 from gates.prove.jobs import jobs_of
 from gates.spec.gate import Defect
@@ -317,6 +317,36 @@ def test_a_copy_never_runs_what_was_compiled_before(tmp_path: Path) -> None:
     os.utime(copied, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert copied.stat().st_size == times.st_size
     assert run(tmp_path / "copy") == "20"
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_an_edit_through_a_link_never_reaches_the_original(tmp_path: Path, absolute: bool) -> None:
+    root = source(tmp_path / "root", "allowed = 10\n")
+    original = root / "shop" / "app.py"
+    (root / "shop" / "link.py").symlink_to(original if absolute else Path("app.py"))
+    (root / "shop" / "inner").mkdir()
+    (root / "shop" / "also").symlink_to(root / "shop" / "inner" if absolute else Path("inner"))
+    copy_sources(root, ["shop"], tmp_path / "copy")
+    edit = Defect(defect="d", file="shop/link.py", replace="10", with_="20", fails=[ONE])
+    apply(edit, tmp_path / "copy")
+    assert original.read_text() == "allowed = 10\n"
+    assert (tmp_path / "copy" / "shop" / "link.py").read_text() == "allowed = 20\n"
+    assert not list(links_below(tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("leads_to", ["/etc/passwd", "../other.py", "..", ".", "nowhere"])
+def test_a_link_that_no_copy_can_hold_is_refused(tmp_path: Path, leads_to: str) -> None:
+    root = source(tmp_path / "root", "allowed = 10\n")
+    (root / "other.py").write_text("allowed = 10\n")
+    (root / "shop" / "link").symlink_to(leads_to)
+    with pytest.raises(HarnessError, match=f"shop/link is a link to {leads_to}, which no copy"):
+        copy_sources(root, ["shop"], tmp_path / "copy")
+
+
+def test_the_source_may_be_one_file(tmp_path: Path) -> None:
+    root = source(tmp_path / "root", "allowed = 10\n")
+    copy_sources(root, ["shop/app.py"], tmp_path / "copy")
+    assert (tmp_path / "copy" / "shop" / "app.py").read_text() == "allowed = 10\n"
 
 
 def test_lines_beside_the_edit_are_not_the_edit() -> None:

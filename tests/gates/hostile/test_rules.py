@@ -12,7 +12,7 @@ from gates.project import read_project
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "soundness.md"
-NUMBERS = range(1, 36)
+NUMBERS = range(1, 37)
 
 HOSTILE = "tests/gates/hostile"
 EVIDENCE, ASSERTIONS = f"{HOSTILE}/test_evidence.py", f"{HOSTILE}/test_assertions.py"
@@ -247,6 +247,14 @@ RULES: dict[int, Rule] = {
     35: Rule("limits are told", (
         f"{HOSTILE}/test_rules.py::test_the_limits_of_the_method_are_in_every_report",
     )),
+    36: Rule("nothing else is touched", (
+        f"{CHAOS}/engine/test_paths.py::test_nothing_else_is_written",
+        f"{CHAOS}/engine/test_paths.py::test_a_link_that_is_replaced_stands_for_itself",
+        f"{CHAOS}/engine/test_paths.py::test_the_state_and_the_project_are_read",
+        f"{DEFECTS}::test_an_edit_through_a_link_never_reaches_the_original",
+        f"{DEFECTS}::test_a_link_that_no_copy_can_hold_is_refused",
+    ), ("steps/writes-the-working-directory", "steps/writes-somewhere-else", "steps/writes-beside-the-state",
+        "steps/writes-the-state-itself", "steps/writes-the-project", "steps/reads-somewhere-else")),
 }  # fmt: skip
 
 
