@@ -58,11 +58,11 @@ class VariablesLint:
         late = dict.fromkeys(captured([step]))
         has_steps = any(children(step)) and not isinstance(step, Repeat | Use)
         for field, value in _texts(step):
-            here = {**known, **late} if has_steps or field in ("expect", "name") else known
+            more: Known = late if has_steps or field in ("expect", "name") else {}
             if isinstance(step, Load) and field == "send":
-                here = {**here, **dict.fromkeys(Load.VARIABLES)}
+                more = {**more, **dict.fromkeys(Load.VARIABLES)}
             for found in uses(value, (*path, field)):
-                problem = _problem(found.name, here)
+                problem = _problem(found.name, {**known, **more} if more else known)
                 if problem is not None:
                     self._complain(found, *problem)
 
@@ -156,6 +156,7 @@ def _texts(step: Step) -> Iterator[tuple[str, object]]:
     skipped |= {"capture", "defaults", "steps", "gives"}
     if isinstance(step, NAMES):
         skipped.add(KINDS[type(step)].name)
-    for field in msgspec.structs.fields(type(step)):
-        if field.encode_name not in skipped:
-            yield field.encode_name, msgspec.to_builtins(getattr(step, field.name), enc_hook=str)
+    for name, key in zip(step.__struct_fields__, step.__struct_encode_fields__, strict=True):
+        value = getattr(step, name)
+        if value and key not in skipped:
+            yield key, value if isinstance(value, str) else msgspec.to_builtins(value, enc_hook=str)

@@ -116,7 +116,7 @@ class Placeholder(Struct, frozen=True):
 def uses(value: object, place: tuple[str | int, ...] = ()) -> Iterator[Placeholder]:
     """All placeholders of `value`, in any text of it; one in a key stands where its value does."""
     if isinstance(value, str):
-        for token in _TOKEN.finditer(value):
+        for token in _TOKEN.finditer(value) if "{" in value else ():
             if token[1] is not None:
                 yield Placeholder(place, token[1], token.start())
     elif isinstance(value, Mapping):
