@@ -14,6 +14,7 @@ from service.state import StateDir
 
 if TYPE_CHECKING:
     from service.cli.shared import Commands
+    from service.internal.start import Checked
 
 EXAMPLES: Final = """\
 sonia run gateway --state ./sonia-state
@@ -51,22 +52,32 @@ def _gateway(state: StateDir) -> None:
     run_gateway(state, os.environ)
 
 
+def _check(process: str, state: StateDir) -> "Checked":
+    # Before the framework is imported, which takes most of a start: what is refused is refused at once.
+    from service.internal.start import check_start
+
+    return check_start(process, state.root, os.environ)
+
+
 def _model(state: StateDir) -> None:
+    checked = _check("model", state)
     from service.model.process import run
 
-    run(state.root, os.environ)
+    run(checked, os.environ)
 
 
 def _memory(state: StateDir) -> None:
+    checked = _check("memory", state)
     from service.memory.process import run
 
-    run(state.root, os.environ)
+    run(checked)
 
 
 def _tools(state: StateDir) -> None:
+    checked = _check("tools", state)
     from service.tools.process import run
 
-    run(state.root, os.environ)
+    run(checked)
 
 
 RUNNERS: Final = {"gateway": _gateway, "model": _model, "memory": _memory, "tools": _tools}

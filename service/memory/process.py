@@ -1,10 +1,9 @@
 """The memory process: its handlers, and how it is started."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TypeVar
 
 from litestar import Litestar, Response, post
@@ -13,7 +12,9 @@ from service.auth.roles import SERVICE
 from service.clock import wall_ms
 from service.errors import Conflict, StartRefused
 from service.ids import random_id
-from service.internal import InternalApp, check_start, internal_app, serve
+from service.internal.app import InternalApp, internal_app
+from service.internal.runner import serve
+from service.internal.start import Checked
 from service.memory.messages import FoundMemories, Memory, SearchMemories, StoreMemory
 from service.memory.store import MemoryConflict, MemoryStore, MemoryStoreUnusable
 from service.memory.tokens import within_budget
@@ -81,9 +82,8 @@ def memory_app(store: MemoryStore, service_token: str) -> InternalApp:
     )
 
 
-def run(state: Path, environ: Mapping[str, str]) -> None:
+def run(checked: Checked) -> None:
     """Serve until told to end. Raises StartRefused, before anything listens."""
-    checked = check_start("memory", state, environ)
     try:
         store = MemoryStore(checked.state.memory_database)
     except MemoryStoreUnusable as error:

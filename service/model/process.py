@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 from litestar import post
@@ -10,7 +9,9 @@ from litestar import post
 from service.auth.roles import SERVICE
 from service.errors import ProblemError, StartRefused
 from service.ids import random_id
-from service.internal import InternalApp, check_start, internal_app, serve
+from service.internal.app import InternalApp, internal_app
+from service.internal.runner import serve
+from service.internal.start import Checked
 from service.model.messages import ChatCompletion, ChatRequest
 from service.model.providers import Provider, ProviderError, ProviderMisconfigured, provider_from
 
@@ -37,9 +38,8 @@ def model_app(provider: Provider, service_token: str) -> InternalApp:
     return internal_app([complete], {"provider": provider}, service_token, random_id)
 
 
-def run(state: Path, environ: Mapping[str, str]) -> None:
+def run(checked: Checked, environ: Mapping[str, str]) -> None:
     """Serve until told to end. Raises StartRefused, before anything listens."""
-    checked = check_start("model", state, environ)
     try:
         provider = provider_from(environ, time.monotonic)
     except ProviderMisconfigured as error:

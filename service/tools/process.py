@@ -1,8 +1,6 @@
 """The tools process: its handlers, and how it is started."""
 
 import asyncio
-from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar, Final
 
 from litestar import post
@@ -10,7 +8,9 @@ from litestar import post
 from service.auth.roles import SERVICE
 from service.errors import Forbidden, NotFound, ProblemError, StartRefused, Unprocessable
 from service.ids import random_id
-from service.internal import InternalApp, check_start, internal_app, serve
+from service.internal.app import InternalApp, internal_app
+from service.internal.runner import serve
+from service.internal.start import Checked
 from service.tools.execution import BadArguments, NotApproved, UnknownTool, execute
 from service.tools.messages import ExecuteTool, ToolOutcome
 from service.tools.workspace import Workspace
@@ -63,9 +63,8 @@ def tools_app(workspace: Workspace, max_run_s: float, service_token: str) -> Int
     return internal_app([execute_tool], provided, service_token, random_id)
 
 
-def run(state: Path, environ: Mapping[str, str]) -> None:
+def run(checked: Checked) -> None:
     """Serve until told to end. Raises StartRefused, before anything listens."""
-    checked = check_start("tools", state, environ)
     try:
         workspace = Workspace(checked.state.workspace(checked.settings.tools.workspace))
     except OSError as error:

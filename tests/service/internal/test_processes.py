@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -206,3 +208,20 @@ def test_a_port_in_use_refuses_to_start(start: Callable[..., Any]) -> None:
         code, stderr = start("model", SONIA_MODEL_PORT=str(taken.getsockname()[1])).wait()
     assert code == 78
     assert "refused to start: cannot listen" in stderr
+
+
+@pytest.mark.parametrize("process", ["memory", "model", "tools"])
+def test_what_is_refused_never_imports_the_framework(process: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from service.cli import main; code = main(sys.argv[1:]);"
+        " print('imported', *({'litestar', 'uvicorn'} & sys.modules.keys())); sys.exit(code)"
+    )
+    refused = subprocess.run(
+        [sys.executable, "-c", code, "run", process, "--state", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (refused.returncode, refused.stdout) == (78, "imported\n")
+    assert refused.stderr.startswith("refused to start: keys.json is missing")
