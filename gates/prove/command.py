@@ -67,7 +67,7 @@ def carry_out(
     session: Session, project: Project, store: Store, console: Console, *, again: bool
 ) -> list[Done]:
     """All trials of a session's gates, made where none is kept, or `again`."""
-    jobs = [job for _, job in _wanted(session, project)]
+    jobs = _wanted(session, project)
     count = 0
 
     def tell(job: Job, done: Done) -> None:
@@ -80,24 +80,25 @@ def carry_out(
             f"{count:3}/{len(jobs)} {project.gates[job.gate].id} {said}{note}", markup=False
         )
 
-    done = run_jobs(session, jobs, store, session.options.workers, again=again, tell=tell)
+    done = run_jobs(session, project, jobs, store, again=again, tell=tell)
     store.prune()
     return done
 
 
 def kept_of(session: Session, project: Project, store: Store) -> list[Kept]:
     """The trials of a session's gates that were made at its inputs, whenever that was."""
-    found = (store.find(key) for key, _ in _wanted(session, project))
+    found = map(store.find, _wanted(session, project).values())
     return [kept for kept in found if kept is not None]
 
 
-def _wanted(session: Session, project: Project) -> list[tuple[str, Job]]:
+def _wanted(session: Session, project: Project) -> dict[Job, str]:
+    """Every trial that a session's gates need, with its key."""
     stale = stale_of(session, project)
-    return [
-        (key_of(session, project, job), job)
+    return {
+        job: key_of(session, project, job)
         for name in session.gates
         for job in jobs_of(project.gates[name], session.options.seed, stale[name])
-    ]
+    }
 
 
 def stale_of(session: Session, project: Project) -> dict[str, dict[str, str]]:

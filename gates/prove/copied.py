@@ -1,8 +1,11 @@
 """Runs one gate against a copy of the source, changed or not, and judges it: what proofs and mutants share."""
 
 import asyncio
+import atexit
+import tempfile
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -19,6 +22,8 @@ from gates.project import Project
 from gates.quick import QuickJudge
 from gates.session import Session, collected_of, exercise_name, plan_of, tree_digest
 from gates.spec.gate import Gate
+
+SCRATCH = Path(tempfile.gettempdir())
 
 
 class Copy(Struct, frozen=True, kw_only=True):
@@ -62,17 +67,30 @@ def carry_out(
 
 
 def judged(
-    session: Session, project: Project, gate: Gate, directory: Path, run_id: str
+    session: Session,
+    project: Project,
+    gate: Gate,
+    directory: Path,
+    run_id: str,
+    below: Path = SCRATCH,
 ) -> GateVerdict:
-    """The verdict on the run whose evidence is in `directory`, in a turn of its own: judging takes a core."""
+    """The verdict on the run whose evidence is in `directory`, in a turn of its own: judging takes a core.
+
+    All runs that this process judges lie somewhere `below`.
+    """
     target = project.targets[gate.target]
     exercise = session.gate_directory(exercise_name(target.target), 0)
     with turn(session.path, exclusive=False):
-        judge = QuickJudge([directory.parent, session.path], collected_of(project))
-        try:
-            return judge.judge(directory, exercise, judged_of(gate, target), run_id)
-        finally:
-            judge.close()
+        judge = _judge(session.path, below, msgspec.json.encode(collected_of(project)))
+        return judge.judge(directory, exercise, judged_of(gate, target), run_id)
+
+
+@lru_cache(maxsize=1)
+def _judge(session: Path, below: Path, collected: bytes) -> QuickJudge:
+    """The judge of this process: opening a database costs as much as judging a small run."""
+    judge = QuickJudge([below, session], msgspec.json.decode(collected))
+    atexit.register(judge.close)
+    return judge
 
 
 async def _run(plan: Plan, alone: Alone, within_s: float | None) -> bool:

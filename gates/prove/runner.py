@@ -4,29 +4,34 @@ A trial that was made at the same inputs is not made again, so an interrupted pr
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from msgspec import Struct
 
 from chaos.errors import HarnessError
+from gates.frozen import FrozenProject
 from gates.judge.result import GateVerdict
+from gates.locks import turn
 from gates.pool import spread
 from gates.project import Project
 from gates.prove.copied import Copy, carry_out, judged, plan_in
-from gates.prove.copies import Edit, apply, copy_sources
+from gates.prove.copies import Edit, apply, compile_sources, copy_sources
 from gates.prove.evaluate import Trial, nothing_shown
-from gates.prove.jobs import Job, key_of
+from gates.prove.jobs import Job
 from gates.prove.store import Kept, Store
-from gates.session import Session, load_session, project_of
+from gates.session import Session, load_session
+from gates.spec.gate import Gate
 
 BEACON = Path(__file__).resolve().parents[2] / "chaos" / "shims" / "beacon"
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """A trial that is wanted, and where it is kept; `again` makes it anew whatever is kept."""
+    """A trial that is wanted, and under which key it is kept where; `again` makes it anew whatever is kept."""
 
     job: Job
+    key: str
     store: Store
     again: bool
 
@@ -41,14 +46,14 @@ class Done(Struct, frozen=True, kw_only=True):
 
 def run_jobs(
     session: Session,
-    jobs: Sequence[Job],
+    project: Project,
+    jobs: Mapping[Job, str],
     store: Store,
-    workers: int,
     *,
     again: bool,
     tell: Callable[[Job, Done], None],
 ) -> list[Done]:
-    """The trials of all jobs, made where they are not kept; `tell` hears of each as it is done.
+    """The trials of all jobs, by their keys, made where they are not kept; `tell` hears of each as it is done.
 
     Raises HarnessError when one could not be carried out at all.
     """
@@ -58,44 +63,54 @@ def run_jobs(
         done[order.job] = result
         tell(order.job, result)
 
-    orders = [Order(job=job, store=store, again=again) for job in jobs]
-    spread(session.path, workers, settle, orders, take)
+    # Whoever is alone makes others wait: one after the other that is once, in between it is every time.
+    first = sorted(jobs, key=lambda job: not project.gates[job.gate].exclusive)
+    orders = [Order(job=job, key=jobs[job], store=store, again=again) for job in first]
+    spread(session.path, session.options.workers, settle, orders, take)
     return [done[job] for job in jobs]
 
 
 def settle(session_path: str, order: Order) -> Done:
     """One trial, kept or made, with its verdict. What was kept and shows nothing is tried again."""
     session = load_session(session_path)
-    project = project_of(session.options.specs)
-    key = key_of(session, project, order.job)
-    kept = None if order.again else order.store.find(key)
+    project = _frozen(session_path)
+    gate = project.thaw(order.job.gate)
+    store = order.store
+
+    def verdict_on(kept: Kept) -> GateVerdict:
+        return judged(session, project, gate, kept.directory, kept.trial.run_id, store.directory)
+
+    kept = None if order.again else store.find(order.key)
     if kept is not None:
-        verdict = _verdict(session, project, kept)
+        verdict = verdict_on(kept)
         if nothing_shown(verdict) is None:
             return Done(kept=kept, verdict=verdict, made=False)
-    with order.store.making() as place:
-        order.store.keep(key, place, _make(session, project, order.job, place))
-    kept = order.store.find(key)
+    with store.making() as place:
+        store.keep(order.key, place, _make(session, project, gate, order.job, place))
+    kept = store.find(order.key)
     if kept is None:
-        raise HarnessError(f"the trial {key} is gone from {order.store.directory}")
-    return Done(kept=kept, verdict=_verdict(session, project, kept), made=True)
+        raise HarnessError(f"the trial {order.key} is gone from {store.directory}")
+    return Done(kept=kept, verdict=verdict_on(kept), made=True)
 
 
-def _verdict(session: Session, project: Project, kept: Kept) -> GateVerdict:
-    gate = project.gates[kept.trial.gate]
-    return judged(session, project, gate, kept.directory, kept.trial.run_id)
+@lru_cache(maxsize=1)
+def _frozen(session_path: str) -> FrozenProject:
+    """What was frozen when the session was opened, read once per worker."""
+    return FrozenProject(Path(load_session(session_path).options.specs), Path(session_path))
 
 
-def _make(session: Session, project: Project, job: Job, place: Path) -> Trial:
+def _make(session: Session, project: Project, gate: Gate, job: Job, place: Path) -> Trial:
     """Run one trial in this process and leave its evidence in `place`."""
-    gate = project.gates[job.gate]
     target = project.targets[gate.target]
     defect = gate.falsified_by[job.defect] if job.defect is not None else None
     executed = place / "executed"
     with tempfile.TemporaryDirectory(prefix="gates-copy-") as scratch:
         root = Path(scratch)
-        copy_sources(Path(session.root), target.source, root)
-        edit = apply(defect, root) if defect is not None else None
+        # Like judging it takes a core, which another gate may have been promised.
+        with turn(session.path, exclusive=False):
+            copy_sources(Path(session.root), target.source, root)
+            edit = apply(defect, root) if defect is not None else None
+            compile_sources(root, target.source)
         copy = Copy(
             root=root,
             mode="healthy" if job.kind == "control" else job.kind,

@@ -13,7 +13,7 @@ import pytest
 from chaos.errors import HarnessError
 from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, Status
 from gates.mutants.evaluate import Attempt, outcome_of, tally
-from gates.prove.copies import apply, copy_sources, edited_lines, links_below
+from gates.prove.copies import apply, compile_sources, copy_sources, edited_lines, links_below
 from gates.prove.evaluate import GateProof, Kind, Trial, evaluate
 from gates.prove.jobs import jobs_of
 from gates.spec.gate import Defect
@@ -347,6 +347,20 @@ def test_the_source_may_be_one_file(tmp_path: Path) -> None:
     root = source(tmp_path / "root", "allowed = 10\n")
     copy_sources(root, ["shop/app.py"], tmp_path / "copy")
     assert (tmp_path / "copy" / "shop" / "app.py").read_text() == "allowed = 10\n"
+
+
+def test_a_copy_that_was_compiled_anew_runs_what_it_holds(tmp_path: Path) -> None:
+    """Its bytecode is believed for the very content that it was made from, whatever time the file has."""
+    root = source(tmp_path, "allowed = 10\n")
+    path = root / "shop" / "app.py"
+    compile_sources(root, ["shop", "none"])
+    assert list((root / "shop").glob("__pycache__/*.pyc"))
+    times = path.stat()
+    path.write_text("allowed = 20\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run(root) == "20"
+    path.write_text("allowed =\n")
+    compile_sources(root, ["shop"])
 
 
 def test_lines_beside_the_edit_are_not_the_edit() -> None:

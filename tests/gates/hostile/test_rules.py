@@ -207,6 +207,7 @@ RULES: dict[int, Rule] = {
     ), ("frame/defect-in-no-python", "frame/defect-that-changes-nothing")),
     29: Rule("copies are compiled anew", (
         f"{DEFECTS}::test_a_copy_never_runs_what_was_compiled_before",
+        f"{DEFECTS}::test_a_copy_that_was_compiled_anew_runs_what_it_holds",
     )),
     30: Rule("a proof is of exactly these inputs, and can be computed again", (
         f"{RELEASE}::test_a_cached_proof_is_of_exactly_these_inputs",
