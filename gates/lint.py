@@ -16,6 +16,7 @@ from chaos.steps.load import Load
 from gates.defects import defect_problems
 from gates.judge.lint import Complaint, sql_problems
 from gates.judged import judged_of, rows_by_name
+from gates.lint_scenario import lint_scenarios
 from gates.lint_steps import StepsLint, located, target_variables
 from gates.lint_style import data_problems, expect_problems, guards_problems, length_problems
 from gates.lint_target import lint_target
@@ -32,6 +33,7 @@ def lint(project: Project) -> list[Problem]:
     problems = [*project.problems, *lint_release(project)]
     for name, target in project.targets.items():
         problems += lint_target(target, project.target_documents[name])
+    problems += lint_scenarios(project)
     for gate in project.gates.values():
         problems += lint_gate(gate, project)
     return in_order(problems)
@@ -91,8 +93,7 @@ class _GateLint:
         self._frame()
         self._listing()
         self._configuration()
-        StepsLint(self.target, self.document).run(self.steps)
-        self._variables()
+        self._own_steps()
         self._faults()
         self._names()
         self._isolation()
@@ -152,10 +153,14 @@ class _GateLint:
             if isinstance(changes, dict) and not refused:
                 yield (*path, "config"), changes
 
-    def _variables(self) -> None:
+    def _own_steps(self) -> None:
+        """Steps and variables of the gate itself; scenarios have their own lint."""
         known = target_variables(self.target)
         complain_about_unknown(self.gate.config, ("config",), self.document, known)
         lists = ((("control",), self.gate.control), (("scenario",), self.gate.scenario))
+        for path, steps in lists:
+            own = located(steps, path, into_uses=False)
+            StepsLint(self.target, self.document).run(list(own))
         VariablesLint(self.document, rows_by_name(self.gate)).run(lists, known)
 
     def _faults(self) -> None:

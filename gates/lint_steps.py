@@ -16,6 +16,7 @@ from chaos.spec.step import Bearer, Send, Step
 from chaos.spec.target import Target
 from chaos.spec.variables import path_parts, placeholders
 from chaos.steps import KINDS
+from chaos.steps.use import Use
 
 Located: TypeAlias = tuple[Path, Step]
 """A step with its place."""
@@ -143,14 +144,16 @@ class StepsLint:
             self._problem(path, problem)
 
 
-def located(steps: list[Step], path: Path) -> Iterator[Located]:
-    """Every step with its place."""
+def located(steps: list[Step], path: Path, *, into_uses: bool = True) -> Iterator[Located]:
+    """Every step with its place, those of scenarios where they are used."""
     for index, step in enumerate(steps):
         here = (*path, index)
         yield here, step
+        if isinstance(step, Use) and not into_uses:
+            continue
         for place, branch in children(step):
             parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
-            yield from located(list(branch), (*here, *parts))
+            yield from located(list(branch), (*here, *parts), into_uses=into_uses)
 
 
 def _processes(step: Step, kind: str, path: Path) -> Iterator[tuple[Path, str]]:

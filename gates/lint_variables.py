@@ -81,14 +81,11 @@ class VariablesLint:
                 self.document.problem(place, f"no variable is filled in here: {name} is its name")
 
     def _after(self, step: Step, path: Path, known: Known) -> Known:
-        """What is known after a step, which is known before it; its inner steps are walked."""
+        """What is known after a step; its inner steps are walked, but for those of scenarios, which have files of their own."""
         if isinstance(step, Repeat):
             self._list(step.steps, (*path, "steps"), {**known, **self._bound(step)})
             return known
-        if isinstance(step, Use):
-            arguments = {name: [value] for name, value in step.with_.items()}
-            self._list(step.steps, (*path, "steps"), {**known, **arguments})
-        else:
+        if not isinstance(step, Use):
             known = self._inside(step, path, known)
         return {**known, **dict.fromkeys(captured([step]))}
 

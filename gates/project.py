@@ -42,6 +42,7 @@ class Project:
         self.targets: dict[str, Target] = {}
         self.target_documents: dict[str, Document] = {}
         self.scenarios: dict[str, ScenarioFile] = {}
+        self.scenario_documents: dict[str, Document] = {}
         self.gates: dict[str, Gate] = {}
         self.by_id: dict[str, str] = {}
         self.release: Release | None = None
@@ -94,7 +95,7 @@ def read_project(specs: Path) -> Project:
     for name, target in project.targets.items():
         with _telling(project, project.target_documents[name]) as document:
             project.targets[name] = resolved_target(target, document)
-    documents: dict[str, Document] = {}
+    documents = project.scenario_documents
     _read_named(project, "scenarios", ScenarioFile, project.scenarios, "scenario", documents)
     for name, scenario in project.scenarios.items():
         with _telling(project, documents[name]) as document:

@@ -89,11 +89,16 @@ def _data(gate: Gate, specs: FilePath, document: Document) -> Iterator[tuple[str
         yield name, rows
 
 
+def filled_scenario(scenario: ScenarioFile, scenarios: Scenarios) -> list[Step]:
+    """The steps of a scenario as whoever uses it gets them; what is wrong with that is told there."""
+    nowhere = Document("", "")
+    filler = _Filler(scenarios, Spreader(None, nowhere), nowhere)
+    return filler.filled_in(scenario.steps, scenario.defaults or Defaults(), ("steps",))
+
+
 def complain_about_gifts(scenario: ScenarioFile, scenarios: Scenarios, document: Document) -> None:
     """A scenario gives what its own steps capture, or what those that it uses give."""
-    nowhere = Document(document.file, "")
-    filler = _Filler(scenarios, Spreader(None, nowhere), nowhere)
-    known = captured(filler.filled_in(scenario.steps, Defaults(), ("steps",)))
+    known = captured(filled_scenario(scenario, scenarios))
     for index, name in enumerate(scenario.gives):
         if name not in known:
             message = f"scenario {scenario.scenario!r} gives {name!r}, which no step of it captures"
@@ -113,7 +118,7 @@ def captured(steps: list[Step]) -> set[str]:
 
 
 class _Filler(Struct, frozen=True):
-    """Fills in scenarios. What is wrong inside of one is told where it is used."""
+    """Fills in scenarios. That one cannot be filled in is told where it is used."""
 
     scenarios: Scenarios
     spreader: Spreader

@@ -89,7 +89,7 @@ def test_what_control_steps_capture_is_known_to_the_scenario(tmp_path: Path) -> 
 def test_what_a_scenario_gives_is_known_afterwards_and_nothing_else(tmp_path: Path) -> None:
     scenario = SCENARIO.replace("steps:", "gives: [pid]\nsteps:") + (
         "  - {request: {get: /}, capture: {pid: $.pid, kept: $.k}}\n"
-        "  - {request: {get: '/{pid}{kept}{process}{id}'}}\n"
+        "  - {request: {get: '/{pid}{kept}{process}{state}'}}\n"
     )
     use = (
         TAKEN + "  - {use: restart, with: {process: web}}\n  - {request: {get: '/{pid}/{kept}'}}\n"
