@@ -147,9 +147,9 @@ def prove(session: nox.Session) -> None:
     _gates_command(session, "prove", *session.posargs)
 
 
-@_session("shims", "mutants")
+@_session("shims", "test", "mutants")
 def mutants(session: nox.Session) -> None:
-    """Count which small changes of SONIA its gates notice. `-- --sample 200`; all of them take hours."""
+    """Count which small changes of SONIA its gates notice. `-- A3` for one gate, `-- --tests` asks the tests."""
     _gates_command(session, "mutants", *session.posargs)
 
 

@@ -19,6 +19,8 @@ from gates.bundle.baseline import BASELINE_EXAMPLES, baseline
 from gates.formats.command import DEFAULT, FORMATS, report
 from gates.interrupts import heed_sigterm
 from gates.mutants import command as mutation
+from gates.mutants.by_gates import ByGates
+from gates.mutants.by_tests import ByTests
 from gates.prove.command import prove
 from gates.render import counted_problems
 from gates.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
@@ -163,7 +165,9 @@ def _parser() -> argparse.ArgumentParser:
         verbs.add_parser("prove", help="show that gates can fail: run their defects and shams")
     )
     _add_mutants(
-        verbs.add_parser("mutants", help="how many small changes of the system its gates notice")
+        verbs.add_parser(
+            "mutants", help="how many small changes of the system its gates notice, or its tests"
+        )
     )
     _add_baseline(verbs.add_parser("baseline", help="run all gates against the system as it was"))
     lint = verbs.add_parser("lint", help="check every spec without running anything")
@@ -242,7 +246,19 @@ def _add_mutants(parser: argparse.ArgumentParser) -> None:
     parser.epilog = mutation.EXAMPLES
     _add_choice(parser)
     parser.add_argument(
-        "--sample", type=_positive, default=None, metavar="N", help="run N of them (default: all)"
+        "--tests",
+        type=Path,
+        nargs="*",
+        default=None,
+        metavar="PATH",
+        help="ask tests about what no gate guards (default: those in the folder of `tests` that is called like the source)",
+    )
+    parser.add_argument(
+        "--sample",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help=f"run N of each (default: {ByGates.enough} of a gate, {ByTests.enough} of the tests)",
     )
     parser.add_argument(
         "--file",
@@ -256,9 +272,10 @@ def _add_mutants(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--least",
         type=_share,
-        default=mutation.LEAST,
+        default=None,
         metavar="SHARE",
-        help=f"exit 1 when fewer are killed, equivalents left out (default: {mutation.LEAST})",
+        help="exit 1 when fewer of any are killed, equivalents left out"
+        f" (default: {ByGates.least} of a gate, {ByTests.least} of the tests)",
     )
     parser.add_argument("--list", action="store_true", help="only say which would be run")
     parser.add_argument("--no-cache", action="store_true", help="run everything again")

@@ -11,3 +11,9 @@ def guarded_modules(names: Iterable[str], root: Path) -> list[str]:
         path = root / name
         paths |= set(path.rglob("*.py")) if path.is_dir() else {path}
     return sorted(str(path.relative_to(root)) for path in paths if path.suffix == ".py")
+
+
+def rest_of(sources: Iterable[str], guarded: Iterable[str], root: Path) -> list[str]:
+    """The modules of the source that are not among the guarded ones."""
+    left_out = set(guarded)
+    return [name for name in guarded_modules(sources, root) if name not in left_out]

@@ -1,55 +1,57 @@
-"""What became of mutants, counted. Pure: it sees attempts and nothing else."""
+"""What became of mutants, counted. Pure: it sees findings and nothing else."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from gates.mutants.mutations import Mutation
 
-Outcome = Literal["killed", "survived", "timed out", "not viable"]
+Outcome: TypeAlias = Literal["killed", "survived", "timed out", "not viable"]
 OUTCOMES: tuple[Outcome, ...] = ("killed", "survived", "timed out", "not viable")
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
-    """A gate's run against one mutant. `red` are the assertions that failed; none where a step alone did.
+class Finding(Struct, frozen=True, kw_only=True):
+    """What a killer, a gate or the tests, found out about one mutant. `by` are the assertions or the test that failed,
+    none where a step alone did; `detail` is what was said."""
 
-    `measured` says whether the target started and the gate's control steps passed, `late` that the run was ended
-    by its time limit.
-    """
-
-    gate: str
-    status: str
+    outcome: Outcome
+    by: list[str]
     detail: str
-    red: list[str]
-    measured: bool
-    late: bool
     seconds: float
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """One mutant that was run. `equivalent` is the reason why it is no other system, where a review says so."""
+    """One mutant that was run against its killer: the name of a gate, or `tests`.
 
+    `equivalent` is the reason why it is no other system, where a review says so.
+    """
+
+    killer: str
     file: str
     line: int
     operator: str
     sha256: str
     diff: str
-    outcome: Outcome
     equivalent: str | None
-    attempts: list[Attempt]
+    finding: Finding
 
     @property
-    def killed_by(self) -> str | None:
-        """The gate that noticed it."""
-        return next((attempt.gate for attempt in self.attempts if attempt.status == "FAIL"), None)
+    def outcome(self) -> Outcome:
+        """What it came to."""
+        return self.finding.outcome
+
+    @property
+    def overlooked(self) -> bool:
+        """Whether its killer did not notice it, and no review explains that."""
+        return self.outcome in ("survived", "timed out") and self.equivalent is None
 
 
 class Tally(Struct, frozen=True, kw_only=True):
     """How many mutants came to what. `equivalent` are those of the survivors that a review calls so.
 
-    `unreached` counts possible mutations on lines that no gate executes; none of them is run. The shares are those
-    of the killed among all viable ones, and among those that are not called equivalent; None of nothing.
+    `unreached` counts possible mutations on lines that the killer does not execute; none of them is run. The shares
+    are those of the killed among all viable ones, and among those that are not called equivalent; None of nothing.
     """
 
     killed: int
@@ -62,35 +64,31 @@ class Tally(Struct, frozen=True, kw_only=True):
     share_without_equivalent: float | None
 
 
-def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
-    """What a mutant came to. UNKNOWN is no kill; not viable is what no gate could measure at all."""
-    if any(attempt.status == "FAIL" for attempt in attempts):
+def outcome_of_gate(status: str, *, measured: bool, late: bool) -> Outcome:
+    """What a gate's run against a mutant says. UNKNOWN is no kill.
+
+    `measured` says whether the target started and the control steps passed, `late` that the time limit ended it.
+    """
+    if status == "FAIL":
         return "killed"
-    if any(attempt.late for attempt in attempts):
+    if late:
         return "timed out"
-    if not any(attempt.measured for attempt in attempts):
-        return "not viable"
-    return "survived"
-
-
-def ends(attempt: Attempt) -> bool:
-    """Whether nothing more is asked of a mutant after this."""
-    return attempt.status == "FAIL" or attempt.late
+    return "survived" if measured else "not viable"
 
 
 def result_of(
-    mutation: Mutation, attempts: Sequence[Attempt], equivalent: Mapping[str, str]
+    killer: str, mutation: Mutation, finding: Finding, equivalent: Mapping[str, str]
 ) -> Result:
     """What became of one mutant; `equivalent` maps digests to reasons."""
     return Result(
+        killer=killer,
         file=mutation.file,
         line=mutation.line,
         operator=mutation.operator,
         sha256=mutation.sha256,
         diff=mutation.diff,
-        outcome=outcome_of(attempts),
         equivalent=equivalent.get(mutation.sha256),
-        attempts=list(attempts),
+        finding=finding,
     )
 
 
@@ -118,42 +116,10 @@ def tallies(
     group: Callable[[Result], str],
 ) -> dict[str, Tally]:
     """Count them by what `group` says; `unreached` has every group, those without a mutant too."""
-    groups: dict[str, list[Result]] = {name: [] for name in sorted(unreached)}
+    groups: dict[str, list[Result]] = {name: [] for name in unreached}
     for result in results:
         groups[group(result)].append(result)
     return {name: tally(found, unreached[name]) for name, found in groups.items()}
-
-
-def by_gate(results: Sequence[Result], gates: Mapping[str, int]) -> dict[str, Tally]:
-    """What each gate did with the mutants that it was run against; `gates` maps it to what it does not reach.
-
-    A gate that comes after a kill is not run, so these are no measure of a gate alone.
-    """
-    return {
-        gate: tally(
-            [
-                _seen_by(result, attempt)
-                for result in results
-                for attempt in result.attempts
-                if attempt.gate == gate
-            ],
-            unreached,
-        )
-        for gate, unreached in gates.items()
-    }
-
-
-def _seen_by(result: Result, attempt: Attempt) -> Result:
-    return Result(
-        file=result.file,
-        line=result.line,
-        operator=result.operator,
-        sha256=result.sha256,
-        diff=result.diff,
-        outcome=outcome_of([attempt]),
-        equivalent=result.equivalent,
-        attempts=[attempt],
-    )
 
 
 def _share(killed: int, of: int) -> float | None:

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -64,6 +65,12 @@ def mutations_of(file: str, text: str) -> list[Mutation]:
 def mutated(text: str, mutation: Mutation) -> str:
     """The module with the mutation."""
     return Source(text).changed(mutation.changes)
+
+
+def mutate(root: Path, mutation: Mutation) -> None:
+    """Make the change below `root`. Line ends are kept as they are: offsets count bytes."""
+    path = root / mutation.file
+    path.write_bytes(mutated(path.read_bytes().decode(), mutation).encode())
 
 
 def digest_of(diff: str) -> str:

@@ -12,33 +12,26 @@ from gates.render import counted
 HEADS = ("killed", "survived", "timed out", "not viable", "unreached", "share", "w/o equiv.")
 
 
-class Population(Struct, frozen=True, kw_only=True):
-    """What there was to choose from: possible mutations, those on lines that gates execute, those that were run."""
-
-    possible: int
-    reached: int
-    run: int
-
-
 class MutantReport(Struct, frozen=True, kw_only=True):
     """What became of a session's mutants.
 
-    `sample` is what was asked for, None for all of them. `gates` and `modules` are tallies by gate and by file, a
-    gate's over the mutants that it was run against. `stale` are entries of the reviewed list that match no mutation, `refuted`
-    those that a gate killed.
+    `by` says whose business they were, `gates` or `tests`; `sample` how many were asked for of each killer. `killers`,
+    `modules` and `operators` are tallies by gate (or of the tests), by file and by operator; `enough` says whether the
+    share of each killer is `least`, equivalents left out. `stale` are entries of the reviewed list that match no
+    mutation, `refuted` those that were killed.
     """
 
+    by: str
     session: str
     commit: str | None
     dirty: bool
     seed: int
-    sample: int | None
+    sample: int
     files: list[str]
     least: float
     enough: bool
-    population: Population
     total: Tally
-    gates: dict[str, Tally]
+    killers: dict[str, Tally]
     modules: dict[str, Tally]
     operators: dict[str, Tally]
     stale: list[str]
@@ -46,50 +39,45 @@ class MutantReport(Struct, frozen=True, kw_only=True):
     mutants: list[Result]
 
     @property
-    def survivors(self) -> Iterator[Result]:
-        """Mutants that no gate noticed and no review explains."""
-        for result in self.mutants:
-            if result.outcome in ("survived", "timed out") and result.equivalent is None:
-                yield result
+    def overlooked(self) -> Iterator[Result]:
+        """Mutants that their killer did not notice and no review explains."""
+        return (result for result in self.mutants if result.overlooked)
 
 
-def print_mutants(report: MutantReport, console: Console) -> None:
-    """The survivors first, with what each gate said; then the tallies, and last the shares."""
-    for result in report.survivors:
-        _print_survivor(result, console)
+def print_mutants(report: MutantReport, other: MutantReport | None, console: Console) -> None:
+    """What was overlooked first, then the tallies, and last the share; beside it that of `other`, the last report of
+    the other kind of killer."""
+    for result in report.overlooked:
+        _print_overlooked(result, console)
     for result in report.mutants:
         if result.outcome == "not viable":
-            why = result.attempts[0].detail.partition("\n")[0] if result.attempts else ""
-            console.print(f"not viable: {_name(result)}: {why}", markup=False)
-    _print_tallies("gate", report.gates, console)
+            console.print(
+                f"not viable: {name_of(result)}: {_first(result.finding.detail)}", markup=False
+            )
+    _print_tallies("killer", report.killers, console)
     _print_tallies("operator", report.operators, console)
     _print_tallies("module", report.modules, console)
     for entry in report.stale:
         console.print(f"stale in the list of equivalents: {entry}", markup=False)
     for entry in report.refuted:
         console.print(f"called equivalent, and killed all the same: {entry}", markup=False)
-    population = report.population
+    console.print(f"\n{_summary(report)}", markup=False)
+    if other is not None:
+        at = f" at {other.commit[:9]}" if other.commit is not None else ""
+        console.print(f"asked last{at}: {_summary(other)}", markup=False)
+    short = [name for name, tally in report.killers.items() if not is_enough(tally, report.least)]
     console.print(
-        f"{counted(population.run, 'mutant')} run of {population.reached} that gates reach,"
-        f" seed {report.seed}; {population.possible - population.reached} more are unreached"
+        f"at least {percent(report.least)} of each are asked for"
+        + (f"; missed by {', '.join(short)}" if short else ""),
+        style="bold red" if short else "green",
+        markup=False,
     )
-    held = sum(
-        any(each.status != "PASS" for each in result.attempts) for result in report.survivors
-    )
-    total = report.total
-    console.print(
-        f"{total.killed} killed, {total.survived} survived ({total.equivalent} of them called equivalent),"
-        f" {total.timed_out} timed out, {total.not_viable} not viable"
-    )
-    if held:
-        console.print(
-            f"{held} of those not killed made some gate UNKNOWN, or a step of it fail: a release would be held"
-        )
-    console.print(
-        f"share killed: {percent(total.share)}; without equivalents {percent(total.share_without_equivalent)};"
-        f" at least {percent(report.least)} is asked for",
-        style="green" if report.enough else "bold red",
-    )
+
+
+def is_enough(tally: Tally, least: float) -> bool:
+    """Whether a killer noticed as many as are asked for, equivalents left out; of nothing that is not known."""
+    share = tally.share_without_equivalent
+    return share is not None and share >= least
 
 
 def percent(share: float | None) -> str:
@@ -97,15 +85,29 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{math.floor(share * 1000 + 1e-9) / 10:.1f} %"
 
 
-def _name(result: Result) -> str:
-    return f"{result.file}:{result.line} {result.operator}"
+def name_of(result: Result) -> str:
+    """A mutant in a line."""
+    return f"{result.killer} {result.file}:{result.line} {result.operator}"
 
 
-def _print_survivor(result: Result, console: Console) -> None:
-    console.print(f"\n{result.outcome}: {_name(result)}", style="bold", markup=False)
-    for attempt in result.attempts:
-        said = f": {attempt.detail.partition(chr(10))[0]}" if attempt.status != "PASS" else ""
-        console.print(f"  {attempt.gate} {attempt.status}{said}", markup=False)
+def _summary(report: MutantReport) -> str:
+    total = report.total
+    return (
+        f"{report.by}: {counted(len(report.mutants), 'mutant')} run, seed {report.seed}: {total.killed} killed,"
+        f" {total.survived} survived ({total.equivalent} of them called equivalent), {total.timed_out} timed out,"
+        f" {total.not_viable} not viable; {percent(total.share)} killed,"
+        f" {percent(total.share_without_equivalent)} without equivalents; {total.unreached} more are unreached"
+    )
+
+
+def _first(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _print_overlooked(result: Result, console: Console) -> None:
+    console.print(f"\n{result.outcome}: {name_of(result)}", style="bold", markup=False)
+    if result.finding.detail:
+        console.print(f"  {_first(result.finding.detail)}", markup=False)
     console.print(f"  sha256: {result.sha256}", markup=False)
     console.print(result.diff.rstrip(), markup=False)
 

@@ -1,4 +1,4 @@
-"""Which mutants are run: a seeded sample that is representative of the lines that gates execute. Pure."""
+"""Which mutants are run: a seeded sample that is representative of the lines that are executed. Pure."""
 
 import random
 from collections.abc import Mapping, Sequence

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from chaos.errors import HarnessError
+from gates.guards import guarded_modules, rest_of
 from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, Status
-from gates.mutants.evaluate import Attempt, outcome_of, tally
+from gates.mutants.evaluate import outcome_of_gate, tally
 from gates.prove.copies import apply, compile_sources, copy_sources, edited_lines, links_below
 from gates.prove.evaluate import GateProof, Kind, Trial, evaluate
 from gates.prove.jobs import jobs_of
@@ -372,26 +373,26 @@ def test_lines_beside_the_edit_are_not_the_edit() -> None:
 # -- mutants that nobody was told of
 
 
-def attempt(status: str, red: list[str], *, measured: bool = True, late: bool = False) -> Attempt:
-    return Attempt(
-        gate="g", status=status, detail="", red=red, measured=measured, late=late, seconds=1.0
-    )
-
-
 @pytest.mark.parametrize(
-    ("attempts", "outcome"),
+    ("status", "measured", "late", "outcome"),
     [
-        ([attempt("FAIL", [ONE])], "killed"),
-        ([attempt("PASS", []), attempt("FAIL", [ONE])], "killed"),
-        ([attempt("UNKNOWN", [])], "survived"),
-        ([attempt("UNKNOWN", [ONE])], "survived"),
-        ([attempt("UNKNOWN", [], late=True)], "timed out"),
-        ([attempt("UNKNOWN", [], measured=False)], "not viable"),
-        ([], "not viable"),
+        ("FAIL", True, False, "killed"),
+        ("UNKNOWN", True, False, "survived"),
+        ("UNKNOWN", True, True, "timed out"),
+        ("UNKNOWN", False, False, "not viable"),
     ],
 )
-def test_unknown_is_no_kill(attempts: list[Attempt], outcome: str) -> None:
-    assert outcome_of(attempts) == outcome
+def test_unknown_is_no_kill(status: str, measured: bool, late: bool, outcome: str) -> None:
+    assert outcome_of_gate(status, measured=measured, late=late) == outcome
+
+
+def test_a_gate_is_asked_about_what_it_guards_and_the_tests_about_all_else(tmp_path: Path) -> None:
+    for name in ("service/auth/roles.py", "service/auth/tokens.py", "service/clock.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    guarded = guarded_modules(["service/auth"], tmp_path)
+    assert guarded == ["service/auth/roles.py", "service/auth/tokens.py"]
+    assert rest_of(["service"], guarded, tmp_path) == ["service/clock.py"]
 
 
 def test_of_no_mutants_no_share_is_told() -> None:

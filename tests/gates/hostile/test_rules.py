@@ -226,6 +226,7 @@ RULES: dict[int, Rule] = {
     )),
     32: Rule("mutants are counted as what they came to", (
         f"{DEFECTS}::test_unknown_is_no_kill",
+        f"{DEFECTS}::test_a_gate_is_asked_about_what_it_guards_and_the_tests_about_all_else",
         f"{DEFECTS}::test_of_no_mutants_no_share_is_told",
     )),
     33: Rule("what is attested follows, and is signed from outside", (

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from chaos.errors import HarnessError, SpecError
 from gates.cli import COMMANDS, _parser
-from gates.mutants import command
+from gates.mutants import by_gates
+from gates.mutants.mutations import digest_of
 from gates.mutants.report import MutantReport
 from gates.report import EXIT_BROKEN, EXIT_FAILED, EXIT_PROMOTE
 from tests.chaos.gate_runs import TARGETS
@@ -65,6 +66,7 @@ class: delta
 title: t
 why: w
 target: shop
+guards: [%(guards)s]
 control:
   - request: {get: /readyz}
     expect: {status: 200}
@@ -95,18 +97,18 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "app/shop.py": SHOP,
         "specs/targets/shop.yaml": TARGET,
     }
-    for name, gate_id, path, holds in (
-        ("limits", "G1", "/limit", "response->>'$.limit' = '3'"),
-        ("greets", "G2", "/greet", "response->>'$.hello' = 'you'"),
+    for name, gate_id, path, holds, guards in (
+        ("limits", "G1", "/limit", "response->>'$.limit' = '3'", "app/rules.py"),
+        ("greets", "G2", "/greet", "response->>'$.hello' = 'you'", "app"),
     ):
-        values = {"name": name, "id": gate_id, "path": path, "holds": holds}
+        values = {"name": name, "id": gate_id, "path": path, "holds": holds, "guards": guards}
         files[f"specs/gates/{name}.yaml"] = GATE % values
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     shutil.copy(TARGETS / "trivial.py", tmp_path / "app" / "trivial.py")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "LIMIT_S", SLOWEST_S)
+    monkeypatch.setattr(by_gates, "LIMIT_S", SLOWEST_S)
     return tmp_path
 
 
@@ -131,10 +133,14 @@ def added(diff: str) -> str:
     return next(line[1:].strip() for line in diff.splitlines()[2:] if line.startswith("+"))
 
 
-def test_mutants_of_a_project(root: Path) -> None:
-    code, printed = run("--file", "app/rules.py", "-o", "out.json")
+def read(path: str) -> MutantReport:
+    return msgspec.json.decode(Path(path).read_bytes(), type=MutantReport)
+
+
+def test_mutants_of_a_gate(root: Path) -> None:
+    code, printed = run("G1", "-o", "out.json")
     assert code == EXIT_FAILED, printed
-    report = msgspec.json.decode(Path("out.json").read_bytes(), type=MutantReport)
+    report = read("out.json")
     (place,) = root.glob("runs/*Z-*/mutants/mutants.json")
     assert place.read_bytes() == Path("out.json").read_bytes()
     assert outcomes(report) == {
@@ -143,57 +149,74 @@ def test_mutants_of_a_project(root: Path) -> None:
         ("UNSEEN = True", "UNSEEN = False"): "survived",
         ("SHIFT = 0", "SHIFT = 1"): "not viable",
         ("PAUSE = 0", "PAUSE = 1"): "timed out",
-        ('    return path == "/greet"', "return None"): "killed",
-        ('    return path == "/greet"', 'return path != "/greet"'): "killed",
-        ('    return path == "/greet"', 'return path == "XX/greet"'): "killed",
+        # Called on the way to ready, and nothing that this gate asks for depends on it.
+        ('    return path == "/greet"', "return None"): "survived",
+        ('    return path == "/greet"', 'return path != "/greet"'): "survived",
+        ('    return path == "/greet"', 'return path == "XX/greet"'): "survived",
     }
+    assert report.by == "gates"
     total = report.total
-    assert (total.killed, total.survived, total.timed_out, total.not_viable) == (5, 1, 1, 1)
+    assert (total.killed, total.survived, total.timed_out, total.not_viable) == (2, 4, 1, 1)
     # Of the function that nobody calls: its comparison, and what it returns.
     assert total.unreached == 2
-    assert (report.population.possible, report.population.reached, report.population.run) == (
-        10,
-        8,
-        8,
-    )
-    assert total.share == total.share_without_equivalent == 5 / 7
-    assert report.gates["greets"].unreached == 2
+    assert total.share == total.share_without_equivalent == 2 / 7
+    assert report.killers == {"limits": total}
     assert "+UNSEEN = False" in printed
-    assert "share killed: 71.4 %" in printed
+    assert "28.5 % killed" in printed
+    assert "90.0 % of each are asked for; missed by limits" in printed
     assert_nothing_is_left(root)
 
-    survivor = next(each for each in report.mutants if each.outcome == "survived")
+    survivor = next(each for each in report.mutants if added(each.diff) == "UNSEEN = False")
     entry = {"file": survivor.file, "diff": survivor.diff, "sha256": survivor.sha256, "reason": "r"}
-    stale = {**entry, "file": "app/shop.py"}
-    write_equivalents(root, entry, stale)
-    code, printed = run("--file", "app/rules.py", "--least", "0.83", "-o", "out.json")
+    gone = {**entry, "diff": "-a\n+b\n", "sha256": digest_of("-a\n+b\n")}
+    write_equivalents(root, entry, gone)
+    code, printed = run("G1", "--least", "0.33", "-o", "out.json")
     assert code == EXIT_PROMOTE, printed
-    assert printed.count("(cached)") == 10
-    report = msgspec.json.decode(Path("out.json").read_bytes(), type=MutantReport)
-    assert (report.total.share, report.total.share_without_equivalent) == (5 / 7, 5 / 6)
-    assert report.stale == [f"app/shop.py: {survivor.sha256}"]
+    assert printed.count("(cached)") == 9
+    report = read("out.json")
+    assert (report.total.share, report.total.share_without_equivalent) == (2 / 7, 2 / 6)
+    assert report.stale == [f"app/rules.py: {gone['sha256']}"]
     assert "+UNSEEN = False" not in printed
 
 
-def test_a_sample_is_listed_and_nothing_is_run(root: Path) -> None:
-    code, printed = run("G2", "--sample", "3", "--file", "app/rules.py", "--list")
+def test_each_gate_is_asked_about_what_it_guards(root: Path) -> None:
+    code, printed = run("--sample", "3", "--list")
     assert code == EXIT_PROMOTE
-    listed = [line for line in printed.splitlines() if line.startswith("app/rules.py:")]
-    assert len(listed) == 3
-    assert all(line.endswith(": greets") for line in listed)
+    listed = [line for line in printed.splitlines() if " app/" in line]
+    assert len([line for line in listed if line.startswith("limits app/rules.py:")]) == 3
+    assert len([line for line in listed if line.startswith("greets app/")]) == 3
     assert list(root.glob("runs/*Z-*/mutants/mutants.json")) == []
 
 
+def test_a_gate_that_guards_nothing_is_left_out(root: Path) -> None:
+    rewrite(root, "greets", "guards: [app]", "guards: []")
+    code, printed = run("--sample", "1", "--list")
+    assert code == EXIT_PROMOTE
+    assert "greets names no code under `guards`: nothing is drawn for it" in printed
+
+
+def test_without_any_guards_there_is_nothing_to_draw(root: Path) -> None:
+    rewrite(root, "greets", "guards: [app]", "guards: []")
+    rewrite(root, "limits", "guards: [app/rules.py]", "guards: []")
+    with pytest.raises(HarnessError, match="no gate names code under `guards`"):
+        run("--sample", "1", "--list")
+
+
 def test_a_gate_that_does_not_pass_by_itself_shows_nothing(root: Path) -> None:
-    gate = root / "specs" / "gates" / "greets.yaml"
-    gate.write_text(gate.read_text().replace("'you'", "'me'"))
+    rewrite(root, "greets", "'you'", "'me'")
     with pytest.raises(HarnessError, match="greets is FAIL without any mutant"):
         run("G2", "--sample", "1")
 
 
-def test_a_file_without_mutations_is_refused(root: Path) -> None:
-    with pytest.raises(HarnessError, match=r"nothing to change in 'app/rule\.py'"):
-        run("--file", "app/rule.py")
+def test_a_file_that_nobody_answers_for_is_refused(root: Path) -> None:
+    with pytest.raises(HarnessError, match=r"nothing is drawn in 'app/shop\.py'"):
+        run("G1", "--file", "app/shop.py", "--list")
+
+
+def rewrite(root: Path, gate: str, before: str, after: str) -> None:
+    path = root / "specs" / "gates" / f"{gate}.yaml"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
 
 
 def test_a_wrong_list_of_equivalents_stops_it_before_anything_runs(root: Path) -> None:
@@ -224,7 +247,7 @@ def assert_nothing_is_left(root: Path) -> None:
 
 def test_an_interrupt_ends_everything(root: Path) -> None:
     mutants = Command(root)
-    mutants.start("mutants", "--file", "app/rules.py", "--workers", "2")
+    mutants.start("mutants", "G1", "--workers", "2")
     until(lambda: "killed" in (root / "output.txt").read_text(), "a mutant is killed")
     os.kill(mutants.pid, signal.SIGINT)
     ended = mutants.end()

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates.mutants.runs import SHIM
+from gates.mutants.watched import SHIM
 from tests.e2e.command import until
 
 MODULE = """\

@@ -164,6 +164,7 @@ def test_storage_is_reported_by_the_writer(gateway: Gateway) -> None:
 
 
 def test_metrics_count(gateway: Gateway) -> None:
+    assert gateway.call("GET", "/healthz").status == 200
     answer = gateway.call("GET", "/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     text = answer.body.decode()

@@ -1,15 +1,12 @@
 """Runs gates against copies: once as they are, to see which lines each executes, and once per mutant.
 
-Results are small files named by a digest of all that they depend on; evidence is not kept.
+Evidence is not kept.
 """
 
-import hashlib
-import os
 import tempfile
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -17,17 +14,15 @@ from msgspec import Struct
 from chaos.engine.plan import CONTROL
 from chaos.evidence.schema import Step
 from gates.judge.result import GateVerdict
-from gates.judged import canonical, sha256_of
-from gates.mutants.evaluate import Attempt, ends
-from gates.mutants.mutations import Mutation, mutated
+from gates.mutants.evaluate import Finding, outcome_of_gate
+from gates.mutants.mutations import Mutation, mutate
+from gates.mutants.store import keep
+from gates.mutants.watched import OUT, ROOT, SHIM, Lines
 from gates.project import Project
 from gates.prove.copied import Copy, carry_out, judged, plan_in
 from gates.prove.copies import copy_sources
 from gates.session import Session, load_session, project_of
 
-R = TypeVar("R", bound=Struct)
-
-SHIM = Path(__file__).resolve().parents[2] / "chaos" / "shims" / "lines"
 LIMIT_S = 30.0
 LIMIT_FACTOR = 4.0
 """A gate's run against a mutant may take this many times as long as the healthy one, and `LIMIT_S` more."""
@@ -40,7 +35,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     status: str
     detail: str
     seconds: float
-    lines: dict[str, list[int]]
+    lines: Lines
 
 
 class Measuring(Struct, frozen=True, kw_only=True):
@@ -51,32 +46,13 @@ class Measuring(Struct, frozen=True, kw_only=True):
     place: str
 
 
-class Turn(Struct, frozen=True, kw_only=True):
-    """One gate that a mutant is to be run against."""
+class Attack(Struct, frozen=True, kw_only=True):
+    """A mutation that a gate is to be run against, for at most `within_s`; what is found goes to `place`."""
 
     gate: str
+    mutation: Mutation
     within_s: float
     place: str
-
-
-class Mutant(Struct, frozen=True, kw_only=True):
-    """A mutation with the gates that execute its place, the quickest first."""
-
-    mutation: Mutation
-    turns: list[Turn]
-
-
-def key_of(session: Session, project: Project, name: str, what: object) -> str:
-    """Digest of everything that a run of a gate depends on, `what` is run included."""
-    gate = project.gates[name]
-    parts = {
-        "inputs": session.inputs,
-        "gate": sha256_of(gate),
-        "target": sha256_of(project.targets[gate.target]),
-        "seed": session.options.seed,
-        "what": what,
-    }
-    return f"{name}-{hashlib.sha256(canonical(parts)).hexdigest()[:24]}"
 
 
 def measure(session_path: str, asked: Measuring) -> Reach:
@@ -90,8 +66,8 @@ def measure(session_path: str, asked: Measuring) -> Reach:
         root = place / "copy"
         environment = {
             "PYTHONPATH": str(SHIM),
-            "CHAOS_LINES_ROOT": str(root),
-            "CHAOS_LINES_OUT": str(told),
+            ROOT: str(root),
+            OUT: str(told),
         }
         copy = Copy(
             root=root,
@@ -108,60 +84,32 @@ def measure(session_path: str, asked: Measuring) -> Reach:
             seconds=ran.seconds,
             lines=_lines(told, root),
         )
-    keep(Path(asked.place), reach)
+    keep(asked.place, reach)
     return reach
 
 
-def attempt(session_path: str, mutant: Mutant) -> list[Attempt]:
-    """Run a mutant against its gates until one kills it, or runs into its time limit."""
+def attack(session_path: str, asked: Attack) -> Finding:
+    """Run a gate against a mutant. A run that cannot be relied on kills nothing, whatever its assertions say."""
     session = load_session(session_path)
     project = project_of(session.options.specs)
-    attempts: list[Attempt] = []
-    for turn in mutant.turns:
-        found = kept(Path(turn.place), Attempt)
-        if found is None:
-            found = _attempt(session, project, mutant.mutation, turn)
-            keep(Path(turn.place), found)
-        attempts.append(found)
-        if ends(found):
-            break
-    return attempts
-
-
-def finished(mutant: Mutant) -> list[Attempt] | None:
-    """What an earlier session found out about a mutant, if that is all there is to know."""
-    attempts = []
-    for turn in mutant.turns:
-        found = kept(Path(turn.place), Attempt)
-        if found is None:
-            return None
-        attempts.append(found)
-        if ends(found):
-            break
-    return attempts
-
-
-def _attempt(session: Session, project: Project, mutation: Mutation, turn: Turn) -> Attempt:
     with tempfile.TemporaryDirectory(prefix="gates-mutant-") as scratch:
         place = Path(scratch)
         copy = Copy(
             root=place / "copy",
             mode="defect",
-            defect=f"mutant {mutation.sha256[:12]}",
+            defect=f"mutant {asked.mutation.sha256[:12]}",
             seed=session.options.seed,
         )
-        ran = _run(session, project, turn.gate, copy, place, turn.within_s, mutation)
-    # A run that cannot be relied on kills nothing, whatever its assertions say.
-    red = ran.red if ran.verdict.status == "FAIL" else []
-    return Attempt(
-        gate=turn.gate,
-        status=ran.verdict.status,
-        detail=ran.verdict.detail,
-        red=red,
-        measured=ran.measured,
-        late=not ran.in_time,
+        ran = _run(session, project, asked.gate, copy, place, asked.within_s, asked.mutation)
+    status = ran.verdict.status
+    finding = Finding(
+        outcome=outcome_of_gate(status, measured=ran.measured, late=not ran.in_time),
+        by=ran.red if status == "FAIL" else [],
+        detail="" if status == "PASS" else f"{status}: {ran.verdict.detail}",
         seconds=ran.seconds,
     )
+    keep(asked.place, finding)
+    return finding
 
 
 class _Ran(Struct, frozen=True, kw_only=True):
@@ -187,8 +135,7 @@ def _run(
     gate = project.gates[name]
     copy_sources(Path(session.root), project.targets[gate.target].source, copy.root)
     if mutation is not None:
-        path = copy.root / mutation.file
-        path.write_bytes(mutated(path.read_bytes().decode(), mutation).encode())
+        mutate(copy.root, mutation)
     plan = plan_in(session, project, gate, copy, place / "run" / name)
     in_time, seconds = carry_out(session, gate, plan, within_s)
     return _Ran(
@@ -215,7 +162,7 @@ def _steps(run: Path) -> Iterator[Step]:
         yield msgspec.json.decode(line, type=Step)
 
 
-def _lines(told: Path, root: Path) -> dict[str, list[int]]:
+def _lines(told: Path, root: Path) -> Lines:
     """What all processes of a run have executed together.
 
     Where a signal interrupts it, coverage.py now and then takes lines of a library for those of the file that called
@@ -241,19 +188,3 @@ def _code_lines(path: Path) -> set[int]:
         lines.update(line for _, _, line in code.co_lines() if line)
         waiting += [each for each in code.co_consts if isinstance(each, types.CodeType)]
     return lines
-
-
-def keep(place: Path, result: Struct) -> None:
-    """Write a result where it is found again; it is there as a whole or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    fresh = place.with_suffix(f".{os.getpid()}")
-    fresh.write_bytes(msgspec.json.encode(result))
-    fresh.replace(place)
-
-
-def kept(place: Path, kind: type[R]) -> R | None:
-    """A result that was kept there, or None."""
-    try:
-        return msgspec.json.decode(place.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):
-        return None

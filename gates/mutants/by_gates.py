@@ -1,0 +1,137 @@
+"""Gates as killers: each is asked about mutants of the code that it says implements its claim."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from chaos.errors import HarnessError
+from gates.guards import guarded_modules
+from gates.judged import sha256_of
+from gates.mutants.attacking import Workers
+from gates.mutants.drawing import Drawn, Modules, Say, Tell, executed
+from gates.mutants.evaluate import Finding
+from gates.mutants.gate_runs import (
+    LIMIT_FACTOR,
+    LIMIT_S,
+    Attack,
+    Measuring,
+    Reach,
+    attack,
+    measure,
+)
+from gates.mutants.mutations import Mutation
+from gates.mutants.store import key_of
+from gates.project import Project
+from gates.session import exercise
+
+
+class ByGates:
+    """The chosen gates of a session."""
+
+    least = 0.9
+    enough = 20
+
+    def __init__(
+        self, workers: Workers, project: Project, modules: Modules, store: Path, say: Say
+    ) -> None:
+        self._workers, self._project, self._modules = workers, project, modules
+        self._store, self._say = store, say
+        self._seconds: dict[str, float] = {}
+
+    def drawn(self) -> list[Drawn]:
+        """Each gate with the mutations of its `guards`; it is run to see which lines it executes."""
+        guarded: dict[str, list[str]] = {}
+        for name in self._workers.session.gates:
+            files = guarded_modules(self._project.gates[name].guards, self._project.root)
+            if files:
+                guarded[name] = files
+            else:
+                self._say(f"{name} names no code under `guards`: nothing is drawn for it")
+        if not guarded:
+            raise HarnessError(
+                "no gate names code under `guards`, so there is nothing to draw from"
+            )
+        possible = {name: self._modules.mutations(files) for name, files in guarded.items()}
+        exercise(self._workers.session)
+        reaches = self._reaches(list(guarded))
+        self._seconds = {name: reach.seconds for name, reach in reaches.items()}
+        return [
+            Drawn(
+                killer=name,
+                possible=found,
+                reached=[each for each in found if executed(each, reaches[name].lines)],
+            )
+            for name, found in possible.items()
+        ]
+
+    def attacks(self, chosen: Sequence[tuple[str, Mutation]], tell: Tell) -> None:
+        """Run each gate against its mutants."""
+        asked = [
+            Attack(
+                gate=name,
+                mutation=mutation,
+                within_s=LIMIT_S + LIMIT_FACTOR * self._seconds[name],
+                place=self._place(
+                    name, {"file": mutation.file, "changes": msgspec.to_builtins(mutation.changes)}
+                ),
+            )
+            for name, mutation in chosen
+        ]
+
+        def heard(one: Attack, finding: Finding, note: str) -> None:
+            tell(one.gate, one.mutation, finding, note)
+
+        self._workers.find(attack, asked, Finding, heard)
+
+    def _reaches(self, names: Sequence[str]) -> dict[str, Reach]:
+        """What each gate executes. HarnessError when one does not pass by itself."""
+        found = self._measured(names, watched=True)
+        failed = [name for name, reach in found.items() if reach.status != "PASS"]
+        # It may be too slow for a gate that its lines are watched.
+        for name, reach in self._measured(failed, watched=False).items():
+            if reach.status != "PASS":
+                raise HarnessError(
+                    f"{name} is {reach.status} without any mutant, so it shows nothing: {reach.detail}"
+                )
+            found[name] = msgspec.structs.replace(found[name], seconds=reach.seconds)
+        for name, reach in found.items():
+            if not reach.lines:
+                raise HarnessError(
+                    f"{name} was not seen to execute any line of its target's `source`"
+                )
+        return found
+
+    def _measured(self, names: Sequence[str], *, watched: bool) -> dict[str, Reach]:
+        found: dict[str, Reach] = {}
+
+        def heard(one: Measuring, reach: Reach, note: str) -> None:
+            found[one.gate] = reach
+            lines = sum(map(len, reach.lines.values()))
+            executed_lines = f", {lines} lines executed" if watched else ""
+            self._say(
+                f"{one.gate} as it is: {reach.status}{executed_lines}, {reach.seconds:.1f} s{note}"
+            )
+
+        asked = [
+            Measuring(
+                gate=name,
+                watched=watched,
+                place=self._place(name, {"healthy": True, "watched": watched}),
+            )
+            for name in names
+        ]
+        self._workers.find(measure, asked, Reach, heard)
+        return found
+
+    def _place(self, name: str, what: object) -> str:
+        """Where the result of a run of a gate is kept: by a digest of all that it depends on."""
+        gate, session = self._project.gates[name], self._workers.session
+        parts = {
+            "inputs": session.inputs,
+            "gate": sha256_of(gate),
+            "target": self._project.target_digest(gate.target),
+            "seed": session.options.seed,
+            "what": what,
+        }
+        return str(self._store / key_of(name, parts))

@@ -1,0 +1,187 @@
+"""The tests as killer: they are asked about mutants of all code that no gate guards.
+
+Which tests execute which lines is watched once for each file of tests. A mutant is run against those that execute its
+place only, the fastest first.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from chaos.errors import HarnessError
+from gates.guards import guarded_modules, rest_of
+from gates.mutants.attacking import Workers
+from gates.mutants.drawing import Drawn, Modules, Say, Tell, executed
+from gates.mutants.evaluate import Finding
+from gates.mutants.mutations import Mutation
+from gates.mutants.store import key_of
+from gates.mutants.suite_runs import LIMIT_FACTOR, LIMIT_S, Attack, Watching, attack, watch
+from gates.mutants.watched import Execution, Watched
+from gates.project import Project
+from gates.session import sources_of
+
+KILLER = "tests"
+MOST_S = 60.0
+"""Tests of so many seconds together are run against a mutant; those that are left are the slowest."""
+
+
+class Selected(Struct, frozen=True):
+    """Tests in the order in which they are run, and how long they take without a mutant."""
+
+    ids: list[str]
+    seconds: float
+
+
+class ByTests:
+    """All tests below some folders; of each folder of source those in the folder of `tests` that is called so."""
+
+    least = 0.8
+    enough = 200
+
+    def __init__(
+        self,
+        workers: Workers,
+        project: Project,
+        modules: Modules,
+        store: Path,
+        folders: Sequence[Path],
+        say: Say,
+    ) -> None:
+        self._workers, self._project, self._modules = workers, project, modules
+        self._store, self._say = store, say
+        self._root = project.root
+        self._sources = sources_of(project)
+        self._files = files_below(
+            self._root, folders or [Path("tests", each) for each in self._sources]
+        )
+        self._watched: dict[str, Watched] = {}
+
+    def drawn(self) -> list[Drawn]:
+        """The mutations of what no gate guards; all tests are run to see which lines they execute."""
+        guards = [name for gate in self._project.gates.values() for name in gate.guards]
+        guarded = guarded_modules(guards, self._root)
+        possible = self._modules.mutations(rest_of(self._sources, guarded, self._root))
+        self._watch()
+        reached = [each for each in possible if candidates(each, self._watched.values())]
+        return [Drawn(killer=KILLER, possible=possible, reached=reached)]
+
+    def attacks(self, chosen: Sequence[tuple[str, Mutation]], tell: Tell) -> None:
+        """Run the tests that execute the place of each mutant."""
+        asked = [self._attack(mutation) for _, mutation in chosen]
+
+        def heard(one: Attack, finding: Finding, note: str) -> None:
+            tell(KILLER, one.mutation, finding, note)
+
+        self._workers.find(attack, asked, Finding, heard)
+
+    def _watch(self) -> None:
+        asked = [
+            Watching(
+                root=str(self._root),
+                file=file,
+                sources=self._sources,
+                place=self._place([file], "watched"),
+            )
+            for file in self._files
+        ]
+
+        def heard(one: Watching, watched: Watched, note: str) -> None:
+            self._watched[one.file] = watched
+            seconds = sum(each.seconds for each in watched.tests)
+            self._say(f"{one.file} as it is: {len(watched.tests)} tests, {seconds:.1f} s{note}")
+            for name in watched.red:
+                self._say(f"left out, as it fails without any mutant: {name}")
+
+        self._workers.find(watch, asked, Watched, heard)
+        if not any(each.tests for each in self._watched.values()):
+            raise HarnessError("no test passes, so nothing would notice a mutant")
+
+    def _attack(self, mutation: Mutation) -> Attack:
+        tests = selected(candidates(mutation, self._watched.values()))
+        change = {"file": mutation.file, "changes": msgspec.to_builtins(mutation.changes)}
+        return Attack(
+            root=str(self._root),
+            mutation=mutation,
+            tests=tests.ids,
+            within_s=LIMIT_S + LIMIT_FACTOR * tests.seconds,
+            place=self._place(sorted({file_of(each) for each in tests.ids}), [change, tests.ids]),
+        )
+
+    def _place(self, files: Iterable[str], what: object) -> str:
+        """Where a result of some files of tests is kept: by a digest of all that it depends on."""
+        parts = {
+            "inputs": self._workers.session.inputs,
+            "shared": shared_digest(self._root, self._files),
+            "files": {
+                file: hashlib.sha256((self._root / file).read_bytes()).hexdigest() for file in files
+            },
+            "what": what,
+        }
+        return str(self._store / key_of(KILLER, parts))
+
+
+def files_below(root: Path, folders: Sequence[Path]) -> list[str]:
+    """Files of tests, from the root. HarnessError names a folder without any."""
+    found: set[str] = set()
+    for folder in folders:
+        path = root / folder
+        files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
+            raise HarnessError(f"there are no tests in {str(folder)!r}; name them behind --tests")
+        found |= {str(each.relative_to(root)) for each in files}
+    return sorted(found)
+
+
+def candidates(mutation: Mutation, watched: Iterable[Watched]) -> list[Execution]:
+    """The tests that execute the place of a mutation.
+
+    What is executed when a module is imported is executed by no test in particular: then it is also those tests of a
+    file that imports it which execute anything of the module, or all of them where none does.
+    """
+    return [test for each in watched for test in each.tests if _concerns(mutation, test, each)]
+
+
+def _concerns(mutation: Mutation, test: Execution, of: Watched) -> bool:
+    if executed(mutation, test.lines):
+        return True
+    if not executed(mutation, of.imported):
+        return False
+    return mutation.file in test.lines or not any(mutation.file in each.lines for each in of.tests)
+
+
+def selected(tests: Iterable[Execution]) -> Selected:
+    """The fastest, up to `MOST_S`. Those of one file stay together, so that what they share is made once."""
+    chosen: list[Execution] = []
+    total = 0.0
+    for test in sorted(tests, key=lambda each: (each.seconds, each.id)):
+        if chosen and total + test.seconds > MOST_S:
+            break
+        chosen.append(test)
+        total += test.seconds
+    files: dict[str, list[str]] = defaultdict(list)
+    for test in chosen:
+        files[file_of(test.id)].append(test.id)
+    return Selected([name for ids in files.values() for name in ids], total)
+
+
+def file_of(test: str) -> str:
+    """The file of a test, by its id."""
+    return test.partition("::")[0]
+
+
+def shared_digest(root: Path, files: Sequence[str]) -> str:
+    """SHA-256 in hex over what tests share: everything beside them that is no file of tests."""
+    tops = sorted({Path(file).parts[0] for file in files})
+    own = {root / file for file in files}
+    digest = hashlib.sha256()
+    for top in tops:
+        for path in sorted((root / top).rglob("*.py")):
+            if path not in own and not path.name.startswith("test_"):
+                digest.update(
+                    f"{path.relative_to(root)} {path.read_text(encoding='utf-8')}".encode()
+                )
+    return digest.hexdigest()

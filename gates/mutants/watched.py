@@ -1,0 +1,29 @@
+"""What is seen of a run of tests while the lines that it executes are watched."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+from msgspec import Struct
+
+SHIM = Path(__file__).resolve().parents[2] / "chaos" / "shims" / "lines"
+ROOT, OUT = "CHAOS_LINES_ROOT", "CHAOS_LINES_OUT"
+
+Lines: TypeAlias = dict[str, list[int]]
+"""Lines by file, below the root."""
+
+
+class Execution(Struct, frozen=True, kw_only=True):
+    """One test: how long it took with its fixtures, and the lines that were executed meanwhile."""
+
+    id: str
+    seconds: float
+    lines: Lines
+
+
+class Watched(Struct, frozen=True, kw_only=True):
+    """What a run of tests executed: each test that passed, and `imported` what was executed before the first one
+    began. `red` are tests that did not pass."""
+
+    tests: list[Execution]
+    imported: Lines
+    red: list[str]
