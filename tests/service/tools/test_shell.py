@@ -80,3 +80,11 @@ def test_it_can_neither_read_nor_write_outside(root: Path) -> None:
     assert ran.confinement == "landlock"
     assert "secret\n" not in ran.stdout
     assert secret.read_text() == "secret"
+
+
+def test_it_can_read_and_run_what_the_system_has(root: Path) -> None:
+    read = "wc -l < /etc/passwd > /dev/null && head -c 1 /dev/zero /dev/urandom /dev/random | wc -l"
+    ran = shell(
+        f"{read}; /usr/bin/env true && /bin/true && /bin/sh -c 'ls /usr /lib > /dev/null'", root
+    )
+    assert (ran.exit_status, ran.stderr) == (0, "")

@@ -1,5 +1,6 @@
 """The workspace cannot be left, by whatever a path is made of."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -131,3 +132,16 @@ def test_an_effect_that_is_not_there_is_noticed(workspace: Workspace) -> None:
     (workspace.root / "a").write_text("something else")
     with pytest.raises(EffectMissing):
         verify_written(workspace, "a", b"something", 0)
+
+
+def test_nothing_stays_open(workspace: Workspace, outside: Path) -> None:
+    (workspace.root / "led").symlink_to(outside)
+    before = sorted(Path("/proc/self/fd").iterdir())
+    for path in ("deep/er/a.txt", "a", "led", ".", "deep"):
+        for call in (FileWrite(path, "x"), FileWrite(path, "y", append=True)):
+            with contextlib.suppress(PathOutside, NotAFile, OSError):
+                write_file(workspace, call)
+        with contextlib.suppress(PathOutside, NotAFile, OSError):
+            read_file(workspace, FileRead(path))
+    assert (workspace.root / "deep/er/a.txt").read_text() == "xy"
+    assert sorted(Path("/proc/self/fd").iterdir()) == before

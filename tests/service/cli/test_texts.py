@@ -1,0 +1,115 @@
+"""What commands say to people, line by line, and what stands in force when nobody has set anything."""
+
+import json
+import re
+from pathlib import Path
+
+from service.clock import MarkFile, wall_ms
+from tests.service.running import State, alter, sonia
+
+DEFAULTS = {
+    "auth": {
+        "enabled": True,
+        "rotation_window_s": 30.0,
+        "stream_recheck_s": 0.25,
+        "denied_audit_per_s": 20.0,
+    },
+    "breaker": {"failures": 3, "open_for_s": 0.5, "max_open_for_s": 2.0, "probe_every_s": 0.5},
+    "turn": {"memory_timeout_s": 0.5, "model_timeout_s": 2.0, "memory_max_tokens": 512},
+    "sessions": {"ttl_s": 86400.0, "max_ttl_s": 2592000.0},
+    "confirmations": {"ttl_s": 300.0},
+    "audit": {"checkpoint_every": 100},
+    "tools": {"workspace": "workspace", "timeout_s": 10.0},
+    "storage": {"busy_timeout_s": 5.0, "batch_max": 64, "queue_max": 4096},
+}
+LISTENS = {
+    "gateway": "127.0.0.1:7000",
+    "model": "127.0.0.1:7010",
+    "memory": "127.0.0.1:7020",
+    "tools": "127.0.0.1:7040",
+}
+TOKEN = r"tok_[0-9a-f]{16,24}\.[\w-]{43}"
+
+
+def said(state: State | None, *arguments: str) -> str:
+    answer = sonia(state, *arguments)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    return answer.stdout
+
+
+def test_init_says_what_to_do_next(tmp_path: Path) -> None:
+    text = said(None, "init", "--state", str(tmp_path / "s"))
+    made, operator, observer, start = text.splitlines()
+    assert made == f"Made {tmp_path / 's'}. These two tokens are shown this once:"
+    assert re.fullmatch(f"  operator  {TOKEN}", operator)
+    assert re.fullmatch(f"  observer  {TOKEN}", observer)
+    assert start == f"Start it with: sonia up --state {tmp_path / 's'}"
+
+
+def test_a_token_is_shown_once_and_listed_until_it_is_over(state: State) -> None:
+    issued = said(state, "token", "issue", "--role", "operator", "--name", "alice")
+    head, secret = issued.splitlines()
+    token_id = head.split()[0]
+    assert head == f"{token_id} (operator), shown this once:"
+    assert re.fullmatch(f"  {TOKEN}", secret)
+    rotated = said(state, "token", "rotate", token_id, "--window", "0s").splitlines()
+    assert rotated[0] == head
+    assert rotated[1] != secret
+    assert (
+        f"{token_id}  operator  works  issued     alice"
+        in said(state, "token", "list").splitlines()
+    )
+    assert said(state, "token", "revoke", token_id) == f"{token_id} is revoked.\n"
+    assert (
+        f"{token_id}  operator  over   issued     alice"
+        in said(state, "token", "list").splitlines()
+    )
+
+
+def test_tokens_as_json(state: State) -> None:
+    issued = json.loads(
+        said(state, "token", "issue", "--role", "observer", "--ttl", "8h", "--json")
+    )
+    assert re.fullmatch(TOKEN, issued["token"])
+    assert issued["token"].startswith(issued["id"] + ".")
+    listed = {
+        item["id"]: item for item in json.loads(said(state, "token", "list", "--json"))["items"]
+    }
+    token = listed[issued["id"]]
+    assert (token["role"], token["name"], token["source"]) == ("observer", "", "issued")
+    assert token["expires_at_ms"] - token["created_at_ms"] == 8 * 3600 * 1000
+    assert sorted(item["source"] for item in listed.values()) == [
+        "bootstrap",
+        "bootstrap",
+        "issued",
+    ]
+    revoked = json.loads(said(state, "token", "revoke", issued["id"], "--json"))
+    assert revoked == {"id": issued["id"], "revoked": True}
+
+
+def test_the_log_is_told_to_be_intact_or_where_it_is_not(state: State) -> None:
+    assert said(state, "audit", "verify") == "intact: 2 rows, 1 checkpoints\n"
+    alter(state, "UPDATE audit SET action = 'other' WHERE seq = 2")
+    answer = sonia(state, "audit", "verify")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert re.fullmatch(r"tampered with at row 2: .+\n", answer.stderr)
+
+
+def test_a_sound_state_is_told_so_with_everything_that_is_in_force(state: State) -> None:
+    assert said(state, "doctor") == "settings, keys, database and audit log are sound\n"
+    report = json.loads(said(state, "doctor", "--json"))
+    assert report["settings"] == DEFAULTS
+    assert report["listens"] == LISTENS
+    assert report["settled"] == {}
+    assert 0 <= report["ahead_ms"] < 1000
+
+
+def test_time_that_stands_ahead_is_told(state: State) -> None:
+    MarkFile(state.directory.clock).create(wall_ms() + 100_000)
+    first, second = said(state, "doctor").splitlines()
+    assert first == "settings, keys, database and audit log are sound"
+    assert re.fullmatch(r"time stands (9[0-9]|100) s ahead of the machine's clock", second)
+    accepted = said(state, "doctor", "--accept-clock").splitlines()
+    assert accepted[0] == "the machine's clock is accepted; ended for good by the old time:"
+    assert accepted[-1] == first
+    assert {line.rpartition(": ")[2] for line in accepted[1:-1]} == {"0"}
