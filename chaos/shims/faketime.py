@@ -27,6 +27,9 @@ def clock_environment(directory: Path, process: str, offset_ms: float) -> dict[s
         "FAKETIME_TIMESTAMP_FILE": str(_file(directory, process)),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        # Its correction of waits on the monotonic clock makes them end at the wrong time, if that clock is left alone:
+        # threads then wait for each other for up to seconds.
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         "FAKETIME_DONT_RESET": "1",
         "NO_FAKE_STAT": "1",
     }

@@ -1,0 +1,42 @@
+"""A shifted clock shifts nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from chaos.shims.faketime import clock_environment
+
+THREADS = """
+import threading, time
+stop = threading.Event()
+def count():
+    while not stop.is_set():
+        sum(range(1000))
+threading.Thread(target=count).start()
+for _ in range(20):
+    time.sleep(0.0001)
+stop.set()
+print(time.process_time())
+"""
+
+
+def processor_s(environment: dict[str, str]) -> float:
+    """How long one thread works until another was given its turn twenty times, the better of two."""
+    ran = [
+        subprocess.run(
+            [sys.executable, "-c", THREADS],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=60,
+        )
+        for _ in range(2)
+    ]
+    return min(float(each.stdout) for each in ran)
+
+
+def test_threads_take_turns_as_without_it(tmp_path: Path) -> None:
+    shifted = processor_s(clock_environment(tmp_path, "web", -3_600_000.0))
+    # Waits that end at the wrong time made it six times as long.
+    assert shifted < 3 * processor_s({})
