@@ -1,7 +1,7 @@
 """Every answer of a long conversation, word by word, and what it left in the audit log.
 
 Gates look at what their claims are about. Here a change of any field, word, status or header shows, and is either a
-mistake or made on purpose: `SNAPSHOT=write pytest tests/service/conformance` writes the answers anew, to be reviewed.
+mistake or made on purpose: `SNAPSHOT=write pytest tests/service/answers` writes the answers anew, to be reviewed.
 """
 
 import http.client
