@@ -35,15 +35,26 @@ class VariablesLint:
         self.document = document
         self.data = {f"data.{name}": rows for name, rows in data.items()}
         self.sometime: set[str] = set()
+        self.taken: set[str] = set()
 
     def run(self, lists: Sequence[tuple[Path, list[Step]]], known: Iterable[str]) -> None:
         """The lists are walked one after the other; `known` is set before the first step."""
         for _, steps in lists:
             for _, step in walk(tuple(steps), ""):
                 self.sometime |= step.capture.keys()
-        here: Known = {**dict.fromkeys(known), **{name: [rows] for name, rows in self.data.items()}}
+        first = dict.fromkeys(known)
+        here: Known = {**first, **{name: [rows] for name, rows in self.data.items()}}
         for path, steps in lists:
             here = self._list(steps, path, here)
+        self._rows(first)
+
+    def _rows(self, first: Known) -> None:
+        """A route's `{id}` may stand in a fixed table that steps use; what looks like a secret or a port was meant to be filled in."""
+        for table in sorted(self.taken):
+            for found in uses(self.data[table], tuple(table.split(".", 1))):
+                if found.name in first or ("." in found.name and found.name in self.sometime):
+                    message = f"nothing is filled into fixed tables: {{{found.name}}} would stay"
+                    self.document.problem(found.place, message, offset=found.offset)
 
     def _list(self, steps: Sequence[Step], path: Path, known: Known) -> Known:
         """What is known after a list of steps."""
@@ -62,6 +73,7 @@ class VariablesLint:
             if isinstance(step, Load) and field == "send":
                 more = {**more, **dict.fromkeys(Load.VARIABLES)}
             for found in uses(value, (*path, field)):
+                self.taken |= {found.name} & self.data.keys()
                 problem = _problem(found.name, {**known, **more} if more else known)
                 if problem is not None:
                     self._complain(found, *problem)

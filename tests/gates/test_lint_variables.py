@@ -107,6 +107,25 @@ def test_fixed_tables_are_known_and_so_are_their_columns(tmp_path: Path) -> None
     assert problem.endswith("not everything that it stands for has 'pat' (r.path)")
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("/a/{id}", None),
+        ("/a/{route_id:str}", None),
+        ("{state}", "nothing is filled into fixed tables: {state} would stay"),
+        ("x {token.new}", "nothing is filled into fixed tables: {token.new} would stay"),
+    ],
+)
+def test_what_a_fixed_table_holds_stays_and_so_it_is_told(
+    text: str, problem: str | None, tmp_path: Path
+) -> None:
+    head = HEAD + f"data: {{forms: [{{text: x}}, {{text: '{text}'}}]}}\n"
+    using = TAKEN + "  - {repeat: {f: '{data.forms}'}, steps: [{request: {get: '/{f.text}'}}]}\n"
+    found = said(tmp_path / "a", {FIRST: gate(using, head=head)})
+    assert found == ([] if problem is None else [f"{text[text.index('{') :]}'}}]}}: {problem}"])
+    assert said(tmp_path / "b", {FIRST: gate(TAKEN, head=head)}) == []
+
+
 def test_the_configuration_of_a_gate_may_speak_of_the_state(tmp_path: Path) -> None:
     def configured(value: str) -> list[str]:
         head = HEAD.replace("{size: 6}", f"{{size: '{value}'}}")
