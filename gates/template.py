@@ -11,13 +11,13 @@ why: Where the requirement comes from
 target: {target}
 needs: [{needs}]            # which processes of the target are started
 config: {{}}                  # only keys that release.yaml allows
+defaults: {{as: observer}}    # for every step below that sends requests and does not say otherwise
 control:                    # must pass before anything else
   - request: {{get: /healthz}}
     expect: {{status: 200}}
 scenario:
   - request: {{get: /v1/version}}
     name: version
-    as: observer
 assert:
   - that: the version is told
     from: requests where step = 'version'
