@@ -30,7 +30,9 @@ from gates.report import (
     EXIT_PROMOTE,
     EXIT_UNKNOWN,
     Report,
+    statuses_of,
 )
+from gates.running import run_again
 from gates.session import Options, Session, chosen, exercise, open_session, project_of, prune
 from gates.template import TEMPLATE
 
@@ -66,6 +68,8 @@ def run(arguments: argparse.Namespace, console: Console, prove: Prove | None = N
     )
     exercise(session)
     progress, interrupted = run_items(session, console, first=arguments.first)
+    if progress.slow and not interrupted and options.repeat == 1:
+        interrupted = run_again(session, progress.slow, progress.repeated)
     if prove is not None and not interrupted:
         interrupted = prove(session, project, console)
     report, directory = _concluded(
@@ -101,7 +105,9 @@ def raise_disagreements(first: Mapping[str, Sequence[str]], report: Report) -> N
     """
     differing = []
     for name, verdicts in first.items():
-        again = [gate.status for gate in report.gates if gate.name == name]
+        again = [
+            status for gate in report.gates if gate.name == name for status in statuses_of(gate)
+        ]
         if Counter(verdicts) - Counter(again):
             differing.append(f"{name}: {', '.join(verdicts)}, then {', '.join(again)}")
     if differing:

@@ -1,6 +1,6 @@
 """The entry of each gate in the report: its verdict, its proof, and what it is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -8,9 +8,9 @@ from gates.bundle.proofs import Proven
 from gates.judge.connection import Evidence, RunRecord
 from gates.judge.result import GateVerdict
 from gates.judge.tables import stored
-from gates.judge.verdict import judge_gate
+from gates.judge.verdict import judge_attempts, judge_gate
 from gates.quick import FAULT_PROOFS
-from gates.report import AssertionReport, DefectReport, FaultReport, GateReport, absent
+from gates.report import AssertionReport, DefectReport, FaultReport, GateAttempt, GateReport, absent
 from gates.session import Session
 from gates.spec.assertion import Judged
 from gates.spec.gate import Defect, Gate
@@ -64,11 +64,12 @@ def reports_of(
         # Not selected, so there is nothing to judge; it is listed as not run.
         return
     if session.options.repeat == 1:
-        record = records[0] if len(records) == 1 else None
-        # Of a system with defects it is no healthy run that is looked for.
-        known = record.run.run_id if record and session.mode != "healthy" else None
-        verdict = judge_gate(evidence, judged, FAULT_PROOFS, known)
-        yield _report_of(gate, rerun, verdict, evidence, record, judged)
+        verdicts = judge_attempts(evidence, judged, FAULT_PROOFS, session.mode)
+        by_run = {record.run.run_id: record for record in records}
+        last = by_run.get(verdicts[-1].run_id or "")
+        report = _report_of(gate, rerun, verdicts[-1], evidence, last, judged)
+        attempts = [_attempt(n, each, evidence, by_run) for n, each in enumerate(verdicts, start=1)]
+        yield msgspec.structs.replace(report, attempts=attempts if len(attempts) > 1 else [])
         return
     for record in sorted(records, key=lambda record: record.run.seed):
         verdict = judge_gate(evidence, judged, FAULT_PROOFS, record.run.run_id)
@@ -76,6 +77,27 @@ def reports_of(
     for _ in range(session.options.repeat - len(records)):
         verdict = judge_gate(evidence, judged, FAULT_PROOFS, "none")
         yield _report_of(gate, rerun, verdict, evidence, None, judged)
+
+
+def _attempt(
+    number: int, verdict: GateVerdict, evidence: Evidence, runs: Mapping[str, RunRecord]
+) -> GateAttempt:
+    record = runs.get(verdict.run_id or "")
+    return GateAttempt(
+        attempt=number,
+        run_id=verdict.run_id,
+        status=verdict.status,
+        cause=verdict.cause,
+        detail=verdict.detail,
+        duration_s=_duration_s(record),
+        evidence=_row_counts(evidence, record.key) if record is not None else {},
+    )
+
+
+def _duration_s(record: RunRecord | None) -> float:
+    if record is None or record.end is None:
+        return 0.0
+    return round(record.end.finished_ms / 1000, 3)
 
 
 def _report_of(
@@ -93,9 +115,7 @@ def _report_of(
         epic=gate.epic,
         status=verdict.status,
         detail=verdict.detail,
-        duration_s=round(record.end.finished_ms / 1000, 3)
-        if record is not None and record.end
-        else 0.0,
+        duration_s=_duration_s(record),
         id=gate.id,
         severity=gate.severity,
         title=gate.title,
@@ -108,6 +128,7 @@ def _report_of(
         spec_sha256=judged.spec_sha256,
         rerun=rerun,
         queries=judged.with_,
+        cause=verdict.cause,
     )
 
 

@@ -56,7 +56,7 @@ class History(Struct, frozen=True):
     problems: list[str]
 
 
-NOTHING = History([], ledger.Past(flaky=[], repeated=[], excused=[]), NO_LEDGER, [])
+NOTHING = History([], ledger.Past(flaky=[], unended=[]), NO_LEDGER, [])
 """The history of a run that decides no release: it is in no ledger."""
 
 
@@ -85,15 +85,12 @@ def history_of(
     if own is None:
         return History([], NOTHING.past, report, problems)
     earlier = _earlier(attempts, known, own)
-    past = ledger.past_of(
-        own,
-        earlier,
-        {gate.name: gate.status for gate in entries},
-        frozenset(name for name, gate in specs.items() if gate.repeat_unknown),
-    )
-    if past.repeated:
-        names = ", ".join(past.repeated)
-        problems.append(f"run again after having been unknown at the same inputs: {names}")
+    past = ledger.past_of(own, earlier, {gate.name: gate.status for gate in entries})
+    if past.unended:
+        names = ", ".join(past.unended)
+        problems.append(
+            f"a run at the same inputs never ended, and nobody knows what it saw: {names}"
+        )
     shown = [_shown(attempt, outcome, own) for attempt, outcome in earlier]
     shown = [one for one in shown if "source" not in one.differs]
     return History(shown, past, report, problems)

@@ -54,15 +54,14 @@ class Ledger(Struct, frozen=True, kw_only=True):
 
 
 class Past(Struct, frozen=True, kw_only=True):
-    """What earlier attempts mean for one: gates by name.
+    """What earlier attempts mean for one.
 
-    `flaky` pass now and failed before; `repeated` pass now and were unknown before, more often than they
-    may be; `excused` were unknown once, as they said beforehand that they may be.
+    `flaky` are gates that pass now and failed before; `unended` the sessions of runs that never ended, and so
+    could have seen anything of what passes now.
     """
 
     flaky: list[str]
-    repeated: list[str]
-    excused: list[str]
+    unended: list[str]
 
 
 def append(releases: Path, entry: Attempt | Outcome) -> None:
@@ -140,34 +139,23 @@ def past_of(
     own: Attempt,
     earlier: Sequence[tuple[Attempt, Outcome | None]],
     statuses: Mapping[str, str],
-    may_repeat: frozenset[str],
 ) -> Past:
     """What the attempts before `own` at the same inputs mean for the statuses that it came to.
 
-    An attempt that never ended could have seen anything, so it counts as UNKNOWN for all of its gates.
+    An UNKNOWN that one of them ended with held that one, and says nothing about another.
     """
-    same = [
-        (attempt, outcome)
-        for attempt, outcome in earlier
-        if not set(COMPARED) & set(differing(attempt, own))
-    ]
-    past = Past(flaky=[], repeated=[], excused=[])
-    for gate, status in statuses.items():
-        if status != "PASS":
+    flaky: set[str] = set()
+    unended: list[str] = []
+    passed = {gate for gate, status in statuses.items() if status == "PASS"}
+    for attempt, outcome in earlier:
+        if set(COMPARED) & set(differing(attempt, own)):
             continue
-        before = [
-            outcome.statuses.get(gate, "SKIP") if outcome is not None else "UNKNOWN"
-            for attempt, outcome in same
-            if attempt.gates.get(gate) == own.gates.get(gate)
-        ]
-        unknown = before.count("UNKNOWN")
-        if "FAIL" in before:
-            past.flaky.append(gate)
-        elif unknown > (gate in may_repeat):
-            past.repeated.append(gate)
-        elif unknown:
-            past.excused.append(gate)
-    return past
+        same = {gate for gate in passed if attempt.gates.get(gate) == own.gates.get(gate)}
+        if outcome is not None:
+            flaky |= {gate for gate in same if outcome.statuses.get(gate) == "FAIL"}
+        elif same:
+            unended.append(attempt.session)
+    return Past(flaky=[gate for gate in statuses if gate in flaky], unended=unended)
 
 
 def _digest(line: bytes) -> str:

@@ -8,13 +8,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gates.judge.result import GateVerdict
+
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow"}
 
 
 class Progress:
     """A pytest plugin of the controlling process.
 
-    `verdicts` holds by gate what each of its runs was judged right afterwards.
+    `verdicts` holds by gate what each of its runs was judged right afterwards, `slow` the gates that were
+    UNKNOWN by the host.
     """
 
     def __init__(self, console: Console, total: int) -> None:
@@ -22,6 +25,7 @@ class Progress:
         self.total = total
         self.done: set[str] = set()
         self.verdicts: dict[str, list[str]] = {}
+        self.slow: list[str] = []
         self.running: dict[str, float] = {}
         self.began = time.monotonic()
         self._live = Live(
@@ -52,21 +56,33 @@ class Progress:
         status = found.get("verdict", "UNKNOWN")
         if "verdict" in found:
             self.verdicts.setdefault(str(found["gate"]), []).append(str(status))
+        if found.get("cause") == "host":
+            self.slow.append(str(found["gate"]))
         took_s = time.monotonic() - self.running.pop(name, time.monotonic())
         self.done.add(name)
-        line = Text.assemble(
-            (f"{len(self.done):3}/{self.total} ", "dim"),
-            (f"{status:8}", STYLE.get(str(status), "")),
-            f"{name}  {took_s:.1f} s",
+        place = f"{len(self.done):3}/{self.total} "
+        self._line(place, str(status), f"{name}  {took_s:.1f} s")
+        if report.failed:
+            self._reason(report.longreprtext)
+
+    def repeated(self, name: str, attempt: int, verdict: GateVerdict, took_s: float) -> None:
+        """A gate was run again in the same session."""
+        self.verdicts.setdefault(name, []).append(verdict.status)
+        self._line(
+            "  again ", verdict.status, f"{verdict.id} {name}, attempt {attempt}  {took_s:.1f} s"
         )
+        if verdict.status != "PASS":
+            self._reason(verdict.detail)
+
+    def _line(self, place: str, status: str, what: str) -> None:
+        line = Text.assemble((place, "dim"), (f"{status:8}", STYLE.get(status, "")), what)
         if self.console.is_terminal:
             self.console.print(line)
         else:
             self.console.out(line.plain, highlight=False)
-        if report.failed:
-            self.console.print(
-                Text(f"             {_first_line(report.longreprtext)}", style="dim")
-            )
+
+    def _reason(self, text: str) -> None:
+        self.console.print(Text(f"             {_first_line(text)}", style="dim"))
 
     def left_s(self) -> float | None:
         """Seconds that are left by the mean duration so far; None before the first gate is done."""

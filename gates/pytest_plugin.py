@@ -4,28 +4,15 @@ The outcome of an item follows its verdict, which comes from the evidence of its
 release is ever taken from an outcome.
 """
 
-import asyncio
 import os
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 
 import pytest
 
-from chaos.engine.run import Worker
 from gates import interrupts
-from gates.frozen import FrozenProject
-from gates.judge.result import GateVerdict
-from gates.locks import turn
-from gates.quick import QuickJudge
-from gates.session import (
-    Listed,
-    Session,
-    collected_of,
-    exercise_name,
-    load_session,
-    plan_of,
-)
+from gates.running import GateRunner
+from gates.session import Listed, Session, load_session
 
 SESSION_OPTION = "gates_session"
 ALONE = "main"
@@ -57,9 +44,7 @@ class _Runner:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._loop = asyncio.Runner()
-        self._worker: Worker | None = None
-        self._judge: QuickJudge | None = None
+        self.gates = GateRunner(session, worker_name())
 
     def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
         """The directory that was asked for holds the gates of the session, whatever else is in it."""
@@ -79,35 +64,9 @@ class _Runner:
         hook.pytest_runtest_logreport(report=report)
         return True
 
-    @cached_property
-    def project(self) -> FrozenProject:
-        """What was frozen when the session was opened."""
-        return FrozenProject(Path(self.session.options.specs), self.session.path)
-
-    def run(self, name: str, repeat: int) -> GateVerdict:
-        """Run one gate and judge its evidence."""
-        project = self.project
-        gate = project.thaw(name)
-        if self._worker is None:
-            self._worker = Worker(worker_name())
-        if self._judge is None:
-            self._judge = QuickJudge([self.session.path], collected_of(project))
-        plan = plan_of(self.session, project, gate, repeat)
-        with turn(self.session.path, exclusive=gate.exclusive) as held:
-            self._loop.run(self._worker.run(plan, held.alone))
-        exercised = self.session.gate_directory(exercise_name(gate.target), 0)
-        run_id = plan.run_id if plan.mode != "healthy" else None
-        # Judging takes a core, which another gate may have been promised.
-        with turn(self.session.path, exclusive=False):
-            return self._judge.judge(plan.directory, exercised, project.judged(name), run_id)
-
     def pytest_sessionfinish(self) -> None:
         """End what the worker keeps between gates."""
-        if self._worker is not None:
-            self._loop.run(self._worker.close())
-        if self._judge is not None:
-            self._judge.close()
-        self._loop.close()
+        self.gates.close()
 
 
 class GateDirectory(pytest.Directory):
@@ -151,8 +110,12 @@ class GateItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run it; anything but PASS fails the item."""
-        verdict = self.parent.runner.run(self.parent.gate, self.repeat)
-        self.user_properties += [("gate", self.parent.gate), ("verdict", verdict.status)]
+        verdict = self.parent.runner.gates.run(self.parent.gate, self.repeat)
+        self.user_properties += [
+            ("gate", self.parent.gate),
+            ("verdict", verdict.status),
+            ("cause", verdict.cause),
+        ]
         if verdict.status != "PASS":
             raise GateNotPassed(f"{verdict.status}: {verdict.detail}")
 

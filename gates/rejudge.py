@@ -181,7 +181,6 @@ def judge_directory(directory: Path) -> Judgement:
         attempts=history.attempts,
         limits=release.limits,
         ledger=history.ledger,
-        repeated=history.past.excused,
         waivers=waivers.read(
             directory, release.release, release.waiver_keys, session.started_at_ms
         ),

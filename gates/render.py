@@ -30,6 +30,8 @@ def print_report(report: Report, directory: Path, console: Console) -> None:
     for gate in ran:
         if gate.status != "PASS":
             _print_reasons(gate, console)
+        for line in repetitions(gate):
+            console.print(line, style="yellow", markup=False)
     _print_table(ran, console)
     _print_totals(report, console)
     console.print(f"report: {directory / 'gate-report.json'}", markup=False)
@@ -38,6 +40,15 @@ def print_report(report: Report, directory: Path, console: Console) -> None:
     style = "bold green" if report.verdict == "PROMOTE" else "bold red"
     console.print(Text(f"{report.version}: {report.verdict} ({report.reason})", style=style))
     console.print(f"exit code {report.exit_code}", markup=False)
+
+
+def repetitions(gate: GateReport) -> list[str]:
+    """What is said of a gate that was run again because the host was slow: a line for each attempt but the last."""
+    most = len(gate.attempts)
+    return [
+        f"{gate.id} {gate.name}, attempt {one.attempt} of {most}: {one.status} ({one.detail})"
+        for one in gate.attempts[:-1]
+    ]
 
 
 def _print_table(ran: Sequence[GateReport], console: Console) -> None:

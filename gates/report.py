@@ -6,11 +6,12 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gates.judge.result import Cause
 from gates.pins import pins
 from gates.spec.assertion import Assertion, Named
 from gates.spec.release import ListedGate, Release
 
-SCHEMA_VERSION = "13.0"
+SCHEMA_VERSION = "14.0"
 Status = Literal["PASS", "FAIL", "UNKNOWN", "SKIP", "MISSING"]
 EXIT_PROMOTE, EXIT_FAILED, EXIT_UNKNOWN, EXIT_SPEC, EXIT_BROKEN = range(5)
 EXIT_MEANING: Mapping[int, str] = {
@@ -48,6 +49,7 @@ class AssertionReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     killed_by_sham: bool
     killed_by: list[str] = []
     spec: Assertion | None = None
+    cause: Cause | None = None
 
 
 class FaultReport(Struct, frozen=True, kw_only=True):
@@ -92,12 +94,25 @@ class Made(Struct, frozen=True, kw_only=True):
     host: str
 
 
+class GateAttempt(Struct, frozen=True, kw_only=True):
+    """One of several runs of a gate in one session. Each but the last was UNKNOWN by the host (`cause`), the last counts."""
+
+    attempt: int
+    run_id: str | None
+    status: Status
+    cause: Cause | None
+    detail: str
+    duration_s: float
+    evidence: dict[str, int]
+
+
 class GateReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     """One gate. `detail` is the reason of anything but PASS; `rerun` the command that runs it again.
 
     `proven` says whether the gate was shown to be able to fail, `unproven` what is missing of that; it is
     None where nothing is wrong but that trials are missing, `missing_trials` of them. `made` says of which runs its
-    proof is: by defect, `sham` and `control`. `queries` are the named queries that its assertions use.
+    proof is: by defect, `sham` and `control`. `queries` are the named queries that its assertions use. `attempts` are
+    all runs of the gate, where it was repeated because the host was slow; it is judged by the last of them.
     """
 
     name: str
@@ -122,6 +137,13 @@ class GateReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     missing_trials: int = 0
     made: dict[str, Made] = {}
     queries: dict[str, Named] = {}
+    cause: Cause | None = None
+    attempts: list[GateAttempt] = []
+
+
+def statuses_of(gate: GateReport) -> list[Status]:
+    """What each run of a gate came to, in their order."""
+    return [attempt.status for attempt in gate.attempts] or [gate.status]
 
 
 class Summary(Struct, frozen=True, kw_only=True, rename=yaml_name):
@@ -201,7 +223,6 @@ class MissingProofs(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True):
     """The whole report. `inputs` are SHA-256 digests in hex; `elapsed_s` seconds of wall time.
 
-    `repeated` are gates that were UNKNOWN once before at the same inputs, as they may be.
     `missing_proofs` is None where a release has all that it needs, and where none is decided.
     """
 
@@ -228,7 +249,6 @@ class Report(Struct, frozen=True, kw_only=True):
     attempts: list[AttemptReport]
     limits: list[str]
     ledger: LedgerReport = NO_LEDGER
-    repeated: list[str] = []
     waivers: list[WaiverReport] = []
     missing_proofs: MissingProofs | None = None
 

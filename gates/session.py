@@ -121,9 +121,10 @@ class Session(Struct, frozen=True, kw_only=True):
         """The YAML file of one of its gates."""
         return Path(self.options.specs) / self.listed[gate].file
 
-    def gate_directory(self, gate: str, repeat: int) -> Path:
-        """Where one run of one gate records."""
-        return self.path / "gates" / str(repeat) / gate
+    def gate_directory(self, gate: str, repeat: int, attempt: int = 1) -> Path:
+        """Where one run of one gate records; `0`, and `0.2` for its second attempt."""
+        place = str(repeat) if attempt == 1 else f"{repeat}.{attempt}"
+        return self.path / "gates" / place / gate
 
 
 def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Session:
@@ -199,7 +200,9 @@ def chosen(project: Project, options: Options) -> list[str]:
     return [gate.gate for gate in ordered if gate.gate in names]
 
 
-def plan_of(session: Session, project: Project, gate: Gate, repeat: int = 0) -> Plan:
+def plan_of(
+    session: Session, project: Project, gate: Gate, repeat: int = 0, attempt: int = 1
+) -> Plan:
     """What the engine is to do for one run of one gate."""
     target = project.targets[gate.target]
     return Plan(
@@ -221,7 +224,8 @@ def plan_of(session: Session, project: Project, gate: Gate, repeat: int = 0) -> 
             "target": project.target_digest(gate.target),
         },
         versions=session.versions,
-        directory=session.gate_directory(gate.gate, repeat),
+        directory=session.gate_directory(gate.gate, repeat, attempt),
+        attempt=attempt,
         source_root=Path(session.root),
         toxiproxy=Path(session.toxiproxy.path) if session.toxiproxy is not None else None,
         keep=session.options.keep,

@@ -19,8 +19,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     `directory` gets the evidence; `source_root` is the directory that processes start in, the project
     itself or a copy with a defect; `digests` and `versions` go into the run's first record; `exercise` records what
-    every link carried; `environment` is added to that of every process of the target; `data` are fixed tables, which steps know as
-    `{data.NAME}`.
+    every link carried; `attempt` counts the runs of this gate in one session; `environment` is added to that of
+    every process of the target; `data` are fixed tables, which steps know as `{data.NAME}`.
     """
 
     run_id: str
@@ -42,6 +42,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     toxiproxy: Path | None
     keep: bool
     exercise: bool = False
+    attempt: int = 1
     environment: Mapping[str, str] = {}
     data: Mapping[str, object] = {}
 

@@ -82,6 +82,7 @@ class Worker:
             boot_id=boot_id(),
             host=platform.node(),
             worker=self.name,
+            attempt=plan.attempt,
         )
 
     async def _carry_out(

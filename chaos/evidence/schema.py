@@ -37,7 +37,7 @@ class Run(Row, frozen=True, kw_only=True):
 
     `digests` and `versions` are JSON objects of name → text; `config` is what the gate changed of the
     target's configuration; `planned` lists the ids of all steps that must have an ended row;
-    `host` is the name of the machine.
+    `host` is the name of the machine, `attempt` counts the runs of one gate in one session.
     """
 
     mode: Mode
@@ -52,6 +52,7 @@ class Run(Row, frozen=True, kw_only=True):
     boot_id: str
     host: str
     worker: str
+    attempt: int = 1
 
 
 class RunEnd(Row, frozen=True, kw_only=True):

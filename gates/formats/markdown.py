@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from gates.html import words
+from gates.render import repetitions
 from gates.report import AssertionReport, GateReport, Report, Status
 
 SIGN: dict[Status, str] = {
@@ -50,6 +51,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield "### What holds it\n"
         for gate in holding:
             yield from _held(gate)
+    again = [line for gate in report.gates for line in repetitions(gate)]
+    yield from _folded("Repeated because the host was slow", [f"- {text(line)}" for line in again])
     yield from _folded("Invariants", list(_invariants(report)))
     ran = [gate for gate in report.gates if gate.status not in ("MISSING", "SKIP")]
     yield from _folded(f"{len(ran)} gates that ran", list(_gates(ran)))

@@ -1,18 +1,23 @@
 """What must be true of a run before its assertions mean anything: one run, complete, sealed, as planned."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from chaos.evidence.schema import Load, Run, Step
+from chaos.evidence.schema import Load, Mode, Run, Step
 from gates.judge import tables
 from gates.judge.connection import Evidence, RunKey, RunRecord
-from gates.judge.result import Finding
+from gates.judge.result import Cause, Finding
 from gates.spec.assertion import Judged
 
 MAX_DRIFT_MS = 50.0
 """How far the wall clock may move against the monotonic one during a run."""
+
+MOST_ATTEMPTS = 3
+"""How often a gate may be run in one session: again only where the host was why the run before was UNKNOWN."""
 
 MAX_LATE_SHARE = 0.1
 """How late a load may send, at its 99th percentile, as a share of the smallest limit on latency."""
@@ -22,24 +27,49 @@ GATE_DIGEST = "gate"
 
 
 class Chosen(Struct, frozen=True):
-    """The run that is judged, or why there is none."""
+    """The runs that are judged, in the order of their attempts, or why there are none."""
 
-    record: RunRecord | None
+    records: list[RunRecord]
     problem: str | None
 
 
-def choose(evidence: Evidence, gate: str, run_id: str | None) -> Chosen:
-    """The run with this id, or else the gate's one healthy run."""
-    runs = evidence.runs_of(gate)
-    if run_id is not None:
-        found = [record for record in runs if record.run.run_id == run_id]
-        what = f"run {run_id}"
-    else:
-        found = [record for record in runs if record.run.mode == "healthy"]
-        what = "healthy run"
+def choose(evidence: Evidence, gate: str, run_id: str) -> Chosen:
+    """The run with this id."""
+    found = [record for record in evidence.runs_of(gate) if record.run.run_id == run_id]
     if len(found) != 1:
-        return Chosen(None, f"expected one {what} of {gate}, and there are {len(found)}")
-    return Chosen(found[0], None)
+        return Chosen([], f"expected one run {run_id} of {gate}, and there are {len(found)}")
+    return Chosen(found, None)
+
+
+def attempts_of(evidence: Evidence, gate: str, mode: Mode) -> Chosen:
+    """The gate's runs in this mode, one after the other, numbered from 1 without a gap (rule 2)."""
+    found = [record for record in evidence.runs_of(gate) if record.run.mode == mode]
+    found.sort(key=lambda record: (record.run.attempt, record.run.run_id))
+    numbers = [record.run.attempt for record in found]
+    if not found or len(set(numbers)) != len(numbers):
+        message = f"expected one {mode} run of {gate}, and there are {len(found)}"
+        return Chosen([], message if numbers.count(1) == len(numbers) else _numbered(gate, numbers))
+    if numbers != list(range(1, len(numbers) + 1)) or len(numbers) > MOST_ATTEMPTS:
+        return Chosen([], _numbered(gate, numbers))
+    for before, after in itertools.pairwise(found):
+        if not _ended_at_ms(before) <= after.run.epoch_ms:
+            return Chosen(
+                [],
+                f"attempt {after.run.attempt} of {gate} began before the one it repeats had ended",
+            )
+    return Chosen(found, None)
+
+
+def _numbered(gate: str, numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers))
+    return f"the attempts of {gate} are numbered {shown}, not from 1 to at most {MOST_ATTEMPTS}"
+
+
+def _ended_at_ms(record: RunRecord) -> float:
+    """When a run had ended, by the wall clock; without an end, at no time."""
+    if record.end is None:
+        return math.inf
+    return record.run.epoch_ms + record.end.finished_ms + record.end.clock_drift_ms
 
 
 def findings(
@@ -50,16 +80,18 @@ def findings(
         *_unknown("evidence", evidence.problems),
         *_unknown("evidence", evidence.altered.get(record.key, [])),
         *_unknown("run", [*_ended_well(record), *_version(record, judged)]),
+        *_unknown("run", _drifted(record), cause="host"),
         *_unknown("seal", _seals(evidence, record.key)),
         *_steps(evidence, record.run),
-        *_unknown("load", _loads(evidence, record.key, judged.loads, limit_ms)),
+        *_unknown("load", _loads(evidence, record.key, judged.loads)),
+        *_unknown("load", _late(evidence, record.key, limit_ms), cause="host"),
         *_unknown("clock", _backwards(evidence, record.key) if limit_ms is not None else []),
     ]
 
 
-def _unknown(source: str, messages: Sequence[str] | Iterator[str]) -> Iterator[Finding]:
+def _unknown(source: str, messages: Iterable[str], cause: Cause | None = None) -> Iterator[Finding]:
     for message in messages:
-        yield Finding("UNKNOWN", source, message)
+        yield Finding("UNKNOWN", source, message, cause)
 
 
 def unusable(evidence: Evidence, record: RunRecord) -> list[str]:
@@ -68,6 +100,7 @@ def unusable(evidence: Evidence, record: RunRecord) -> list[str]:
         *evidence.problems,
         *evidence.altered.get(record.key, []),
         *_ended_well(record),
+        *_drifted(record),
         *_seals(evidence, record.key),
     ]
 
@@ -79,7 +112,10 @@ def _ended_well(record: RunRecord) -> Iterator[str]:
     if record.end.end_state != "completed":
         detail = f": {record.end.end_detail}" if record.end.end_detail else ""
         yield f"the run is {record.end.end_state}{detail}"
-    if not abs(record.end.clock_drift_ms) <= MAX_DRIFT_MS:
+
+
+def _drifted(record: RunRecord) -> Iterator[str]:
+    if record.end is not None and not abs(record.end.clock_drift_ms) <= MAX_DRIFT_MS:
         yield f"the wall clock moved by {record.end.clock_drift_ms:.0f} ms during the run; {MAX_DRIFT_MS:.0f} are allowed"
 
 
@@ -174,32 +210,37 @@ def _outcome(row: Step) -> Finding:
     )
 
 
-def _loads(
-    evidence: Evidence, run: RunKey, planned: Sequence[str], limit_ms: float | None
-) -> Iterator[str]:
-    """A load is valid when all that was planned was sent, in time, and is in the evidence."""
+def _loads(evidence: Evidence, run: RunKey, planned: Sequence[str]) -> Iterator[str]:
+    """A load is valid when all that was planned was sent and is in the evidence."""
     rows = evidence.rows(Load, run)
     for name in dict.fromkeys(planned):
         if not any(row.load == name for row in rows):
             yield f"nothing was recorded of the load {name}"
     for row in rows:
-        yield from _load(row, limit_ms)
+        yield from _load(row)
     if rows:
         yield from _requests_of(evidence, run, rows)
 
 
-def _load(row: Load, limit_ms: float | None) -> Iterator[str]:
+def _load(row: Load) -> Iterator[str]:
     if row.problem:
         yield f"{row.load}: {row.problem}"
     if row.planned < 1:
         yield f"{row.load} planned nothing"
     if row.sent != row.planned:
         yield f"{row.load} sent {row.sent} of {row.planned} planned requests"
-    if limit_ms is not None and not row.late_p99_ms <= limit_ms * MAX_LATE_SHARE:
-        yield (
-            f"{row.load} sent up to {row.late_p99_ms:.1f} ms late (p99); with a limit of {limit_ms:g} ms"
-            f" at most {limit_ms * MAX_LATE_SHARE:g} are allowed"
-        )
+
+
+def _late(evidence: Evidence, run: RunKey, limit_ms: float | None) -> Iterator[str]:
+    """Where latency is limited, a load is valid only when it was sent in time."""
+    if limit_ms is None:
+        return
+    for row in evidence.rows(Load, run):
+        if not row.late_p99_ms <= limit_ms * MAX_LATE_SHARE:
+            yield (
+                f"{row.load} sent up to {row.late_p99_ms:.1f} ms late (p99); with a limit of {limit_ms:g} ms"
+                f" at most {limit_ms * MAX_LATE_SHARE:g} are allowed"
+            )
 
 
 def _requests_of(evidence: Evidence, run: RunKey, rows: Sequence[Load]) -> Iterator[str]:

@@ -7,6 +7,9 @@ from msgspec import Struct
 
 Status = Literal["PASS", "FAIL", "UNKNOWN"]
 
+Cause = Literal["host"]
+"""Why something is UNKNOWN, where it is neither the system nor the gate: the machine was too slow to measure on."""
+
 _ORDER: tuple[Status, ...] = ("FAIL", "UNKNOWN", "PASS")
 
 
@@ -36,6 +39,7 @@ class AssertionResult(Struct, frozen=True, kw_only=True):
     rows: list[dict[str, object]]
     sql: str
     why: str
+    cause: Cause | None = None
 
 
 class FaultResult(Struct, frozen=True, kw_only=True):
@@ -61,10 +65,15 @@ class Finding(Struct, frozen=True):
     status: Status
     source: str
     message: str
+    cause: Cause | None = None
 
 
 class GateVerdict(Struct, frozen=True, kw_only=True):
-    """The verdict on one run of one gate, with everything that it rests on."""
+    """The verdict on one run of one gate, with everything that it rests on.
+
+    `cause` is `host` where it is UNKNOWN, nothing failed, and every reason for UNKNOWN is the host's: only such
+    a run may be followed by another attempt.
+    """
 
     gate: str
     id: str
@@ -75,3 +84,4 @@ class GateVerdict(Struct, frozen=True, kw_only=True):
     assertions: list[AssertionResult]
     faults: list[FaultResult]
     findings: list[Finding]
+    cause: Cause | None = None

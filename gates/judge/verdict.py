@@ -1,16 +1,18 @@
 """The verdict on a gate: integrity, faults and assertions, merged."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import duckdb
+import msgspec
 
 from chaos.evidence import schema
+from chaos.evidence.schema import Mode
 from gates.judge import assertions, binding, comparator, integrity, leaves
 from gates.judge.compiler import compile_gate
 from gates.judge.connection import Evidence, RunRecord, message_of
 from gates.judge.faults import Proofs, judge_faults
 from gates.judge.plan import AssertPlan, GatePlan
-from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, merge
+from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, Status, merge
 from gates.spec.assertion import Assertion, Judged
 
 TIME_LIMIT_S = 30.0
@@ -22,22 +24,74 @@ _UNUSABLE = frozenset({"evidence", "run", "seal", "judge"})
 _LATENCIES = frozenset({"latency_ms", "service_ms"})
 
 
+def judge_attempts(
+    evidence: Evidence, judged: Judged, proofs: Proofs, mode: Mode = "healthy"
+) -> list[GateVerdict]:
+    """The verdicts on a gate's attempts, at least one; the last of them is the verdict on the gate.
+
+    It counts as it is where every attempt before it was UNKNOWN by the host. Never raises, see `judge_gate`.
+    """
+    try:
+        chosen = integrity.attempts_of(evidence, judged.gate, mode)
+    except Exception as error:  # noqa: BLE001 - as below
+        return [_broken(judged, error)]
+    if chosen.problem is not None:
+        return [_none(judged, chosen.problem)]
+    verdicts = [
+        judge_gate(evidence, judged, proofs, record.run.run_id) for record in chosen.records
+    ]
+    wrong = [*_repeated_without_reason(verdicts[:-1])]
+    return [*verdicts[:-1], _with_findings(verdicts[-1], wrong)]
+
+
+def _repeated_without_reason(verdicts: Sequence[GateVerdict]) -> Iterator[Finding]:
+    """Attempts after which there must have been no other."""
+    for number, verdict in enumerate(verdicts, start=1):
+        if verdict.cause != "host":
+            message = f"attempt {number} was {verdict.status} ({verdict.detail}), and was repeated: that is for a slow host only"
+            yield Finding("FAIL" if verdict.status == "FAIL" else "UNKNOWN", "attempt", message)
+
+
+def _with_findings(verdict: GateVerdict, found: list[Finding]) -> GateVerdict:
+    if not found:
+        return verdict
+    status = merge([verdict.status, *(finding.status for finding in found)])
+    return msgspec.structs.replace(
+        verdict,
+        status=status,
+        detail=_detail(status, verdict.assertions, [*found, *verdict.findings]),
+        findings=[*found, *verdict.findings],
+        cause=None,
+    )
+
+
 def judge_gate(
     evidence: Evidence, judged: Judged, proofs: Proofs, run_id: str | None = None
 ) -> GateVerdict:
-    """The verdict on one run: the gate's one healthy run, or the run with this id in whatever mode.
+    """The verdict on a gate by its healthy runs, or on the run with this id in whatever mode.
 
     Never raises: whatever goes wrong while judging is UNKNOWN, with the error's text.
     """
+    if run_id is None:
+        return judge_attempts(evidence, judged, proofs)[-1]
     try:
         chosen = integrity.choose(evidence, judged.gate, run_id)
-        if chosen.record is None:
-            return _verdict(judged, None, [], [], [Finding("UNKNOWN", "run", chosen.problem or "")])
-        return _judge(evidence, judged, proofs, chosen.record)
+        if chosen.problem is not None:
+            return _none(judged, chosen.problem)
+        return _judge(evidence, judged, proofs, chosen.records[0])
     except Exception as error:  # noqa: BLE001 - a judge that breaks must never pass anything
-        message = message_of(error) if isinstance(error, duckdb.Error) else str(error)
-        finding = Finding("UNKNOWN", "judge", f"judging failed: {type(error).__name__}: {message}")
-        return _verdict(judged, None, [], [], [finding])
+        return _broken(judged, error)
+
+
+def _none(judged: Judged, problem: str) -> GateVerdict:
+    """The verdict where there is no run to judge."""
+    return _verdict(judged, None, [], [], [Finding("UNKNOWN", "run", problem)])
+
+
+def _broken(judged: Judged, error: Exception) -> GateVerdict:
+    message = message_of(error) if isinstance(error, duckdb.Error) else str(error)
+    finding = Finding("UNKNOWN", "judge", f"judging failed: {type(error).__name__}: {message}")
+    return _verdict(judged, None, [], [], [finding])
 
 
 def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord) -> GateVerdict:
@@ -98,7 +152,10 @@ def _verdict(
         found.append(Finding("UNKNOWN", "assertion", "there are no assertions"))
     unusable = any(finding.source in _UNUSABLE for finding in found)
     statuses = [*(result.status for result in results), *(finding.status for finding in found)]
-    status = "UNKNOWN" if unusable else merge(statuses)
+    status: Status = "UNKNOWN" if unusable else merge(statuses)
+    causes = {each.cause for each in found if each.status == "UNKNOWN"}
+    causes |= {each.cause for each in results if each.status == "UNKNOWN"}
+    by_host = "FAIL" not in statuses and causes == {"host"}
     return GateVerdict(
         gate=judged.gate,
         id=judged.id,
@@ -109,6 +166,7 @@ def _verdict(
         assertions=results,
         faults=faults,
         findings=found,
+        cause="host" if status == "UNKNOWN" and by_host else None,
     )
 
 

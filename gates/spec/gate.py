@@ -36,7 +36,6 @@ class Gate(Spec, frozen=True, kw_only=True):
     `needs` are the processes of the target that are started, all of them when absent; `control` must
     pass before anything else; `isolation: shared` lets gates that only read share one started stack;
     `exclusive` runs the gate with nothing beside it, which every gate with a latency limit needs;
-    `repeat_unknown` says beforehand that one UNKNOWN may be followed by another run at the same inputs;
     `guards` are the files and folders of the target's source that implement the claim, where mutants are drawn;
     `defaults` are options of all steps; `data` fixed tables, which steps know as `{data.NAME}`;
     `golden` allows assertions that compare a whole body with a literal.
@@ -55,7 +54,6 @@ class Gate(Spec, frozen=True, kw_only=True):
     isolation: Literal["own", "shared"] = "own"
     exclusive: bool = False
     nominal_ports: bool = False
-    repeat_unknown: bool = False
     guards: list[str] = []
     golden: bool = False
     defaults: Defaults | None = None

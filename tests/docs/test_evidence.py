@@ -70,7 +70,14 @@ def test_all_queries_run_one_after_the_other(
 
 @pytest.mark.parametrize(
     "part",
-    ["read_blob('**')", "attempts.jsonl", "seals.parquet", "unnest(planned)", "LIMIT 5"],
+    [
+        "read_blob('**')",
+        "attempts.jsonl",
+        "seals.parquet",
+        "unnest(planned)",
+        "LIMIT 5",
+        "list(attempt",
+    ],
 )
 def test_what_must_have_no_row_has_none(duck: duckdb.DuckDBPyConnection, part: str) -> None:
     assert duck.execute(query(part)).fetchall() == []
@@ -80,8 +87,8 @@ def test_what_must_be_the_same_is(duck: duckdb.DuckDBPyConnection) -> None:
     assert duck.execute(query("AS verdict")).fetchall() == [("PROMOTE", True)]
     assert duck.execute(query("md5_number")).fetchall() == [(20, True)]
     assert duck.execute(query("digests->>'gate'")).fetchall() == [(True,)]
-    ((_, mode, state, _),) = duck.execute(query("SELECT run_id, mode")).fetchall()
-    assert (mode, state) == ("healthy", "completed")
+    ((attempt, _, mode, state, _),) = duck.execute(query("SELECT attempt, run_id")).fetchall()
+    assert (attempt, mode, state) == (1, "healthy", "completed")
 
 
 def test_the_assertion_comes_to_what_the_report_says(

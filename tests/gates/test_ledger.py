@@ -107,37 +107,36 @@ def test_a_ledger_that_was_deleted_or_cut_is_noticed(written: Path, kept: int | 
     assert "v1" in str(ledger.discontinued(written.parent))
 
 
-def past(*before: tuple[Attempt, str | None], status: str = "PASS", may: bool = False) -> Past:
+def past(*before: tuple[Attempt, str | None], status: str = "PASS") -> Past:
     earlier = [
         (one, outcome(one.session, ended) if ended is not None else None) for one, ended in before
     ]
     own = attempt("now")
-    return ledger.past_of(own, earlier, {"a": status}, frozenset({"a"} if may else ()))
+    return ledger.past_of(own, earlier, {"a": status})
 
 
-NOTHING = Past(flaky=[], repeated=[], excused=[])
-FLAKY = Past(flaky=["a"], repeated=[], excused=[])
-REPEATED = Past(flaky=[], repeated=["a"], excused=[])
-EXCUSED = Past(flaky=[], repeated=[], excused=["a"])
+NOTHING = Past(flaky=[], unended=[])
+FLAKY = Past(flaky=["a"], unended=[])
 
 
 def test_fail_and_then_pass_is_flaky() -> None:
     assert past((attempt("1"), "FAIL")) == FLAKY
-    assert past((attempt("1"), "FAIL"), may=True) == FLAKY
     assert past((attempt("1"), "FAIL"), (attempt("2"), "PASS")) == FLAKY
     assert past((attempt("1"), "FAIL"), status="FAIL") == NOTHING
 
 
-def test_unknown_may_be_repeated_once_if_that_was_said_before() -> None:
-    assert past((attempt("1"), "UNKNOWN")) == REPEATED
-    assert past((attempt("1"), "UNKNOWN"), may=True) == EXCUSED
-    assert past((attempt("1"), "UNKNOWN"), (attempt("2"), "UNKNOWN"), may=True) == REPEATED
+def test_an_unknown_says_nothing_about_a_later_run() -> None:
+    assert past((attempt("1"), "UNKNOWN")) == NOTHING
+    assert past((attempt("1"), "UNKNOWN"), (attempt("2"), "UNKNOWN")) == NOTHING
+    assert past((attempt("1"), "UNKNOWN"), (attempt("2"), "FAIL"), (attempt("3"), "PASS")) == FLAKY
 
 
 def test_an_attempt_that_never_ended_may_have_seen_anything() -> None:
-    assert past((attempt("1"), None)) == REPEATED
-    assert past((attempt("1"), None), may=True) == EXCUSED
-    assert past((attempt("1"), None), (attempt("2"), "UNKNOWN"), may=True) == REPEATED
+    assert past((attempt("1"), None)) == Past(flaky=[], unended=["1"])
+    assert past((attempt("1"), None), (attempt("2"), "PASS")) == Past(flaky=[], unended=["1"])
+    assert past((attempt("1"), None), status="UNKNOWN") == NOTHING
+    assert past((attempt("1", source="another"), None)) == NOTHING
+    assert past((attempt("1", gate="g0"), None)) == NOTHING
 
 
 def test_a_gate_that_was_not_run_saw_nothing() -> None:

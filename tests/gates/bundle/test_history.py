@@ -6,12 +6,9 @@ import pytest
 
 from gates import ledger
 from gates.bundle.verify import Expected, verify
+from gates.conclude import conclude
 from gates.report import EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN
-from tests.gates.bundle.small_release import GATE, SECOND, SmallRelease
-
-MAY_REPEAT = {
-    "specs/gates/a/first.yaml": GATE.replace("target: shop", "target: shop\nrepeat_unknown: true")
-}
+from tests.gates.bundle.small_release import SmallRelease
 
 
 def failing(gate: str) -> int:
@@ -49,10 +46,11 @@ def test_without_proofs_a_release_holds(project: SmallRelease) -> None:
 
 
 def test_a_run_that_never_ended_holds_the_next(project: SmallRelease) -> None:
-    project.session()
+    session, _ = project.session()
     report = project.release()
     assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
-    assert "run again after having been unknown at the same inputs" in report.reason
+    said = "a run at the same inputs never ended, and nobody knows what it saw"
+    assert report.reason == f"{said}: {session.id}"
     assert not report.attempts[0].ended
 
 
@@ -66,19 +64,16 @@ def test_an_interrupted_run_ends_in_the_ledger(project: SmallRelease) -> None:
     assert project.release().verdict == "PROMOTE"
 
 
-def test_what_said_so_before_may_be_unknown_once(tmp_path: Path) -> None:
-    changes = MAY_REPEAT | {
-        "specs/gates/second.yaml": SECOND.replace("why: w", "why: w\nrepeat_unknown: true")
-    }
-    project = SmallRelease(tmp_path / "shop", changes)
-    project.session()
+def test_an_unknown_holds_its_own_run_and_no_later_one(project: SmallRelease) -> None:
+    session, specs = project.session()
+    for name in session.gates:
+        place = session.gate_directory(name, 0)
+        project.record(place, session, specs, specs.gates[name], 200, drift_ms=80)
+    report, _ = conclude(session, project.releases, interrupted=False)
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
     report = project.release()
-    assert report.verdict == "PROMOTE"
-    assert sorted(report.repeated) == ["first", "second"]
-    attested = (project.directory / "attestation.json").read_text()
-    assert '"result": "WARNED"' in attested
-    project.session()
-    assert "unknown at the same inputs: " in project.release().reason
+    assert (report.verdict, report.exit_code) == ("PROMOTE", EXIT_PROMOTE)
+    assert [sorted(attempt.unknown) for attempt in report.attempts] == [["first", "second"]]
 
 
 def test_a_deleted_ledger_is_noticed_and_its_last_failure_is_still_known(

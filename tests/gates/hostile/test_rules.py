@@ -46,6 +46,9 @@ RULES: dict[int, Rule] = {
         f"{EVIDENCE}::test_a_run_of_the_gate_before_it_was_edited",
         f"{EVIDENCE}::test_a_run_that_recorded_no_digests",
         f"{JUDGE}/test_integrity.py::test_two_healthy_runs_are_one_too_many",
+        f"{HOSTILE}/test_attempts.py::test_attempts_are_numbered_without_a_gap",
+        f"{HOSTILE}/test_attempts.py::test_an_attempt_does_not_begin_before_the_one_it_repeats_has_ended",
+        f"{HOSTILE}/test_attempts.py::test_an_attempt_that_is_dropped_is_noticed",
         "tests/gates/test_frozen.py::test_a_gate_that_is_changed_after_the_session_was_opened_is_run_as_it_was",
     )),
     3: Rule("a run is closed over all that it wrote and planned", (
@@ -76,7 +79,9 @@ RULES: dict[int, Rule] = {
         f"{BUNDLE}/test_history.py::test_fail_and_then_pass_holds",
         f"{BUNDLE}/test_history.py::test_a_run_that_never_ended_holds_the_next",
         f"{BUNDLE}/test_history.py::test_a_deleted_ledger_is_noticed_and_its_last_failure_is_still_known",
-        "tests/gates/test_ledger.py::test_unknown_may_be_repeated_once_if_that_was_said_before",
+        f"{BUNDLE}/test_history.py::test_an_unknown_holds_its_own_run_and_no_later_one",
+        f"{HOSTILE}/test_attempts.py::test_a_host_that_was_slow_is_waited_for",
+        f"{HOSTILE}/test_attempts.py::test_nothing_else_is_repeated",
     )),
     7: Rule("a part never promotes", (
         f"{RELEASE}::test_a_part_of_a_release_is_none",
