@@ -128,6 +128,7 @@ def _report_of(
         spec_sha256=judged.spec_sha256,
         rerun=rerun,
         queries=judged.with_,
+        reasons=verdict.reasons,
         cause=verdict.cause,
     )
 

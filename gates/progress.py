@@ -63,7 +63,8 @@ class Progress:
         place = f"{len(self.done):3}/{self.total} "
         self._line(place, str(status), f"{name}  {took_s:.1f} s")
         if report.failed:
-            self._reason(report.longreprtext)
+            # Of a gate that could not be judged at all there is only what pytest says.
+            self._reason(str(found.get("detail") or report.longreprtext))
 
     def repeated(self, name: str, attempt: int, verdict: GateVerdict, took_s: float) -> None:
         """A gate was run again in the same session."""

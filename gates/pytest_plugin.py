@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gates import interrupts
+from gates.judge.result import GateVerdict
 from gates.running import GateRunner
 from gates.session import Listed, Session, load_session
 
@@ -20,6 +21,10 @@ ALONE = "main"
 
 class GateNotPassed(Exception):
     """The verdict of a gate's run was FAIL or UNKNOWN."""
+
+    def __init__(self, verdict: GateVerdict) -> None:
+        super().__init__(f"{verdict.status}: {verdict.detail}")
+        self.verdict = verdict
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -115,18 +120,19 @@ class GateItem(pytest.Item):
             ("gate", self.parent.gate),
             ("verdict", verdict.status),
             ("cause", verdict.cause),
+            ("detail", verdict.detail),
         ]
         if verdict.status != "PASS":
-            raise GateNotPassed(f"{verdict.status}: {verdict.detail}")
+            raise GateNotPassed(verdict)
 
     def repr_failure(
         self,
         excinfo: pytest.ExceptionInfo[BaseException],
         style: object = None,  # noqa: ARG002  # pytest's signature
     ) -> str:
-        """The verdict's own words, without a traceback of the harness."""
+        """The verdict's own words, a line for each reason, without a traceback of the harness."""
         if isinstance(excinfo.value, GateNotPassed):
-            return str(excinfo.value)
+            return "\n".join(excinfo.value.verdict.reasons)
         return str(super().repr_failure(excinfo))
 
     def reportinfo(self) -> tuple[Path, int, str]:

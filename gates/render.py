@@ -1,7 +1,7 @@
 """A report for eyes: on the console, and as JUnit XML. Both say only what is in the report."""
 
-import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from chaos.errors import Problem, errors_among
-from gates.report import AssertionReport, GateReport, Report
+from gates.judge import telling
+from gates.report import GateReport, Report
 from gates.unproven import only_proofs_are_missing
 
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
 HEADS = ("", "id", "gate", "measured", "s")
 SHOWN_ROWS = 3
-SHOWN_CHARACTERS = 500
+SHOWN_CHARACTERS = 200
 
 
 def print_report(report: Report, directory: Path, console: Console) -> None:
@@ -85,51 +86,39 @@ def _print_totals(report: Report, console: Console) -> None:
 
 
 def _print_reasons(gate: GateReport, console: Console) -> None:
+    """A line for each reason, then more of the rows by which a failure can be seen."""
     console.print(
         Text(f"{gate.status} {gate.id} {gate.name}: {gate.title}", style=STYLE[gate.status])
     )
-    console.print(f"  {gate.detail}", markup=False)
-    if any(assertion.population for assertion in gate.assertions):
-        _print_what_was_measured(gate, console)
-    elif gate.assertions:
-        console.print("  nothing was measured, so no assertion could be judged", markup=False)
+    for reason, more in reasons_of(gate):
+        console.print(f"  {reason}", markup=False, highlight=False)
+        for row in more:
+            console.print(f"    also: {row}", markup=False, highlight=False)
     console.print(f"  again: {gate.rerun}\n", markup=False)
 
 
-def _print_what_was_measured(gate: GateReport, console: Console) -> None:
-    for assertion in gate.assertions:
-        if assertion.status != "PASS":
-            _print_assertion(assertion, console)
-    for fault in gate.faults:
-        if not fault.proven:
-            which = f"{fault.kind} {fault.link}" if fault.link else "not begun"
-            console.print(f"  fault {fault.fault} ({which}): {fault.why}", markup=False)
-
-
-def _print_assertion(assertion: AssertionReport, console: Console) -> None:
-    console.print(Text(f"  {assertion.status}: {assertion.that}", style=STYLE[assertion.status]))
-    console.print(
-        f"    expected {assertion.expectation}; measured {assertion.measured}", markup=False
-    )
-    population = "nothing" if assertion.population is None else assertion.population
-    console.print(f"    over {population} rows (at least {assertion.at_least})", markup=False)
-    if assertion.why:
-        console.print(f"    {assertion.why}", markup=False)
-    for row in assertion.rows[:SHOWN_ROWS]:
-        console.print(f"    violating: {_short(row)}", markup=False)
-
-
-def _short(row: dict[str, object]) -> str:
-    """A row as JSON, without what says nothing; the whole of it is in the report."""
-    said = {name: value for name, value in row.items() if value not in (None, {}, [], "")}
-    return _cut(json.dumps(said, ensure_ascii=False), SHOWN_CHARACTERS)
+def reasons_of(gate: GateReport) -> Iterator[tuple[str, list[str]]]:
+    """Each reason of anything but PASS, with more of the rows by which it can be seen."""
+    rows = {
+        telling.line(own): [
+            _cut(telling.pairs(row, own.looks_at), SHOWN_CHARACTERS)
+            for row in own.rows[1:SHOWN_ROWS]
+        ]
+        for own in gate.assertions
+    }
+    for reason in gate.reasons or [gate.detail]:
+        yield reason, rows.get(reason, [])
 
 
 def _measured(gate: GateReport) -> str:
     if gate.status == "PASS":
         rows = sum(assertion.population or 0 for assertion in gate.assertions)
         return f"{counted(len(gate.assertions), 'assertion')} over {counted(rows, 'row')}"
-    return _cut(gate.detail.partition("\n")[0], 90)
+    red = Counter(one.status for one in gate.assertions if one.status != "PASS")
+    if not red:
+        return "the run itself"
+    parts = ", ".join(f"{number} {status}" for status, number in sorted(red.items()))
+    return f"{parts} of {counted(len(gate.assertions), 'assertion')}"
 
 
 def counted(number: int, noun: str) -> str:
@@ -175,7 +164,7 @@ def junit(report: Report) -> bytes:
         )
         if tag is not None:
             problem = ET.SubElement(case, tag, message=_xml_text(gate.detail))
-            problem.text = _xml_text("\n".join(f"{a.status}: {a.that}" for a in gate.assertions))
+            problem.text = _xml_text("\n".join(gate.reasons or [gate.detail]))
     document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
 

@@ -31,6 +31,7 @@ def yaml_name(field: str) -> str:
 class AssertionReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     """One assertion: what was measured against what was expected, over which rows, by which SQL.
 
+    `rows` begin with what the predicate looks at, whose names are in `looks_at`.
     `spec` is the assertion as it is written in the gate, `killed_by` the defects (and `sham`) that were
     shown to turn it red.
     """
@@ -50,6 +51,7 @@ class AssertionReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     killed_by: list[str] = []
     spec: Assertion | None = None
     cause: Cause | None = None
+    looks_at: list[str] = []
 
 
 class FaultReport(Struct, frozen=True, kw_only=True):
@@ -107,7 +109,7 @@ class GateAttempt(Struct, frozen=True, kw_only=True):
 
 
 class GateReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
-    """One gate. `detail` is the reason of anything but PASS; `rerun` the command that runs it again.
+    """One gate. `reasons` are those of anything but PASS, `detail` has the first; `rerun` the command that runs it again.
 
     `proven` says whether the gate was shown to be able to fail, `unproven` what is missing of that; it is
     None where nothing is wrong but that trials are missing, `missing_trials` of them. `made` says of which runs its
@@ -137,6 +139,7 @@ class GateReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     missing_trials: int = 0
     made: dict[str, Made] = {}
     queries: dict[str, Named] = {}
+    reasons: list[str] = []
     cause: Cause | None = None
     attempts: list[GateAttempt] = []
 

@@ -5,6 +5,7 @@ other value when it is equal and of the same type. A text may also be `/regex/` 
 a comparison with a number like `< 5`, `present` (there and not null) or `absent` (not there).
 """
 
+import json
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +22,7 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-class _Missing:
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-MISSING = _Missing()
+MISSING = object()
 
 
 def mismatches(expected: object, actual: object, place: str = "$") -> Iterator[str]:
@@ -40,7 +36,16 @@ def mismatches(expected: object, actual: object, place: str = "$") -> Iterator[s
         for index, item in enumerate(expected):
             yield from mismatches(item, actual[index], f"{place}[{index}]")
     elif not _scalar_matches(expected, actual):
-        yield f"{place}: expected {_short(expected)}, got {_short(actual)}"
+        wanted = str(expected) if _is_pattern(expected) else _short(expected)
+        yield f"{place}: expected {wanted}, got {_short(actual)}"
+
+
+def _is_pattern(expected: object) -> bool:
+    """Whether a text is no value itself but says what a value may be."""
+    if not isinstance(expected, str):
+        return False
+    is_regex = len(expected) > 1 and expected[0] == expected[-1] == "/"
+    return is_regex or expected in ("absent", "present") or bool(_COMPARISON.fullmatch(expected))
 
 
 def _mapping_mismatches(
@@ -91,5 +96,5 @@ def pattern_problem(expected: object) -> str | None:
 
 
 def _short(value: object, most_chars: int = 120) -> str:
-    text = repr(value)
+    text = "nothing" if value is MISSING else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= most_chars else text[: most_chars - 1] + "…"

@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gates.judge import telling
 from gates.report import AssertionReport, GateReport, InvariantReport, Report, Status
 
 Severity = Literal["error", "warning"]
@@ -33,21 +34,22 @@ def findings(report: Report) -> list[Finding]:
 
 def _of_gate(gate: GateReport) -> Iterator[Finding]:
     if gate.status in ("FAIL", "UNKNOWN", "MISSING"):
-        red = [own for own in gate.assertions if own.status != "PASS"]
-        said = [_of_assertion(gate, own) for own in red]
-        if not any(finding.severity == "error" for finding in said) or gate.status != "FAIL":
-            # What is wrong with the run itself stands in no assertion.
-            yield _finding(gate, gate.status, gate.detail)
-        if gate.status == "FAIL" or len(red) < len(gate.assertions):
-            yield from said
+        red = {telling.line(own): own for own in gate.assertions if own.status != "PASS"}
+        failed = any(own.status == "FAIL" for own in red.values())
+        # What is wrong with the run itself stands in no assertion.
+        reasons = gate.reasons or ([] if failed and gate.status == "FAIL" else [gate.detail])
+        beside = [reason for reason in reasons if reason not in red]
+        for reason in beside:
+            yield _finding(gate, gate.status, reason)
+        if not beside or gate.status == "FAIL" or len(red) < len(gate.assertions):
+            yield from (_of_assertion(gate, own) for own in red.values())
     if gate.proven is False:
         yield _finding(gate, "UNKNOWN", f"unproven: {gate.unproven}")
 
 
 def _of_assertion(gate: GateReport, own: AssertionReport) -> Finding:
-    parts = [f"{own.status}: {own.that}", f"expected {own.expectation}" if own.expectation else ""]
-    parts += [own.why or "", f"again: {gate.rerun}"]
-    return _finding(gate, own.status, "\n".join(filter(None, parts)), own.that)
+    message = f"{own.status}: {telling.line(own)}\nagain: {gate.rerun}"
+    return _finding(gate, own.status, message, own.that)
 
 
 def _finding(gate: GateReport, status: Status, message: str, that: str | None = None) -> Finding:

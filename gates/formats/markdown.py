@@ -1,11 +1,12 @@
 """Markdown for a CI step summary or a pull request: the verdict, what holds it, and the rest folded away."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
 from gates.html import words
-from gates.render import repetitions
-from gates.report import AssertionReport, GateReport, Report, Status
+from gates.render import reasons_of, repetitions
+from gates.report import GateReport, Report, Status
 
 SIGN: dict[Status, str] = {
     "PASS": "✅",
@@ -14,8 +15,7 @@ SIGN: dict[Status, str] = {
     "SKIP": "⏭",
     "MISSING": "◌",
 }
-SHOWN_ROWS = 3
-MOST_ASSERTIONS = 10
+MOST_REASONS = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~@&:$])")
 
 
@@ -78,21 +78,14 @@ def _scores(report: Report) -> Iterator[str]:
 
 def _held(gate: GateReport) -> Iterator[str]:
     yield f"- {SIGN[gate.status]} **{text(gate.id)} {text(gate.name)}**: {text(gate.title)}  "
-    red = [own for own in gate.assertions if own.status != "PASS"]
-    if gate.status != "PASS" and (gate.status == "UNKNOWN" or not red):
-        yield f"  {text(gate.detail)}  "
     if gate.proven is False:
         yield f"  unproven: {text(gate.unproven or 'it was not shown to be able to fail')}  "
     yield f"  again: {code(gate.rerun)}"
-    if gate.status == "FAIL":
-        for own in red[:MOST_ASSERTIONS]:
-            yield from _red(own)
-
-
-def _red(own: AssertionReport) -> Iterator[str]:
-    yield f"  - {SIGN[own.status]} {text(own.that)}: {text(own.why or 'not measured')}, expected {code(own.expectation)}"
-    for row in own.rows[:SHOWN_ROWS]:
-        yield f"    - {code(', '.join(f'{name} {words.cell(value)}' for name, value in row.items()))}"
+    if gate.status != "PASS":
+        for reason, more in itertools.islice(reasons_of(gate), MOST_REASONS):
+            yield f"  - {text(reason)}"
+            for row in more:
+                yield f"    - {code(row)}"
 
 
 def _invariants(report: Report) -> Iterator[str]:

@@ -20,6 +20,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "milliseconds": words.milliseconds,
     "number": words.number,
     "cell": words.cell,
+    "value": words.value,
     "setting": words.setting,
     "counted": words.counted,
     "roughly": roughly,

@@ -278,7 +278,7 @@ def _values(
         f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_VALUES + 1}"
     ).fetchall()
     values = [
-        Value(words.NONE if text is None else str(text), int(rows), int(bad))
+        Value("NULL" if text is None else str(text) or "''", int(rows), int(bad))
         for text, rows, bad in found
     ]
     if not 1 < len(values) <= MOST_VALUES or any(len(v.text) > LONGEST_VALUE for v in values):

@@ -11,6 +11,7 @@ from msgspec import Struct
 from gates.html import distribution, reading, timeline
 from gates.html.distribution import Values
 from gates.html.reading import Probes, Shape
+from gates.judge import telling
 from gates.judge.connection import Evidence, RunKey, open_release
 from gates.report import AssertionReport, FaultReport, GateReport, Report, Status
 from gates.spec.assertion import Judged, Named
@@ -47,7 +48,7 @@ class AssertionView(Struct, frozen=True):
 
 
 class GateView(Struct, frozen=True, kw_only=True):
-    """A gate; without evidence of a run, only its report."""
+    """A gate; without evidence of a run, only its report. `beside` are its reasons that stand in no assertion."""
 
     report: GateReport
     anchor: str
@@ -57,6 +58,7 @@ class GateView(Struct, frozen=True, kw_only=True):
     faults: Sequence[FaultView]
     assertions: Sequence[AssertionView]
     queries: Mapping[str, Named]
+    beside: Sequence[str]
 
 
 class PageView(Struct, frozen=True, kw_only=True):
@@ -121,7 +123,15 @@ def _gate(evidence: Evidence, gate: GateReport, anchor: str, judged: Judged | No
             key=lambda own: FIRST.index(own.report.status),
         ),
         queries=gate.queries or (judged.with_ if judged is not None else {}),
+        beside=_beside(gate),
     )
+
+
+def _beside(gate: GateReport) -> list[str]:
+    if gate.status == "PASS":
+        return []
+    of_assertions = {telling.line(own) for own in gate.assertions}
+    return [reason for reason in gate.reasons or [gate.detail] if reason not in of_assertions]
 
 
 def _legend(drawn: timeline.Timeline) -> Iterator[Legend]:

@@ -4,6 +4,8 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 
+from gates.judge import telling
+
 NONE = "—"
 CELL_LENGTH = 200
 """How much of a value a cell shows; the report has all that there is."""
@@ -47,6 +49,11 @@ def cell(value: object) -> str:
         return NONE
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= CELL_LENGTH else f"{text[:CELL_LENGTH]}…"
+
+
+def value(one: object) -> str:
+    """A value of a row as SQL has it, so that NULL and an empty text differ."""
+    return telling.value(one, CELL_LENGTH)
 
 
 def setting(value: object) -> str:

@@ -1,12 +1,13 @@
 """Runs the assertions of a gate on one run's evidence."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import msgspec
 
-from gates.judge import comparator, measuring, selfcheck, tables
+from gates.judge import comparator, leaves, measuring, selfcheck, tables, telling
 from gates.judge.binding import Bound
 from gates.judge.connection import message_of
 from gates.judge.deciding import Measurement, Outcome
@@ -64,6 +65,7 @@ def _seen(
         outcome = Outcome("UNKNOWN", outcome.measured, None, problem)
     try:
         rows = _violating(plan, bound, outcome)
+        outcome = _with_first(outcome, rows, looks_at(plan))
     except duckdb.Error as error:
         return _failed(plan, bound, error)
     return _result(plan, outcome, seen.measured, rows, _sql(plan, bound))
@@ -97,6 +99,18 @@ def _result(
         rows=rows,
         sql=sql,
         why=outcome.why,
+        looks_at=looks_at(plan),
+    )
+
+
+def _with_first(
+    outcome: Outcome, rows: Sequence[Mapping[str, object]], names: Sequence[str]
+) -> Outcome:
+    """What was found, with the first row of which that can be seen."""
+    if outcome.status != "FAIL" or not rows:
+        return outcome
+    return msgspec.structs.replace(
+        outcome, why=f"{outcome.why}; first: {telling.pairs(rows[0], names)}"
     )
 
 
@@ -116,12 +130,12 @@ def _unknown(plan: AssertPlan, bound: Bound, why: str) -> AssertionResult:
 
 
 def expectation(plan: AssertPlan) -> str:
-    """What was to be true, in words close to the gate's."""
-    text = plan.expression.strip()
+    """What was to be true, in one line and in words close to the gate's."""
+    text = " ".join(plan.expression.split())
     if plan.test == "share":
         return f"the share of rows with {text} is {plan.comparator}"
     if plan.test == "value":
-        return f"{text} is {plan.comparator}"
+        return f"{text} {plan.comparator}"
     return f"{'every row' if plan.test == 'every' else 'no row'} has {text}"
 
 
@@ -145,13 +159,37 @@ def _violating(plan: AssertPlan, bound: Bound, outcome: Outcome) -> list[dict[st
         return []
     test = violates(plan)
     order = "seq" if "seq" in bound.columns[plan.relation] else "ALL"
-    columns = ", ".join(map(tables.quoted, bound.columns[plan.relation]))
+    kinds = bound.columns[plan.relation]
+    parts = {name: part for name, part in _parts(plan).items() if name not in kinds}
+    # A place that the predicate did not get to look at must not make it fail now.
+    looked = [f"TRY({sql})" for sql, _ in parts.values()]
+    columns = ", ".join([*looked, *map(tables.quoted, kinds)])
     cursor = bound.connection.execute(
         f"{whole(plan, bound)}SELECT {columns} FROM (SELECT *, ({test}) AS judge_violates FROM {plan.source}\n)"
         f" WHERE judge_violates ORDER BY {order} LIMIT {SHOWN_ROWS}"
     )
-    kinds = bound.columns[plan.relation]
-    return [_shown(kinds, row) for row in cursor.fetchall()]
+    own_kinds = {name: kind for name, (_, kind) in parts.items()} | kinds
+    shown = [_shown(own_kinds, row) for row in cursor.fetchall()]
+    first = looks_at(plan)
+    return [{**{name: row[name] for name in first if name in row}, **row} for row in shown]
+
+
+_ARROW = re.compile(r"\((\w+) (->>?) ('(?:[^']|'')*')\)")
+
+
+def _parts(plan: AssertPlan) -> dict[str, tuple[str, str]]:
+    """What the predicate looks at, with its SQL and its type: columns, and places in JSON as they are mostly written."""
+    leaf_of = zip(plan.leaf_sql, plan.split.leaves, strict=True)
+    return {
+        leaf.column if leaf.type is None else _ARROW.sub(r"\1\2\3", sql): (sql, leaf.type or "")
+        for sql, leaf in leaf_of
+        if leaf.column not in leaves.COMMON
+    }
+
+
+def looks_at(plan: AssertPlan) -> list[str]:
+    """The names in `rows` of what the predicate looks at."""
+    return list(_parts(plan))
 
 
 def violates(plan: AssertPlan) -> str:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from msgspec import Struct
 
-from gates.judge import binomial, comparator
+from gates.judge import binomial, comparator, telling
 from gates.judge.comparator import Between, EqualsQuery, Simple
 from gates.judge.plan import AssertPlan
 from gates.judge.result import Status
@@ -68,10 +68,9 @@ def _rows(plan: AssertPlan, measured: Measurement) -> Outcome:
     violating = measured.rows - wanted
     if not violating:
         return Outcome("PASS", 0, 0, f"all {measured.rows} rows satisfy it")
-    known = f", for {measured.null} of them it is not known" if measured.null else ""
-    return Outcome(
-        "FAIL", violating, violating, f"{violating} of {measured.rows} rows violate it{known}"
-    )
+    known = f" (NULL for {measured.null})" if measured.null else ""
+    why = f"{violating} of {measured.rows} rows violating it{known}"
+    return Outcome("FAIL", violating, violating, why)
 
 
 def _share(plan: AssertPlan, measured: Measurement) -> Outcome:
@@ -81,9 +80,9 @@ def _share(plan: AssertPlan, measured: Measurement) -> Outcome:
     low = Fraction(measured.true, measured.rows)
     high = Fraction(measured.true + measured.null, measured.rows)
     shown = high if comparator.upper_bounded(bound) else low
-    why = f"{shown.numerator * measured.rows // shown.denominator} of {measured.rows} rows"
+    why = f"{float(shown):.4g}, {shown.numerator * measured.rows // shown.denominator} of {measured.rows} rows"
     if measured.null:
-        why += f"; it is not known for {measured.null}, which are counted so that they do not help"
+        why += f" (NULL for {measured.null}, counted so that they do not help)"
     violating = measured.rows - measured.true if shown is low else measured.true + measured.null
     passed = _share_holds(bound, low, high)
     return Outcome("PASS" if passed else "FAIL", float(shown), None if passed else violating, why)
@@ -98,9 +97,8 @@ def _share_holds(bound: Simple | Between, low: Fraction, high: Fraction) -> bool
 def _value(plan: AssertPlan, measured: Measurement, expected: float | Decimal | None) -> Outcome:
     number = finite(measured.value)
     if number is None:
-        return Outcome(
-            "UNKNOWN", None, None, f"the value is {measured.value}, not one finite number"
-        )
+        why = f"the value is {telling.value(measured.value)}, not one finite number"
+        return Outcome("UNKNOWN", None, None, why)
     shown = number if isinstance(number, int) else float(number)
     if plan.quantile is not None:
         return _quantile(plan.quantile.quantile, measured, shown)
@@ -112,7 +110,7 @@ def _value(plan: AssertPlan, measured: Measurement, expected: float | Decimal | 
         bound = Simple("=", exact)
     assert bound is not None
     passed = comparator.holds(bound, number)
-    return Outcome("PASS" if passed else "FAIL", shown, None, f"the value is {number}")
+    return Outcome("PASS" if passed else "FAIL", shown, None, telling.value(shown))
 
 
 def _quantile(quantile: float, measured: Measurement, shown: float) -> Outcome:
@@ -122,7 +120,9 @@ def _quantile(quantile: float, measured: Measurement, shown: float) -> Outcome:
     if binomial.proves(slow, measured.rows, quantile):
         return Outcome("PASS", shown, slow, seen)
     if binomial.refutes(slow, measured.rows, quantile):
-        return Outcome("FAIL", shown, slow, f"{seen}; the {quantile} quantile is {shown}")
+        return Outcome(
+            "FAIL", shown, slow, f"{seen}; the {quantile} quantile is {telling.value(shown)}"
+        )
     why = f"{seen}, which neither proves nor refutes the {quantile} quantile with 95% confidence"
     return Outcome("UNKNOWN", shown, slow, why)
 

@@ -26,7 +26,8 @@ class AssertionResult(Struct, frozen=True, kw_only=True):
     """What one assertion came to.
 
     `measured` is the value or the share, or for every and none how many rows violate it. `violating` counts
-    rows, `rows` are the first of them in order of `seq`, long fields cut. `sql` is what was run.
+    rows, `rows` are the first of them in order of `seq`, long fields cut, with what the predicate looks at (`looks_at`)
+    first. `sql` is what was run.
     """
 
     that: str
@@ -40,6 +41,7 @@ class AssertionResult(Struct, frozen=True, kw_only=True):
     sql: str
     why: str
     cause: Cause | None = None
+    looks_at: list[str] = []
 
 
 class FaultResult(Struct, frozen=True, kw_only=True):
@@ -71,6 +73,7 @@ class Finding(Struct, frozen=True):
 class GateVerdict(Struct, frozen=True, kw_only=True):
     """The verdict on one run of one gate, with everything that it rests on.
 
+    `reasons` are those of anything but PASS, one each, what is behind the status first; `detail` has the first of them.
     `cause` is `host` where it is UNKNOWN, nothing failed, and every reason for UNKNOWN is the host's: only such
     a run may be followed by another attempt.
     """
@@ -84,4 +87,5 @@ class GateVerdict(Struct, frozen=True, kw_only=True):
     assertions: list[AssertionResult]
     faults: list[FaultResult]
     findings: list[Finding]
+    reasons: list[str] = []
     cause: Cause | None = None

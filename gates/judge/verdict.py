@@ -7,7 +7,7 @@ import msgspec
 
 from chaos.evidence import schema
 from chaos.evidence.schema import Mode
-from gates.judge import assertions, binding, comparator, integrity, leaves
+from gates.judge import assertions, binding, comparator, integrity, leaves, telling
 from gates.judge.compiler import compile_gate
 from gates.judge.connection import Evidence, RunRecord, message_of
 from gates.judge.faults import Proofs, judge_faults
@@ -20,6 +20,9 @@ TIME_LIMIT_S = 30.0
 
 _UNUSABLE = frozenset({"evidence", "run", "seal", "judge"})
 """What makes a verdict UNKNOWN whatever else was found: half of the evidence can look like a failure, too."""
+
+SHOWN_REASONS = 3
+"""How many reasons the detail of a verdict has; its `reasons` are all of them."""
 
 _LATENCIES = frozenset({"latency_ms", "service_ms"})
 
@@ -56,11 +59,14 @@ def _with_findings(verdict: GateVerdict, found: list[Finding]) -> GateVerdict:
     if not found:
         return verdict
     status = merge([verdict.status, *(finding.status for finding in found)])
+    findings = [*found, *verdict.findings]
+    reasons = _reasons(status, verdict.assertions, findings)
     return msgspec.structs.replace(
         verdict,
         status=status,
-        detail=_detail(status, verdict.assertions, [*found, *verdict.findings]),
-        findings=[*found, *verdict.findings],
+        detail=_detail(reasons, verdict.assertions),
+        reasons=reasons,
+        findings=findings,
         cause=None,
     )
 
@@ -156,13 +162,15 @@ def _verdict(
     causes = {each.cause for each in found if each.status == "UNKNOWN"}
     causes |= {each.cause for each in results if each.status == "UNKNOWN"}
     by_host = "FAIL" not in statuses and causes == {"host"}
+    reasons = _reasons(status, results, found)
     return GateVerdict(
         gate=judged.gate,
         id=judged.id,
         run_id=record.run.run_id if record else None,
         mode=record.run.mode if record else None,
         status=status,
-        detail=_detail(status, results, found),
+        detail=_detail(reasons, results),
+        reasons=reasons,
         assertions=results,
         faults=faults,
         findings=found,
@@ -170,15 +178,18 @@ def _verdict(
     )
 
 
-def _detail(status: str, results: list[AssertionResult], found: list[Finding]) -> str:
-    """The first reasons of anything but PASS; what is behind the status comes first."""
-    if status == "PASS":
-        return f"{len(results)} assertions hold"
+def _reasons(status: str, results: list[AssertionResult], found: list[Finding]) -> list[str]:
+    """The reasons of anything but PASS; what is behind the status comes first."""
     reasons = [(f.status, f"{f.source}: {f.message}") for f in found]
-    reasons += [(r.status, f"{r.that}: {r.why}") for r in results if r.status != "PASS"]
-    first = [text for own, text in reasons if own == status]
-    more = len(reasons) - len(first[:3])
-    return "; ".join(first[:3]) + (f"; and {more} more" if more > 0 else "")
+    reasons += [(r.status, telling.line(r)) for r in results if r.status != "PASS"]
+    return [text for _, text in sorted(reasons, key=lambda reason: reason[0] != status)]
+
+
+def _detail(reasons: Sequence[str], results: Sequence[AssertionResult]) -> str:
+    if not reasons:
+        return f"{len(results)} assertions hold"
+    more = len(reasons) - SHOWN_REASONS
+    return "; ".join(reasons[:SHOWN_REASONS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def rests_on_outside(plan: GatePlan) -> bool:

@@ -62,25 +62,25 @@ def test_matches(expected: object, actual: object) -> None:
 @pytest.mark.parametrize(
     ("expected", "actual", "message"),
     [
-        ("< 5", 5, "$: expected '< 5', got 5"),
-        ("< 5", "4", "$: expected '< 5', got '4'"),
-        ("< 5", True, "$: expected '< 5', got True"),
-        ("< 5", MISSING, "$: expected '< 5', got nothing"),
-        ("/^b/", "abc", "$: expected '/^b/', got 'abc'"),
-        ("/1/", 1, "$: expected '/1/', got 1"),
-        ("present", None, "$: expected 'present', got None"),
-        ("present", MISSING, "$: expected 'present', got nothing"),
-        ("absent", None, "$: expected 'absent', got None"),
-        ("200", 200, "$: expected '200', got 200"),
-        (200, "200", "$: expected 200, got '200'"),
-        (1, True, "$: expected 1, got True"),
-        (0, False, "$: expected 0, got False"),
-        (None, MISSING, "$: expected None, got nothing"),
+        ("< 5", 5, "$: expected < 5, got 5"),
+        ("< 5", "4", '$: expected < 5, got "4"'),
+        ("< 5", True, "$: expected < 5, got true"),
+        ("< 5", MISSING, "$: expected < 5, got nothing"),
+        ("/^b/", "abc", '$: expected /^b/, got "abc"'),
+        ("/1/", 1, "$: expected /1/, got 1"),
+        ("present", None, "$: expected present, got null"),
+        ("present", MISSING, "$: expected present, got nothing"),
+        ("absent", None, "$: expected absent, got null"),
+        ("200", 200, '$: expected "200", got 200'),
+        (200, "200", '$: expected 200, got "200"'),
+        (1, True, "$: expected 1, got true"),
+        (0, False, "$: expected 0, got false"),
+        (None, MISSING, "$: expected null, got nothing"),
         ({"a": 1}, [1], "$: expected an object, got [1]"),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, "$.a.b: expected 1, got 2"),
         ([1, 2], [1], "$: expected 2 items, got [1]"),
         ([1, 2], [1, 3], "$[1]: expected 2, got 3"),
-        ([], "", "$: expected 0 items, got ''"),
+        ([], "", '$: expected 0 items, got ""'),
     ],
 )
 def test_does_not_match(expected: object, actual: object, message: str) -> None:
@@ -92,7 +92,7 @@ def test_every_mismatch_is_named() -> None:
     assert found == [
         "$.a: expected 1, got 2",
         "$.b: expected 2, got nothing",
-        "$.c.d: expected 'absent', got 0",
+        "$.c.d: expected absent, got 0",
     ]
 
 

@@ -25,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 def test_a_failed_assertion_is_an_error_at_its_line(report: Report) -> None:
     first = github.render(report, PLACES).splitlines()[0]
     where = "file=specs/gates/demo.yaml,line=42,title=C4 demo"
-    assert first.startswith(f"::error {where}::FAIL: everything is answered soon%0Aexpected every")
+    assert first.startswith(f"::error {where}::FAIL: everything is answered soon: expected every")
 
 
 def test_missing_gates_are_one_warning_and_the_verdict_comes_last(report: Report) -> None:

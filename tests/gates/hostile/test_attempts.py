@@ -9,6 +9,8 @@ import pytest
 from gates.bundle.verify import Expected, verify
 from gates.conclude import conclude
 from gates.judge.verdict import judge_attempts
+from gates.prove.command import kept_of, ship
+from gates.prove.store import FOLDER
 from gates.quick import FAULT_PROOFS
 from gates.rejudge import judge_directory, rejudge
 from gates.report import GateReport, Report
@@ -42,6 +44,7 @@ class Repeated(SmallRelease):
                 if kind == CUT_OFF:
                     (directory / "closings.jsonl").unlink()
         self.prove(session, specs)
+        ship(kept_of(session, specs, self.store), session, specs, session.path / FOLDER)
         return conclude(session, self.releases, interrupted=False)[0]
 
 

@@ -115,6 +115,7 @@ def gate_report(verdict: GateVerdict, **changes: object) -> GateReport:
         "evidence": {"requests": 201},
         "spec_sha256": "ab" * 32,
         "rerun": "nox -s gates -- C4",
+        "reasons": verdict.reasons,
     }
     return GateReport(**(columns | changes))  # type: ignore[arg-type]
 

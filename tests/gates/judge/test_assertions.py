@@ -47,7 +47,8 @@ def test_every_fails_with_the_first_violating_rows_in_order(
     assert (result.status, result.measured, result.violating) == ("FAIL", 7, 7)
     assert [row["seq"] for row in result.rows] == [20, 21, 22, 23, 24]
     assert result.rows[0]["response"] == {"degraded": True}
-    assert result.why == "7 of 27 rows violate it"
+    assert result.why == "7 of 27 rows violating it; first: status=500 seq=20"
+    assert (next(iter(result.rows[0])), result.looks_at) == ("status", ["status"])
 
 
 def test_a_request_without_an_answer_stays_in_the_population(
@@ -56,7 +57,7 @@ def test_a_request_without_an_answer_stays_in_the_population(
     directory = mixed(new_run, good=20, bad=0, unanswered=2)
     every = result_of(directory, assertion(every="status = 200"))
     assert (every.status, every.violating) == ("FAIL", 2)
-    assert "for 2 of them it is not known" in every.why
+    assert every.why == "2 of 22 rows violating it (NULL for 2); first: status=NULL seq=20"
     assert result_of(directory, assertion(none="status = 500")).status == "FAIL"
     assert result_of(directory, assertion(every="outcome = 'ok'")).violating == 2
 
@@ -122,7 +123,10 @@ def test_what_is_not_known_never_helps_a_share(
     directory = mixed(new_run, good=16, bad=2, unanswered=2)
     result = result_of(directory, assertion(share="status = 200", is_=is_))
     assert (result.status, result.measured) == (status, measured)
-    assert "not known for 2" in result.why
+    assert (
+        f"{measured:.4g}, {measured * 20:.0f} of 20 rows (NULL for 2, counted so that they do not"
+        in result.why
+    )
 
 
 def test_one_degraded_answer_in_many_is_not_degraded(new_run: NewRun, result_of: ResultOf) -> None:
