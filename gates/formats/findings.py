@@ -37,7 +37,7 @@ def _of_gate(gate: GateReport) -> Iterator[Finding]:
         red = {telling.line(own): own for own in gate.assertions if own.status != "PASS"}
         failed = any(own.status == "FAIL" for own in red.values())
         # What is wrong with the run itself stands in no assertion.
-        reasons = gate.reasons or ([] if failed and gate.status == "FAIL" else [gate.detail])
+        reasons = [] if failed and gate.status == "FAIL" else gate.reasons or [gate.detail]
         beside = [reason for reason in reasons if reason not in red]
         for reason in beside:
             yield _finding(gate, gate.status, reason)

@@ -26,7 +26,6 @@ TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 FIXED = settings(
     max_examples=80,
     derandomize=True,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 STRUCTS = (Gate, Target, Release, ScenarioFile)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.errors import RecordingError
@@ -225,7 +225,6 @@ SECRETS = st.text(min_size=8, max_size=20)
 
 
 @given(SECRETS, st.text("ab ", max_size=5), st.integers(0, 2))
-@settings(deadline=None)
 def test_a_secret_is_found_however_often_it_is_quoted(secret: str, around: str, times: int) -> None:
     value: object = around + secret + around
     for _ in range(times):
@@ -246,7 +245,6 @@ def test_spellings_of_a_plain_secret_differ_in_base64_only() -> None:
 
 
 @given(SECRETS, st.binary(max_size=5), st.binary(max_size=5))
-@settings(deadline=None)
 def test_a_secret_is_found_in_base64_wherever_it_begins(
     secret: str, before: bytes, after: bytes
 ) -> None:

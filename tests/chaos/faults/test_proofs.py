@@ -229,7 +229,7 @@ shapes = st.tuples(
 
 
 @kinds
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shape=st.lists(shapes, max_size=12))
 def test_any_evidence_gets_an_answer(kind: str, shape: list[tuple[str, str, str, Look]]) -> None:
     rows: list[LinkProbe] = []
@@ -240,7 +240,7 @@ def test_any_evidence_gets_an_answer(kind: str, shape: list[tuple[str, str, str,
 
 
 @kinds
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_failed_control_anywhere_in_the_fault_is_never_proven(
     kind: str, data: st.DataObject

@@ -322,9 +322,7 @@ YAML = st.recursive(
 )
 @example("{? {a: b} : c}")
 @example("&a {car: *a}")
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_yaml_raises_anything_but_a_spec_error(file: Path, text: str) -> None:
     try:
         car = read(file, text)
@@ -344,9 +342,7 @@ def test_no_yaml_raises_anything_but_a_spec_error(file: Path, text: str) -> None
 @example(b"%YAML 3.0\n---\na: b")
 @example(b"!!timestamp 2020")
 @example(b"? !!bool maybe\n: x")
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_raise_anything_but_a_spec_error(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(SpecError):

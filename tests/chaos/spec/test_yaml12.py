@@ -89,7 +89,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), VALUES))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_is_written_is_read_alike_by_both_versions(value: dict[str, object]) -> None:
     text = yaml12.dump(value)
     assert yaml12.load(text) == value

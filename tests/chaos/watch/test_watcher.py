@@ -251,14 +251,14 @@ def play(story: list[Life], seed: int) -> int:
     return reported
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(story=st.lists(lives, max_size=25), seed=st.integers(0, 1000))
 def test_traffic_through_the_proxy_never_raises_an_alarm(story: list[Life], seed: int) -> None:
     through = [dataclasses.replace(life, proxied=True) for life in story]
     assert play(through, seed) == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(story=st.lists(lives, max_size=25), seed=st.integers(0, 1000))
 def test_every_connection_past_the_proxy_is_counted_once(story: list[Life], seed: int) -> None:
     # A proxied connection that is reset before it is seen leaves its client to others for a second.

@@ -24,7 +24,7 @@ from gates.spec.assertion import Named
 from tests.gates.judge.runs import Run, assertion
 
 ResultOf = Callable[..., AssertionResult]
-FIXED = settings(max_examples=60, derandomize=True, deadline=None)
+FIXED = settings(max_examples=60, derandomize=True)
 STATUSES = st.lists(st.sampled_from(["PASS", "FAIL", "UNKNOWN"]), min_size=1, max_size=5)
 OPERATORS: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "<": lambda a, b: b - a > 0,
@@ -239,7 +239,7 @@ def met(
     return sorted(during), sorted(touched)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, derandomize=True)
 @given(WINDOWS, CALLS, st.lists(st.booleans(), min_size=3, max_size=3))
 def test_what_a_request_was_inside_of_and_what_it_touched(
     live: tuple[Evidence, Loader],

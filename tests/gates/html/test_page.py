@@ -10,7 +10,7 @@ import pytest
 
 from gates import conclude, rejudge
 from gates.html import page
-from gates.report import AttemptReport, LedgerReport, Report, WaiverReport
+from gates.report import AttemptReport, GateAttempt, LedgerReport, Report, WaiverReport
 from tests.gates.html.releases import (
     HOSTILE,
     defect_report,
@@ -219,13 +219,23 @@ def test_waivers_and_the_ledger_are_shown(directory: Path) -> None:
         waivers=[waiver],
         ledger=ledger,
         attempts=[attempt],
-        repeated=["x"],
     )
     said = Page(page.render(directory, report, None)).said()
     assert "not valid demo : we know, by me, until 2026-02-01 (no key)" in said
     assert "ledger a line was removed" in said
     assert "s0 : failed demo (other lock)" in said
-    assert "Unknown once before, and run again: x." in said
+
+
+def test_every_attempt_of_a_repeated_gate_is_shown(directory: Path) -> None:
+    gate = rejudge.stored_report(directory).gates[1]
+    slow = GateAttempt(
+        attempt=1, run_id="run-1", status="UNKNOWN", cause="host", detail="sent late", duration_s=2.0, evidence={}
+    )  # fmt: skip
+    last = msgspec.structs.replace(slow, attempt=2, run_id="run-2", status="PASS", cause=None)
+    repeated = msgspec.structs.replace(gate, attempts=[slow, last])
+    said = Page(page.render(directory, report_of([repeated]), None)).said()
+    assert "Run 2 times, because the host was slow; the last attempt counts." in said
+    assert "sent late run run-1 , 2.0 s" in said
 
 
 def test_a_defect_that_was_not_tried_is_not_called_proven(directory: Path) -> None:
