@@ -7,7 +7,6 @@ asks for is the one its handler declares in `opt`; a handler that declares none 
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send, WebSocketScope
 
@@ -15,28 +14,18 @@ from service.audit.denied import DeniedAttempts
 from service.auth.registry import Actor, Presented, Refusal, Registry, parse_token
 from service.auth.roles import ROLE_KEY, permits
 from service.clock import Clock
-from service.gateway.problems import MEDIA_TYPE, Problem
-from service.gateway.sockets import bearer_of_socket, deny_socket, method_of
-from service.storage import Cause
+from service.gateway.denials import (
+    Denial,
+    denied_cause,
+    refuse_credentials,
+    refuse_role,
+    send_denial,
+)
+from service.gateway.sockets import bearer_of_socket
 
 _HTTP: Final = ScopeType.HTTP
 _BEARER: Final = b"bearer "
-_CHALLENGE_ABSENT: Final = b"Bearer"
-_CHALLENGE_INVALID: Final = b'Bearer error="invalid_token"'
-_CHALLENGE_SCOPE: Final = b'Bearer error="insufficient_scope"'
 AUTH_OFF: Final = Actor("auth:off", "operator", "authentication is off")
-
-
-class Denial(msgspec.Struct, frozen=True):
-    """A refused request: what is answered, and why, which only the audit log is told."""
-
-    status: int
-    title: str
-    code: str
-    detail: str
-    challenge: bytes
-    reason: str
-    actor: Actor | None = None
 
 
 def authorization_of(scope: Scope) -> bytes | None:
@@ -50,30 +39,6 @@ def authorization_of(scope: Scope) -> bytes | None:
 def bearer_of(authorization: bytes) -> bytes:
     """Return the token of an Authorization header, b"" for another scheme."""
     return authorization[7:].strip() if authorization[:7].lower() == _BEARER else b""
-
-
-def refuse_credentials(reason: Refusal) -> Denial:
-    """The 401 for missing credentials, or the one 401 for all kinds of wrong ones."""
-    if reason is Refusal.ABSENT:
-        return Denial(
-            401, "Unauthorized", "unauthorized", "credentials are needed", _CHALLENGE_ABSENT, reason
-        )
-    return Denial(
-        401, "Unauthorized", "invalid_token", "the token is not valid", _CHALLENGE_INVALID, reason
-    )
-
-
-def refuse_role(actor: Actor) -> Denial:
-    """The 403 for a caller whose role is not enough."""
-    return Denial(
-        403,
-        "Forbidden",
-        "insufficient_scope",
-        "the token's role does not allow this",
-        _CHALLENGE_SCOPE,
-        "insufficient_scope",
-        actor,
-    )
 
 
 class Gate:
@@ -165,36 +130,3 @@ class Gate:
             # The refusal must outlive this process, or a clock turned back would undo it.
             self._clock.persist(now_ms)
         return verdict
-
-
-def denied_cause(scope: Scope, denial: Denial) -> Cause:
-    """The audit row of a refused attempt; an unverified caller has no name in it."""
-    actor = denial.actor
-    return Cause(
-        request_id=scope["state"]["request_id"],
-        actor_id=actor.id if actor else "anonymous",
-        actor_role=actor.role if actor else "anonymous",
-        action="auth.denied",
-        route=scope["path_template"],
-        method=method_of(scope),
-        target=scope["path"],
-        outcome="denied",
-    )
-
-
-async def send_denial(scope: Scope, receive: Receive, send: Send, denial: Denial) -> None:
-    """Answer `denial` over HTTP, or as the HTTP answer that refuses a WebSocket."""
-    problem = Problem(
-        denial.status, denial.title, denial.code, denial.detail, scope["state"]["request_id"]
-    )
-    body = msgspec.json.encode(problem)
-    headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"www-authenticate", denial.challenge),
-    ]
-    if scope["type"] == ScopeType.WEBSOCKET:
-        await deny_socket(receive, send, denial.status, headers, body)
-        return
-    await send({"type": "http.response.start", "status": denial.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
