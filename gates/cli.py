@@ -30,7 +30,7 @@ EXAMPLES = """\
 examples:
   python -m gates run                        all gates; writes releases/<version>/ and says PROMOTE or HOLD
   python -m gates run C4 key-rotation        some, by id or name; writes below runs/ and decides no release
-  python -m gates run A3 --repeat 20         is it stable? twenty runs and the record of each
+  python -m gates run A3 --repeat 20         is it stable? twenty runs, their verdicts and durations
   python -m gates lint                       every problem of every spec, with file, line and column
   python -m gates explain A3                 what a gate does, in prose and with its SQL
   python -m gates run --prove --key KEY      all gates with their proofs, signed: what a release needs

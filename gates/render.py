@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 from xml.etree import ElementTree as ET
 
 from rich.console import Console
@@ -12,10 +13,13 @@ from rich.text import Text
 from chaos.errors import Problem, errors_among
 from gates.judge import telling
 from gates.report import GateReport, Report
+from gates.stability import stability_of
 from gates.unproven import only_proofs_are_missing
 
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
 HEADS = ("", "id", "gate", "measured", "s")
+STABILITY_HEADS = ("", "id", "gate", "verdicts", "s")
+Rows: TypeAlias = list[tuple[str, ...]]
 SHOWN_ROWS = 3
 SHOWN_CHARACTERS = 200
 
@@ -33,7 +37,10 @@ def print_report(report: Report, directory: Path, console: Console) -> None:
             _print_reasons(gate, console)
         for line in repetitions(gate):
             console.print(line, style="yellow", markup=False)
-    _print_table(ran, console)
+    if len({gate.name for gate in ran}) < len(ran):
+        _print_rows(STABILITY_HEADS, _stability(ran), console)
+    else:
+        _print_rows(HEADS, _results(ran), console)
     _print_totals(report, console)
     console.print(f"report: {directory / 'gate-report.json'}", markup=False)
     if (directory / "gate-report.html").exists():
@@ -52,19 +59,37 @@ def repetitions(gate: GateReport) -> list[str]:
     ]
 
 
-def _print_table(ran: Sequence[GateReport], console: Console) -> None:
-    rows: list[tuple[str, ...]] = [
+def _results(ran: Sequence[GateReport]) -> Rows:
+    return [
         (gate.status, gate.id, gate.name, _measured(gate), f"{gate.duration_s:.1f}") for gate in ran
     ]
+
+
+def _stability(ran: Sequence[GateReport]) -> Rows:
+    """Of gates that were run several times: the worst verdict, how many of each, and how long they took."""
+    return [
+        (
+            one.worst,
+            one.id,
+            one.name,
+            one.told(),
+            f"{one.shortest_s:.1f} to {one.longest_s:.1f}, median {one.median_s:.1f}",
+        )
+        for one in stability_of(ran)
+    ]
+
+
+def _print_rows(heads: tuple[str, ...], rows: Rows, console: Console) -> None:
+    """A table whose first column is a status."""
     if not console.is_terminal:
         # In a log nothing has a width to fit into, and a line is not to be broken.
-        rows.insert(0, HEADS)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
+        all_rows = [heads, *rows]
+        widths = [max(map(len, column)) for column in zip(*all_rows, strict=True)]
+        for row in all_rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             console.out("  ".join(cells).rstrip(), highlight=False)
         return
-    table = Table(*HEADS, box=None, pad_edge=False)
+    table = Table(*heads, box=None, pad_edge=False)
     for status, *rest in rows:
         table.add_row(Text(status, style=STYLE[status]), *rest)
     console.print(table)

@@ -46,3 +46,11 @@ def test_attempts_are_told_whatever_came_of_the_last(tmp_path: Path) -> None:
     assert "C4 demo, attempt 1 of 2: UNKNOWN (the load was late)" in printed(
         tmp_path / "two", repeated
     )
+
+
+def test_of_several_runs_it_is_told_how_stable_they_were(tmp_path: Path) -> None:
+    gate = failed(tmp_path / "one")
+    passed = msgspec.structs.replace(gate, status="PASS", reasons=[], duration_s=2.0)
+    said = printed(tmp_path / "two", passed, gate, passed)
+    assert "FAIL  C4  demo  2 PASS, 1 FAIL  1.2 to 2.0, median 2.0" in said
+    assert "assertions over" not in said
