@@ -42,6 +42,7 @@ START_S: Final = 15.0
 GRACE_S: Final = 5.0
 """How much longer than it may take a load is waited for before it is ended."""
 
+_DOUBLED = re.compile(r"\{\{(?:i|uuid)\}\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -86,6 +87,8 @@ class Load(Step, frozen=True, kw_only=True):
             return "a load has exactly one of `rate`, `clients` and `burst`"
         if isinstance(self.send, list) and not self.send:
             return "a load needs something to `send`"
+        if _DOUBLED.search(str(msgspec.to_builtins(self.send, enc_hook=str))):
+            return "`{i}` and `{uuid}` are the load's own: they are filled in, doubled or not"
         return self._shape_problem(shapes[0]) or self._number_problem()
 
     def _shape_problem(self, shape: str) -> str | None:

@@ -245,6 +245,8 @@ class TestPlan:
         ({"rate": Rate("1/min")}, "not a single request"),
         ({"rate": Rate("1000000/s"), "for_": Duration("1h")}, "more than 1000000"),
         ({"send": []}, "something to `send`"),
+        ({"send": Send(post="/", json={"a": ["x {{i}}"]})}, "doubled or not"),
+        ({"send": [Send(get="/"), Send(get="/{{uuid}}")]}, "doubled or not"),
     ],
 )
 def test_what_cannot_be_carried_out_is_said(changes: dict[str, object], words: str) -> None:
