@@ -50,7 +50,7 @@ def look_at_files(
     kept = {state / name for name in without} | stores
     found = {path for root in paths for path in _below(root)}
     return {
-        ("file", str(path.relative_to(state))): _file(path, content=path not in kept)
+        ("file", _text(path.relative_to(state))): _file(path, content=path not in kept)
         for path in sorted(found - journals)
     }
 
@@ -64,12 +64,19 @@ def _below(path: Path) -> Iterator[Path]:
             yield from _below(entry)
 
 
+def _text(path: Path) -> str:
+    """A name as JSON can have it, whatever its bytes are."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def _file(path: Path, *, content: bool) -> str:
     status = path.lstat()
     sort = next((name for is_sort, name in _SORTS if is_sort(status.st_mode)), "file")
     mode = f"{stat.S_IMODE(status.st_mode):04o}"
     if sort == "link":
-        return f"link to {path.readlink()}"
+        # With its digest: two secrets in the places of links would be redacted to the same text.
+        target = path.readlink()
+        return f"link to {_text(target)} {hashlib.sha256(os.fsencode(target)).hexdigest()}"
     if sort != "file" or not content:
         return f"{sort} {mode}"
     with path.open("rb") as file:

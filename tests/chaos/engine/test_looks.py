@@ -1,9 +1,11 @@
 """What is told of tables and files, so that equal texts mean that nothing was changed."""
 
 import os
+import re
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chaos.engine.looks import look_at_files, look_at_tables
@@ -32,7 +34,7 @@ def test_everything_is_told_with_its_sort_and_mode(state: Path) -> None:
     seen = look_at_files([state], state, [state / "store.db"], ["work/empty"])
     told = {item: text for (kind, item), text in seen.items() if kind == "file"}
     assert set(told) == {".", "work", "work/empty", "work/a.txt", "leads-out", "pipe", "store.db"}
-    assert told["leads-out"] == "link to /etc/passwd"
+    assert re.fullmatch("link to /etc/passwd [0-9a-f]{64}", told["leads-out"])
     assert told["pipe"] == "pipe 0600"
     assert told["store.db"] == "file 0600"
     assert told["work/a.txt"].startswith("file 0640 ca978112ca1bbdca")
@@ -67,6 +69,13 @@ def test_a_change_of_any_sort_is_told(state: Path, change: object) -> None:
     assert callable(change)
     change(state)
     assert look() != before
+
+
+def test_a_name_that_is_no_text_is_told(state: Path) -> None:
+    (state / os.fsdecode(b"no\xfftext")).symlink_to(os.fsdecode(b"else\xfewhere"))
+    seen = look_at_files([state], state, [], [])
+    assert seen["file", "no\\xfftext"].startswith("link to else\\xfewhere ")
+    assert msgspec.json.encode(list(seen.values()))
 
 
 def test_every_table_is_told_but_those_that_may_change(state: Path) -> None:
