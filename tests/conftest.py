@@ -7,3 +7,6 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+# Plugins are not loaded by themselves.
+pytest_plugins = ("syrupy",)
