@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from gates.judge.result import GateVerdict
@@ -31,7 +32,7 @@ class Trial(Struct, frozen=True, kw_only=True):
 class Proof(Struct, frozen=True, kw_only=True):
     """What one defect, or the sham, came to: `red` are the assertions that failed, `why` what is wrong with it.
 
-    `proven` is None where nothing is wrong but that some trials are `missing`: so many must still be made.
+    `proven` is None where it was not tried: some trials are `missing`, so many must still be made, or it is stale.
     """
 
     name: str
@@ -92,7 +93,11 @@ def evaluate(
         name: [proof.name for proof in proofs if proof.proven and name in proof.red]
         for name in assertions
     }
-    wrong = [f"{proof.name}: {proof.why}" for proof in proofs if proof.proven is False]
+    wrong = [
+        f"{proof.name}: {proof.why}"
+        for proof in proofs
+        if proof.proven is False or proof.name in stale
+    ]
     wrong += [failing] if failing else []
     untried = {proof.name for proof in proofs if proof.missing}
     hoped = {name for defect in defects if defect.defect in untried for name in defect.fails}
@@ -133,7 +138,8 @@ def _defect_proof(
     stale: Mapping[str, str],
 ) -> Proof:
     if defect.defect in stale:
-        return _proof(defect.defect, None, [stale[defect.defect]], 0)
+        untried = _proof(defect.defect, None, [], 0)
+        return msgspec.structs.replace(untried, proven=None, why=stale[defect.defect])
     mine = [
         (trial, verdict)
         for trial, verdict in trials

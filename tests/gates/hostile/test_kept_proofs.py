@@ -190,4 +190,8 @@ def test_a_stale_defect_holds_the_release_and_stops_nothing(project: SmallReleas
     own = first(report)
     assert (own.status, own.proven) == ("PASS", False)
     assert "all is refused: stale: the text does not occur in shop/app.py" in str(own.unproven)
+    (defect,) = own.defects
+    # Not disproven: it could not be tried.
+    assert (defect.proven, str(defect.why)[:6]) == (None, "stale:")
+    assert report.missing_proofs is None
     assert verify(project.directory, Expected()).flaws == []
