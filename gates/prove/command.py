@@ -75,7 +75,8 @@ def carry_out(
         count += 1
         red = sum(result.status == "FAIL" for result in done.verdict.assertions)
         said = f"{done.kept.trial.defect or job.kind}: {done.verdict.status}"
-        note = (f", red: {red}" if red else "") + ("" if done.made else " (kept)")
+        tried = f" (at try {done.tries}: the host was slow)" if done.tries > 1 else ""
+        note = (f", red: {red}" if red else "") + ("" if done.tries else " (kept)") + tried
         console.print(
             f"{count:3}/{len(jobs)} {project.gates[job.gate].id} {said}{note}", markup=False
         )

@@ -54,13 +54,13 @@ def plan_in(session: Session, project: Project, gate: Gate, copy: Copy, director
 
 
 def carry_out(
-    session: Session, gate: Gate, plan: Plan, within_s: float | None = None
+    session: Session, gate: Gate, plan: Plan, within_s: float | None = None, *, alone: bool = False
 ) -> tuple[bool, float]:
     """Run it in its turn; returns whether it ended by itself within `within_s`, and after how many seconds.
 
-    Both count from when its turn has come.
+    Both count from when its turn has come, which is `alone` where the gate or the caller wants it.
     """
-    with turn(session.path, exclusive=gate.exclusive) as held:
+    with turn(session.path, exclusive=gate.exclusive or alone) as held:
         began_s = time.monotonic()
         in_time = asyncio.run(_run(plan, held.alone, within_s))
         return in_time, time.monotonic() - began_s

@@ -216,6 +216,13 @@ def nothing_shown(verdict: GateVerdict) -> str | None:
     return None
 
 
+def is_by_host(verdict: GateVerdict) -> bool:
+    """Whether the host was too slow for something to be measured, whatever else was."""
+    causes = [one.cause for one in verdict.findings if one.status == "UNKNOWN"]
+    causes += [one.cause for one in verdict.assertions if one.status == "UNKNOWN"]
+    return "host" in causes
+
+
 def _statuses(verdict: GateVerdict) -> Mapping[str, str]:
     return {result.that: result.status for result in verdict.assertions}
 

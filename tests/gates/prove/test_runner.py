@@ -37,11 +37,20 @@ class Trials:
 
     def __init__(self) -> None:
         self.made = 0
+        self.alone: list[bool] = []
         self.verdict = PASSED
 
     def make(
-        self, _session: object, _project: object, _gate: object, job: Job, place: Path
+        self,
+        _session: object,
+        _project: object,
+        _gate: object,
+        job: Job,
+        place: Path,
+        *,
+        alone: bool,
     ) -> Trial:
+        self.alone.append(alone)
         self.made += 1
         (place / job.gate).mkdir()
         return Trial(
@@ -78,7 +87,7 @@ def settled(root: Path, *, again: bool = False) -> Done:
 
 def test_what_is_kept_is_not_made_again(tmp_path: Path, trials: Trials) -> None:
     first, second = settled(tmp_path), settled(tmp_path)
-    assert (first.made, second.made, trials.made) == (True, False, 1)
+    assert (first.tries, second.tries, trials.made) == (1, 0, 1)
     assert first.kept == second.kept
     assert second.verdict == PASSED
 
@@ -93,13 +102,28 @@ def test_what_was_measured_stays_whatever_it_came_to(tmp_path: Path, trials: Tri
     """Else a proof could be repeated until it is lucky."""
     trials.verdict = msgspec.structs.replace(PASSED, status="UNKNOWN")
     settled(tmp_path)
-    assert not settled(tmp_path).made
+    assert settled(tmp_path).tries == 0
 
 
 def test_what_showed_nothing_is_made_again(tmp_path: Path, trials: Trials) -> None:
     trials.verdict = NOTHING
     assert settled(tmp_path).verdict == NOTHING
     assert settled(tmp_path).kept.trial.run_id == "run-2"
+
+
+@pytest.mark.parametrize(("slow", "tries"), [(0, 1), (1, 2), (2, 3), (9, 3)])
+def test_what_a_slow_host_did_not_let_measure_is_repeated_alone(
+    tmp_path: Path, trials: Trials, monkeypatch: pytest.MonkeyPatch, slow: int, tries: int
+) -> None:
+    by_host = msgspec.structs.replace(
+        PASSED, findings=[Finding("UNKNOWN", "load", "sent late", "host")]
+    )
+    monkeypatch.setattr(runner, "judged", lambda *_: by_host if trials.made <= slow else PASSED)
+    done = settled(tmp_path)
+    assert (done.tries, done.verdict) == (tries, by_host if slow >= tries else PASSED)
+    assert trials.alone == [False, True, True][:tries]
+    # What was never measured is tried again another time, too.
+    assert settled(tmp_path).tries == (0 if slow < tries else 3)
 
 
 def test_who_must_be_alone_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +144,9 @@ def test_who_must_be_alone_comes_first(tmp_path: Path, monkeypatch: pytest.Monke
     ) -> None:
         for order in orders:
             seen.append(order.job.gate)
-            kept = Kept(Trials().make(None, None, None, order.job, tmp_path), tmp_path)
+            kept = Kept(Trials().make(None, None, None, order.job, tmp_path, alone=False), tmp_path)
             (tmp_path / order.job.gate).rmdir()
-            tell(order, Done(kept=kept, verdict=PASSED, made=True))
+            tell(order, Done(kept=kept, verdict=PASSED, tries=1))
 
     monkeypatch.setattr(runner, "spread", spread)
     second = Job(gate="second", kind="control", defect=None, seed=46)
