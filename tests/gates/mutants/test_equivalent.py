@@ -68,6 +68,8 @@ def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
 
 def test_the_list_of_this_project_is_sound() -> None:
     entries = read_equivalents(ROOT / "specs")
-    for entry in entries:
-        text = (ROOT / entry.file).read_bytes().decode()
-        assert reviewed([entry], mutations_of(entry.file, text)).stale == []
+    files = sorted({entry.file for entry in entries})
+    possible = [
+        each for file in files for each in mutations_of(file, (ROOT / file).read_bytes().decode())
+    ]
+    assert reviewed(entries, possible).stale == []
