@@ -66,11 +66,24 @@ def test_a_flood_is_bounded_and_counted_in_the_next_row(notes: Notes, hands: Han
     denied.record(CAUSE, "absent")
     assert len(notes.written) == 4
     hands.ms += 1
-    denied.record(CAUSE, "expired")
-    assert notes.written[4:] == [(CAUSE, {"reason": "expired", "suppressed_before": 7})]
+    denied.record(CAUSE, "absent")
+    assert notes.written[4:] == [(CAUSE, {"reason": "absent", "suppressed_before": 7})]
     hands.ms += 1000
     denied.record(CAUSE, "absent")
     assert notes.written[5:] == [(CAUSE, {"reason": "absent"})]
+
+
+def test_a_flood_of_one_reason_hides_no_other(notes: Notes, hands: Hands) -> None:
+    denied = attempts(notes, hands)
+    for _ in range(10):
+        denied.record(CAUSE, "absent")
+    for _ in range(5):
+        denied.record(CAUSE, "expired")
+    assert notes.written[4:] == [(CAUSE, {"reason": "expired"})] * 4
+    assert denied.total == 15
+    denied.flush("req_2")
+    counted = [(detail["reason"], detail["suppressed_before"]) for _, detail in notes.written[8:]]
+    assert counted == [("absent", 6), ("expired", 1)]
 
 
 def test_no_more_is_saved_up_than_two_seconds_worth(notes: Notes, hands: Hands) -> None:
@@ -106,4 +119,4 @@ def test_the_end_writes_what_was_only_counted(notes: Notes, hands: Hands) -> Non
     denied.flush("req_2")
     denied.flush("req_2")
     suppressed = system_cause("gate", "auth.denied.suppressed", "req_2")
-    assert notes.written[1:] == [(suppressed, {"suppressed_before": 1})]
+    assert notes.written[1:] == [(suppressed, {"reason": "absent", "suppressed_before": 1})]

@@ -204,6 +204,22 @@ def test_a_flood_of_refusals_is_bounded_in_the_audit_log(tmp_path: Path) -> None
     assert written + counted == 50
 
 
+def test_a_flood_of_one_kind_hides_no_refusal_of_another(tmp_path: Path) -> None:
+    state = new_state(tmp_path / "state", "auth: {denied_audit_per_s: 0.001}\n")
+    with running(state) as gateway:
+        for _ in range(5):
+            assert gateway.call("POST", "/tasks").status == 401
+        assert gateway.call("POST", "/tasks", state.observer).status == 403
+        assert gateway.call("POST", "/tasks", "nobody.nothing").status == 401
+        assert gateway.stop() == 0
+    reasons = rows(
+        state, "SELECT detail->>'$.reason' FROM audit WHERE outcome = 'denied' ORDER BY seq"
+    )
+    assert [reason for (reason,) in reasons] == ["no_credentials", "insufficient_scope", "unknown"]
+    end = "SELECT detail FROM audit WHERE action = 'auth.denied.suppressed'"
+    assert rows(state, end) == [('{"reason":"no_credentials","suppressed_before":4}',)]
+
+
 @get("/undeclared", sync_to_thread=False)
 def undeclared() -> None:
     """A handler that forgot its role."""
