@@ -34,6 +34,9 @@ def explain(gate: Gate, target: Target) -> Iterator[str]:
     for number, assertion in enumerate(gate.assert_, 1):
         yield f"{number}. **{assertion.that}**: {_claim(assertion)}"
         yield f"   over `{assertion.from_}`, at least {assertion.at_least} rows (fewer is UNKNOWN)."
+    for check in gate.host:
+        yield f"\nIt is UNKNOWN, and run again, when the machine is too slow for this: **{check.that}**, {_claim(check)}"
+        yield f"over `{check.from_}`, at least {check.at_least} rows."
     for name, named in gate.with_.items():
         source = f", a view of target {target.target}," if name in target.views else ""
         yield f"\n`{name}`{source} is, with at least {named.at_least} rows:\n\n```sql\n{named.query.strip()}\n```"

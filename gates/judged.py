@@ -43,6 +43,7 @@ def judged_of(gate: Gate, target: Target) -> Judged:
         data=rows_by_name(gate),
         faults=[step.name or "" for step in steps if isinstance(step, FaultStep)],
         loads=[step.load for step in steps if isinstance(step, Load)],
+        host=gate.host,
         collected={declared.table: declared.columns for declared in target.collect},
         spec_sha256=sha256_of(gate),
     )

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from chaos.engine.plan import CONTROL, SCENARIO, walk
 from chaos.errors import Problem, in_order
 from chaos.faults import impossible
@@ -15,6 +17,7 @@ from chaos.steps.clear import Clear
 from chaos.steps.load import Load
 from gates.defects import defect_problems
 from gates.judge.lint import Complaint, sql_problems
+from gates.judge.verdict import host_of
 from gates.judged import judged_of, rows_by_name
 from gates.lint_scenario import lint_scenarios
 from gates.lint_steps import StepsLint, located, target_variables
@@ -22,6 +25,7 @@ from gates.lint_style import data_problems, expect_problems, guards_problems, le
 from gates.lint_target import lint_target
 from gates.lint_variables import VariablesLint, complain_about_unknown
 from gates.project import Project
+from gates.spec.assertion import Judged
 from gates.spec.gate import Gate
 
 LIST_AND_PLACE = 2
@@ -220,6 +224,20 @@ class _GateLint:
         # What is wrong with a view is told where its target declares it.
         views = [("with", name) for name in self.target.views]
         self._tell(one for one in found if one.place[:2] not in views)
+        self._host(judged, alone)
+
+    def _host(self, judged: Judged, alone: frozenset[str] | None) -> None:
+        """What is asked of the machine; and what is `timed` in a gate that never asks."""
+        if self.gate.host:
+            found = sql_problems(host_of(judged), alone=alone, golden=True)
+            # The rest is told of the assertions themselves.
+            own = [one for one in found if one.place[0] == "assert"]
+            self._tell(msgspec.structs.replace(one, place=("host", *one.place[1:])) for one in own)
+            return
+        for index, assertion in enumerate(self.gate.assert_):
+            if assertion.timed and not judged.loads:
+                message = "`timed` means nothing without `host` or a load: nothing would tell a slow machine"
+                self._problem(("assert", index, "timed"), message)
 
     def _style(self) -> None:
         root, release = self.project.root, self.project.release

@@ -31,7 +31,7 @@ def yaml_name(field: str) -> str:
 class AssertionReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     """One assertion: what was measured against what was expected, over which rows, by which SQL.
 
-    `rows` begin with what the predicate looks at, whose names are in `looks_at`.
+    `rows` begin with what the predicate looks at, whose names are in `looks_at`; it is NULL for `nulls` of all rows.
     `spec` is the assertion as it is written in the gate, `killed_by` the defects (and `sham`) that were
     shown to turn it red.
     """
@@ -52,6 +52,7 @@ class AssertionReport(Struct, frozen=True, kw_only=True, rename=yaml_name):
     spec: Assertion | None = None
     cause: Cause | None = None
     looks_at: list[str] = []
+    nulls: int = 0
 
 
 class FaultReport(Struct, frozen=True, kw_only=True):

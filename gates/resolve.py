@@ -48,6 +48,7 @@ def resolved(
             _asserted(assertion, ("assert", index), document)
             for index, assertion in enumerate(gate.assert_)
         ],
+        host=[_asserted(check, ("host", index), document) for index, check in enumerate(gate.host)],
     )
 
 

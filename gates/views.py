@@ -31,7 +31,7 @@ def named_views(views: Mapping[str, View]) -> dict[str, Named]:
 def _sql_of(gate: Gate) -> Iterator[str]:
     """All SQL of a gate that can name a table."""
     yield from (named.query for named in gate.with_.values())
-    for assertion in gate.assert_:
+    for assertion in (*gate.assert_, *gate.host):
         yield assertion.from_
         yield assertion.is_ or ""
 

@@ -195,6 +195,8 @@ def _written(before: Assertion, after: Assertion) -> Iterator[_Found]:
     if before.killed_by_sham != after.killed_by_sham:
         what = "killed_by_sham"
         yield "changed", what, before.killed_by_sham, after.killed_by_sham
+    if before.timed != after.timed:
+        yield "loosened" if after.timed else "tightened", "timed", before.timed, after.timed
 
 
 def _sort(assertion: Assertion) -> str:

@@ -100,6 +100,7 @@ def _result(
         sql=sql,
         why=outcome.why,
         looks_at=looks_at(plan),
+        nulls=measured.null,
     )
 
 

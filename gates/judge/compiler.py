@@ -306,6 +306,9 @@ class _Compiler:
                     "constant", "the `where` of the population already says this"
                 )
             )
+        elif parts.assertion.timed and (others := untimed(split.columns())):
+            message = f"what is `timed` speaks of times only, columns that end in `_ms`, not of {others[0]}"
+            add(parts.expression.problem("form", message))
         else:
             return True
         return False
@@ -353,6 +356,11 @@ class _Compiler:
         nodes = [node for plan in asserts if plan for node in plan.nodes()]
         texts = iter(syntax.render(self.connection, nodes))
         return tuple(plan.finish(texts) if plan else None for plan in asserts)
+
+
+def untimed(columns: Iterable[str]) -> list[str]:
+    """Columns that hold no times: all times are in milliseconds, and are called so."""
+    return [column for column in columns if not column.endswith("_ms")]
 
 
 def _inside(aggregates: Sequence[Node]) -> list[Node]:

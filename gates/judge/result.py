@@ -27,7 +27,7 @@ class AssertionResult(Struct, frozen=True, kw_only=True):
 
     `measured` is the value or the share, or for every and none how many rows violate it. `violating` counts
     rows, `rows` are the first of them in order of `seq`, long fields cut, with what the predicate looks at (`looks_at`)
-    first. `sql` is what was run.
+    first. For `nulls` of the rows it is not known whether they satisfy the predicate. `sql` is what was run.
     """
 
     that: str
@@ -42,6 +42,7 @@ class AssertionResult(Struct, frozen=True, kw_only=True):
     why: str
     cause: Cause | None = None
     looks_at: list[str] = []
+    nulls: int = 0
 
 
 class FaultResult(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,15 @@ from gates.judge.compiler import compile_gate
 from gates.judge.connection import Evidence, RunRecord, message_of
 from gates.judge.faults import Proofs, judge_faults
 from gates.judge.plan import AssertPlan, GatePlan
-from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, Status, merge
+from gates.judge.result import (
+    AssertionResult,
+    Cause,
+    FaultResult,
+    Finding,
+    GateVerdict,
+    Status,
+    merge,
+)
 from gates.spec.assertion import Assertion, Judged
 
 TIME_LIMIT_S = 30.0
@@ -107,8 +115,38 @@ def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord
     if not plan.problems and not rests_on_outside(plan):
         message = "no assertion rests on a table that is observed from outside"
         found.append(Finding("UNKNOWN", "assertion", message))
+    found += _host(evidence, judged, record)
     results = _results(evidence, plan, record)
+    if any(finding.cause == "host" for finding in found):
+        results = [
+            _meaningless(own) if written.timed and own.status == "FAIL" else own
+            for written, own in zip(judged.asserts, results, strict=True)
+        ]
     return _verdict(judged, record, results, faults, found)
+
+
+def host_of(judged: Judged) -> Judged:
+    """What is judged of the host, as a gate of its own: all of it is `timed`."""
+    checks = [msgspec.structs.replace(check, timed=True) for check in judged.host]
+    return msgspec.structs.replace(judged, asserts=checks, host=[])
+
+
+def _host(evidence: Evidence, judged: Judged, record: RunRecord) -> Iterator[Finding]:
+    """Whether the machine was quick enough, by the gate's own control series (rule 20)."""
+    if not judged.host:
+        return
+    plan = compile_gate(evidence.connection, host_of(judged))
+    for result in _results(evidence, plan, record):
+        if result.status != "PASS":
+            # What could not be judged, or was never answered, says nothing about the host.
+            slow = result.status == "FAIL" and not result.nulls
+            cause: Cause | None = "host" if slow else None
+            yield Finding("UNKNOWN", "host", telling.line(result), cause)
+
+
+def _meaningless(failed: AssertionResult) -> AssertionResult:
+    why = f"{failed.why}; the host was too slow for that to mean anything"
+    return msgspec.structs.replace(failed, status="UNKNOWN", why=why, cause="host")
 
 
 def _results(evidence: Evidence, plan: GatePlan, record: RunRecord) -> list[AssertionResult]:

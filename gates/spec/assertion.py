@@ -26,7 +26,8 @@ class Assertion(JudgeSpec, frozen=True, kw_only=True):
     `from` names one table (or one query of the gate's `with`) and may have a `where`; `at_least` is the
     smallest population that says anything. Then exactly one of `every` and `none` (a predicate per
     row), `share` with `is` (the part of the rows for which it holds), or `value` with `is` (one
-    aggregate). `is` is an operator with a literal, `between A and B`, or `= (select …)`.
+    aggregate). `is` is an operator with a literal, `between A and B`, or `= (select …)`. One that is `timed`
+    speaks of times only, and its failure means nothing on a host that was too slow.
     """
 
     that: str
@@ -38,6 +39,7 @@ class Assertion(JudgeSpec, frozen=True, kw_only=True):
     value: str | None = None
     is_: str | None = None
     killed_by_sham: bool = False
+    timed: bool = False
 
 
 class Judged(JudgeSpec, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ class Judged(JudgeSpec, frozen=True, kw_only=True):
 
     `data` are small fixed tables, a list of objects each; `faults` the names of the faults that must be
     proven, `loads` those of the loads that must be valid, `collected` the declared columns of the tables
-    that the target collects, `spec_sha256` the digest that the run must have recorded of its gate.
+    that the target collects, `host` what must be true of a machine that is quick enough, `spec_sha256` the digest that the run must have recorded of its gate.
     """
 
     gate: str
@@ -56,4 +58,5 @@ class Judged(JudgeSpec, frozen=True, kw_only=True):
     faults: list[str] = []
     loads: list[str] = []
     collected: dict[str, dict[str, str]] = {}
+    host: list[Assertion] = []
     spec_sha256: str = ""

@@ -62,4 +62,5 @@ class Gate(Spec, frozen=True, kw_only=True):
     with_: dict[str, Named] = {}
     data: dict[str, list[dict[str, object]] | DataFile] = {}
     assert_: list[Assertion]
+    host: list[Assertion] = []
     falsified_by: list[Defect] = []

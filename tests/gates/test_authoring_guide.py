@@ -66,6 +66,7 @@ class Assertions(Spec, frozen=True, kw_only=True):
     """What an example of a part of a gate is."""
 
     assert_: list[Assertion] = []
+    host: list[Assertion] = []
     with_: dict[str, Named] = {}
     falsified_by: list[Defect] = []
 

@@ -399,6 +399,59 @@ def test_who_is_to_run_alone(
         assert words.startswith(message)
 
 
+HOST = """\
+host:
+  - that: the machine is quick
+    from: requests where step = 'tried'
+    at_least: 2
+    every: service_ms < 50
+assert:
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        ([("assert:\n", "exclusive: true\n" + HOST)], []),
+        (
+            [("assert:\n", HOST)],
+            [("that: the machine is quick", "a limit on latency (50 ms): tried needs")],
+        ),
+        (
+            [("assert:\n", "exclusive: true\n" + HOST), ("service_ms < 50", "status = 200")],
+            [("status = 200", "what is `timed` speaks of times only")],
+        ),
+        (
+            [
+                ("every: status = 200", "timed: true\n    every: service_ms < 50"),
+                ("needs:", "exclusive: true\nneeds:"),
+            ],
+            [],
+        ),
+    ],
+)
+def test_what_is_asked_of_the_machine(
+    tmp_path: Path, changes: list[tuple[str, str]], problems: list[tuple[str, str]]
+) -> None:
+    found = said(tmp_path, FIRST, *changes)
+    assert len(found) == len(problems), found
+    for (at, words), (place, message) in zip(found, problems, strict=True):
+        assert at.startswith(place)
+        assert words.startswith(message)
+
+
+def test_timed_means_nothing_where_nobody_looks_at_the_machine(tmp_path: Path) -> None:
+    found = said(
+        tmp_path,
+        SECOND,
+        ("at_least: 1\n", "at_least: 1\n    timed: true\n"),
+        ("every: status = 200", "every: sent_ms > 0"),
+    )
+    assert [words for _, words in found] == [
+        "`timed` means nothing without `host` or a load: nothing would tell a slow machine"
+    ]
+
+
 def test_a_gate_that_is_not_listed(tmp_path: Path) -> None:
     found = said(tmp_path, RELEASE, ("gate: first", "gate: frist"))
     assert found == [("first", "release.yaml lists no gate 'first' (frist)")]

@@ -82,6 +82,8 @@ RULES: dict[int, Rule] = {
         f"{BUNDLE}/test_history.py::test_an_unknown_holds_its_own_run_and_no_later_one",
         f"{HOSTILE}/test_attempts.py::test_a_host_that_was_slow_is_waited_for",
         f"{HOSTILE}/test_attempts.py::test_nothing_else_is_repeated",
+        f"{JUDGE}/test_host.py::test_on_a_slow_machine_a_failure_is_a_failure",
+        f"{JUDGE}/test_host.py::test_what_is_timed_speaks_of_times_only",
     )),
     7: Rule("a part never promotes", (
         f"{RELEASE}::test_a_part_of_a_release_is_none",
@@ -158,6 +160,8 @@ RULES: dict[int, Rule] = {
         f"{EVIDENCE}::test_a_load_that_did_not_do_what_it_planned",
         f"{EVIDENCE}::test_a_load_with_more_rows_than_it_sent",
         f"{JUDGE}/test_integrity.py::test_lateness_matters_only_where_latency_is_limited",
+        f"{JUDGE}/test_host.py::test_on_a_slow_machine_times_mean_nothing",
+        f"{JUDGE}/test_host.py::test_a_control_that_says_nothing_is_no_slow_machine",
     ), ("assertions/latency-limit-beside-others", "steps/load-of-nothing", "judged/a-load-that-was-not-there")),
     21: Rule("paired probes show each fault", (
         f"{FAULTS}::test_a_link_that_stays_as_it_was",
