@@ -15,14 +15,14 @@ WITHIN_S = 0.15
 PATIENCE_S = 20.0
 
 
-def dependency_of(url: str, open_for_s: float = 0.05) -> Dependency:
+def dependency_of(url: str, open_for_s: float = 0.05, probe_every_s: float = 0.05) -> Dependency:
     limits = BreakerLimits(failures=3, open_for_s=open_for_s, max_open_for_s=max(open_for_s, 0.1))
     return Dependency(
         "memory",
         HttpClient(url, {}, HttpLimits(connect_s=WITHIN_S), time.monotonic),
         Breaker(limits, time.monotonic, lambda: 0.5),
         probe_within_s=WITHIN_S,
-        probe_every_s=0.05,
+        probe_every_s=probe_every_s,
         jitter=lambda: 0.5,
     )
 
@@ -103,6 +103,24 @@ def test_a_cut_link_trips_it_and_its_return_needs_no_traffic(scripted_server: An
             await server.start(port)
             await until(lambda: dependency.up)
             assert await outcomes(dependency, 10) == ["HttpAnswer"] * 10
+            await dependency.close()
+
+    asyncio.run(main())
+
+
+def test_once_it_has_tripped_no_probe_waits_for_its_turn(scripted_server: Any) -> None:
+    async def main() -> None:
+        async with scripted_server() as (server, scripts):
+            server.script = scripts.answering()
+            dependency = dependency_of(server.url, probe_every_s=60.0)
+            dependency.start_probing()
+            await until(lambda: dependency.up)
+            port = server.port
+            await server.stop()
+            await outcomes(dependency, 3)
+            assert not dependency.up
+            await server.start(port)
+            await until(lambda: dependency.up)
             await dependency.close()
 
     asyncio.run(main())
