@@ -208,10 +208,17 @@ def looked_at(release: Path, what: str, rounds: int) -> Iterator[Measured]:
     report, proofs = stored_report(release), stored_proofs(release)
     if not proofs.trials:
         yield unmeasured(PART, PROVING.format(what=what), None, "it was released without proofs")
+    elif made_before(report):
+        yield unmeasured(PART, PROVING.format(what=what), None, "its proofs were made before it")
     else:
         yield proving(release, what, report, proofs)
     for name, path in SIZES.items():
         yield sized(release / path, f"{name} per gate, {what} (KiB)", len(report.gates))
+
+
+def made_before(report: Report) -> bool:
+    """Whether some trials are older than the release: then how they are dated does not say how long they took."""
+    return any(one.at < report.timestamp for gate in report.gates for one in gate.made.values())
 
 
 def verifying(release: Path, what: str, rounds: int) -> Measured:

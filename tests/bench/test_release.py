@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench import release
+from chaos.errors import errors_among
 from gates.lint import lint
 from gates.project import read_project
+from gates.report import Made
 from tests.gates.bundle.small_release import SmallRelease
 
 
 def test_the_small_gates_are_a_whole_release(tmp_path: Path) -> None:
     release.write(tmp_path)
     project = read_project(tmp_path / "specs")
-    assert lint(project) == []
+    assert errors_among(lint(project)) == []
     assert project.release is not None
     assert [entry.gate for entry in project.release.gates] == sorted(project.gates)
     classes = [gate.class_ for gate in project.gates.values()]
@@ -41,6 +44,15 @@ def test_of_a_release_without_proofs_it_is_said_that_there_are_none(tmp_path: Pa
     small.release(prove=False)
     notes = [row.note for row in release.looked_at(small.directory, "x", 1) if row.ratio is None]
     assert notes == ["it was released without proofs"]
+
+
+def test_of_proofs_that_were_made_before_it_is_said_so(tmp_path: Path) -> None:
+    small = SmallRelease(tmp_path)
+    report = small.release()
+    assert not release.made_before(report)
+    older = {"control": Made(at="2026-01-01T00:00:00+00:00", host="h")}
+    gates = [msgspec.structs.replace(report.gates[0], made=older), *report.gates[1:]]
+    assert release.made_before(msgspec.structs.replace(report, gates=gates))
 
 
 def test_a_last_release_that_is_none_any_more_is_said(tmp_path: Path) -> None:

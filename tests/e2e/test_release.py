@@ -1,13 +1,15 @@
 """A release from one end to the other: gates, proofs, verification, and the release before it."""
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from gates.report import EXIT_BROKEN, EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN
-from tests.e2e.command import Command
+from tests.e2e.command import Command, until
 
 SERVER = """\
 import sys
@@ -192,6 +194,21 @@ def test_proofs_that_were_made_before_are_shipped_and_promote(door: Command) -> 
     ]
     again = door.finish("prove")
     assert again.exit == EXIT_PROMOTE and again.output.count("(kept)") == 4, again.output
+
+
+def test_an_interrupted_proof_goes_on_where_it_stopped(door: Command) -> None:
+    door.start("prove", "--workers", "1")
+    until(lambda: "1/4" in (door.directory / "output.txt").read_text(), "the first trial ends")
+    os.killpg(door.pid, signal.SIGINT)
+    stopped = door.end()
+    assert stopped.exit == EXIT_BROKEN, stopped.output
+    assert "the same command goes on where this one stopped" in stopped.output
+    # What multiprocessing starts for itself ends a moment after whoever started it.
+    until(lambda: door.processes() == {}, "all processes end")
+    assert door.left_behind() == []
+    finished = door.finish("prove")
+    assert finished.exit == EXIT_PROMOTE, finished.output
+    assert 1 <= finished.output.count("(kept)") < 4, finished.output
 
 
 def test_a_key_that_cannot_sign_is_said_before_anything_runs(door: Command) -> None:
