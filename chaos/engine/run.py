@@ -14,6 +14,7 @@ from chaos.engine.files import regular_files
 from chaos.engine.plan import CONTROL, Plan, all_steps, last_step
 from chaos.engine.scope import Alone, Run, Scope, StopScenario, skip, walk_steps
 from chaos.engine.stack import Stack
+from chaos.engine.usage import Usage, usage
 from chaos.errors import ChaosError, HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder, as_json
@@ -41,6 +42,7 @@ class Worker:
         clock = RunClock()
         recorder = Recorder(plan.directory, plan.run_id, plan.gate, plan.target.redact)
         end_state, detail = "completed", None
+        before = self._usage()
         try:
             self._record_start(plan, recorder, clock)
             await self._carry_out(plan, recorder, clock, alone)
@@ -53,12 +55,15 @@ class Worker:
             end_state, detail = "broken", traceback.format_exc(limit=4)
         finally:
             with contextlib.suppress(ChaosError, OSError):
+                spent = self._usage().since(before)
                 recorder.add(
                     schema.RunEnd,
                     end_state=end_state,
                     end_detail=detail,
                     finished_ms=clock.now_ms(),
                     clock_drift_ms=clock.drift_ms(),
+                    harness_cpu_ms=spent.own_ms,
+                    started_cpu_ms=spent.started_ms,
                 )
                 recorder.close()
 
@@ -66,6 +71,10 @@ class Worker:
         """Stop the shared stack and end whatever is left."""
         await self._drop_shared()
         self.guard.close()
+
+    def _usage(self) -> Usage:
+        lives = self._shared[1].lives.values() if self._shared is not None else ()
+        return usage(life.process.pid for life in lives if life.alive)
 
     def _record_start(self, plan: Plan, recorder: Recorder, clock: RunClock) -> None:
         recorder.add(

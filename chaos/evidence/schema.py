@@ -56,12 +56,17 @@ class Run(Row, frozen=True, kw_only=True):
 
 
 class RunEnd(Row, frozen=True, kw_only=True):
-    """How a run ended; merged into `runs` when the evidence is sealed."""
+    """How a run ended; merged into `runs` when the evidence is sealed.
+
+    The processor time is what its worker has spent, and what all that it started has: target, Toxiproxy and loads.
+    """
 
     end_state: Literal["completed", "interrupted", "broken"]
     end_detail: str | None
     finished_ms: float
     clock_drift_ms: float
+    harness_cpu_ms: float = 0.0
+    started_cpu_ms: float = 0.0
 
 
 class Step(Row, frozen=True, kw_only=True):

@@ -67,6 +67,9 @@ def test_a_run_is_recorded_from_its_inputs_to_its_closing_rows(
     assert (begun["planned"], begun["worker"]) == (["scenario.0"], "test")
     (ended,) = evidence.rows("run_ends")
     assert abs(float(str(ended["clock_drift_ms"]))) < 50
+    # An interpreter was started, and a worker has walked the steps.
+    assert float(str(ended["started_cpu_ms"])) >= 10
+    assert 0 < float(str(ended["harness_cpu_ms"])) < 10_000
     closings = {
         str(row["file"]): (row["lines"], row["sha256"]) for row in evidence.rows("closings")
     }
