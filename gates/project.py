@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,7 +64,7 @@ class Project:
             self._target_digests[name] = sha256_of(self.targets[name])
         return self._target_digests[name]
 
-    @property
+    @cached_property
     def root(self) -> Path:
         """The directory that `source` paths and processes start from: the one that holds `specs`."""
         for parent in (self.specs, *self.specs.parents):

@@ -24,19 +24,35 @@ class Sample(Struct, frozen=True):
 def sample(pid: int) -> Sample | None:
     """One look; None when the process is gone."""
     try:
-        # From the third field on, as the second may contain anything; proc_pid_stat(5) counts from 1.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks = int(fields[11]) + int(fields[12])
+        fields = _stat(pid)
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
         return Sample(
             fields[0],
-            1000 * ticks / os.sysconf("SC_CLK_TCK"),
+            _cpu_ms(fields),
             pages * os.sysconf("SC_PAGE_SIZE"),
             descriptors,
         )
     except (OSError, IndexError):
         return None
+
+
+def cpu_ms(pid: int) -> float:
+    """Milliseconds of processor time so far; nothing of a process that is gone."""
+    try:
+        return _cpu_ms(_stat(pid))
+    except (OSError, IndexError):
+        return 0.0
+
+
+def _stat(pid: int) -> list[str]:
+    """From the third field on, as the second may contain anything; proc_pid_stat(5) counts from 1."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - asked often
+        return file.read().rpartition(")")[2].split()
+
+
+def _cpu_ms(fields: list[str]) -> float:
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def socket_inodes(pid: int) -> set[str]:

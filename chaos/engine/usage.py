@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from chaos.engine.procfs import sample
+from chaos.engine.procfs import cpu_ms
 
 
 class Usage(Struct, frozen=True):
@@ -21,11 +21,10 @@ class Usage(Struct, frozen=True):
 
 def usage(alive: Iterable[int]) -> Usage:
     """One look. The kernel tells what ended processes have spent, so those that are `alive` are looked at one by one."""
-    looks = [look for pid in alive if (look := sample(pid)) is not None]
     own, ended = (
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     return Usage(
         (own.ru_utime + own.ru_stime) * 1000,
-        (ended.ru_utime + ended.ru_stime) * 1000 + sum(look.cpu_ms for look in looks),
+        (ended.ru_utime + ended.ru_stime) * 1000 + sum(map(cpu_ms, alive)),
     )

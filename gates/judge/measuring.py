@@ -39,6 +39,8 @@ def evaluate(
     world: World, plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound
 ) -> list[Evaluated | Failure]:
     """What each assertion comes to over the evidence of a world, or why that cannot be said."""
+    if not plans:
+        return []
     if world is not OBSERVED:
         return _over_changed(world, plans, gate, bound)
     return _over(world, plans, gate, bound)
@@ -65,7 +67,7 @@ def _empty(
     ]
     sql = worlds.before(world, plans, gate, bound) + " UNION ALL ".join(counts)
     try:
-        rows = bound.connection.execute(sql).fetchall() if plans else []
+        rows = bound.connection.execute(sql).fetchall()
     except duckdb.Error:
         return frozenset()
     return frozenset(relations[index] for index, count in rows if not count)
