@@ -181,7 +181,14 @@ def _parser() -> argparse.ArgumentParser:
     explain = verbs.add_parser("explain", help="what a gate does, in prose and with its SQL")
     explain.add_argument("gate", help="id or name")
     listed = verbs.add_parser("list", help="all gates of the release, and which of them exist")
-    listed.add_argument("--missing", action="store_true", help="only those that do not exist yet")
+    which = listed.add_mutually_exclusive_group()
+    which.add_argument("--missing", action="store_true", help="only those that do not exist yet")
+    which.add_argument(
+        "--slow", action="store_true", help="what each took when it last ran, the slowest first"
+    )
+    listed.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where sessions record (default: runs)"
+    )
     new = verbs.add_parser("new", help="write a commented skeleton")
     new.add_argument("what", choices=["gate"])
     new.add_argument("name", help="its name; the file is named like it")

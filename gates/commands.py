@@ -16,6 +16,7 @@ from rich.table import Table
 from chaos.errors import HarnessError, Problem, SpecError, errors_among
 from gates import ledger, schemas
 from gates.conclude import conclude
+from gates.durations import Took, last_runs
 from gates.explain import explain as explained
 from gates.interrupts import Relay
 from gates.judge.connection import message_of
@@ -176,6 +177,8 @@ def explain(arguments: argparse.Namespace, console: Console) -> int:
 def list_gates(arguments: argparse.Namespace, console: Console) -> int:
     """Print the gates of the release with their state."""
     project = read_project(arguments.specs)
+    if arguments.slow:
+        return _list_slow(project, last_runs(arguments.runs), console)
     table = Table("id", "gate", "class", "title", box=None, pad_edge=False)
     listed = (
         [(entry.id, entry.gate, entry.class_) for entry in project.release.gates]
@@ -194,6 +197,21 @@ def list_gates(arguments: argparse.Namespace, console: Console) -> int:
                 gate_id, name, class_, gate.title if gate is not None else "(no file yet)"
             )
     console.print(table)
+    return EXIT_PROMOTE
+
+
+def _list_slow(project: Project, took: Mapping[str, Took], console: Console) -> int:
+    """What each gate took when it last ran, the slowest first."""
+    columns = ("id", "gate", "wall s", "processor s", "of it the harness")
+    table = Table(*columns, box=None, pad_edge=False)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    known = [one for name, one in took.items() if name in project.gates]
+    for one in sorted(known, key=lambda one: -one.wall_s):
+        seconds = (one.wall_s, one.cpu_s, one.harness_cpu_s)
+        numbers = [f"{number:.1f}" for number in seconds]
+        table.add_row(project.gates[one.gate].id, one.gate, *numbers)
+    console.print(table if known else "no gate has run yet")
     return EXIT_PROMOTE
 
 

@@ -81,9 +81,10 @@ class GateDirectory(pytest.Directory):
 
     def collect(self) -> Iterator[pytest.Collector]:
         """One file per gate."""
-        for name, listed in self.runner.session.listed.items():
-            file: GateFile = GateFile.from_parent(self, path=self.runner.session.file_of(name))
-            file.gate, file.listed, file.runner = name, listed, self.runner
+        session = self.runner.session
+        for name in session.order:
+            file: GateFile = GateFile.from_parent(self, path=session.file_of(name))
+            file.gate, file.listed, file.runner = name, session.listed[name], self.runner
             yield file
 
 

@@ -27,6 +27,7 @@ from chaos.errors import HarnessError
 from chaos.evidence.schema import Mode
 from chaos.faults.base import FaultStep
 from chaos.toxiproxy_binary import ToxiproxyBinary, cache_directory, locate
+from gates.durations import in_order, last_runs
 from gates.frozen import freeze
 from gates.judged import rows_by_name, sha256_of
 from gates.project import Project, read_project
@@ -76,7 +77,10 @@ class Listed(Struct, frozen=True, kw_only=True):
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """The frozen inputs of a session. Paths are absolute; digests are SHA-256 in hex."""
+    """The frozen inputs of a session. Paths are absolute; digests are SHA-256 in hex.
+
+    `gates` are in the order of their ids, in which they are told, and `order` is the one in which they are run.
+    """
 
     id: str
     directory: str
@@ -90,6 +94,7 @@ class Session(Struct, frozen=True, kw_only=True):
     dirty: bool
     started_at_ms: float
     listed: dict[str, Listed] = {}
+    order: list[str] = []
     mode: Mode = "healthy"
     defect: str | None = None
 
@@ -132,6 +137,7 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
     # Read once: what was linted is what is frozen, and what this process runs.
     project = project_of(options.specs)
     names = chosen(project, options)
+    exclusive = {name: project.gates[name].exclusive for name in names}
     used = {project.gates[name].target for name in names}
     linked = any(project.targets[name].links for name in used if name in project.targets)
     toxiproxy = locate(os.environ, cache_directory(), say) if linked else None
@@ -145,6 +151,7 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
         root=str(root),
         gates=names,
         listed={name: _listed(project, name) for name in names},
+        order=in_order(exclusive, last_runs(runs), min(options.workers, len(names))),
         digests=digests_now(project, toxiproxy),
         versions=_versions(toxiproxy),
         toxiproxy=toxiproxy,
@@ -375,5 +382,5 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def default_workers() -> int:
-    """As many workers as cores, at most four: more would slow what they measure."""
-    return max(1, min(4, os.cpu_count() or 1))
+    """One more than cores, as gates wait for much; more of them would slow what they measure."""
+    return min(8, (os.cpu_count() or 1) + 1)
