@@ -33,7 +33,7 @@ def compile_gate(connection: duckdb.DuckDBPyConnection, judged: Judged) -> GateP
     if plan is None:
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
-        plan = _plans[key] = _Compiler(connection, judged).compile()
+        plan = _plans[key] = _Compiler(connection, judged).compile(key)
     return msgspec.structs.replace(plan, judged=judged)
 
 
@@ -57,7 +57,7 @@ class _Compiler:
     def add(self, kind: Kind, message: str, where: str) -> None:
         self.problems.append(Problem(kind, message, where))
 
-    def compile(self) -> GatePlan:
+    def compile(self, text: bytes) -> GatePlan:
         """Parse everything at once, then check the queries in order, then the assertions."""
         self.fixed()
         parts = [self.parts(i, a) for i, a in enumerate(self.judged.asserts)]
@@ -70,7 +70,11 @@ class _Compiler:
         self.repeated()
         asserts = tuple(self.assertion(item) if item else None for item in parts)
         return GatePlan(
-            self.judged, tuple(self.queries.values()), self.rendered(asserts), tuple(self.problems)
+            text,
+            self.judged,
+            tuple(self.queries.values()),
+            self.rendered(asserts),
+            tuple(self.problems),
         )
 
     def parse(self, sources: Sequence[Source]) -> None:

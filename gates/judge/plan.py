@@ -63,8 +63,12 @@ class QueryPlan(Struct, frozen=True):
 
 
 class GatePlan(Struct, frozen=True):
-    """All of a gate. `asserts` has None for an assertion that cannot be run; `problems` say why."""
+    """All of a gate. `asserts` has None for an assertion that cannot be run; `problems` say why.
 
+    Gates with the same `text` have the same plan.
+    """
+
+    text: bytes
     judged: Judged
     queries: tuple[QueryPlan, ...]
     asserts: tuple[AssertPlan | None, ...]

@@ -59,13 +59,12 @@ def _rest_on_nothing(plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound)
     And with nothing but NULL in them, with every row twice, or with half of the rows, it must turn.
     """
 
-    def statuses(world: World) -> dict[int, Status]:
-        seen = evaluate(world, list(plans.values()), gate, bound)
-        return {i: _status(plan, one) for (i, plan), one in zip(plans.items(), seen, strict=True)}
+    def statuses(world: World) -> dict[int, Status | None]:
+        return dict(zip(plans, _statuses(world, list(plans.values()), gate, bound), strict=True))
 
-    emptied = statuses(EMPTY)
+    emptied = dict(zip(plans, _of_nothing(list(plans.values()), gate, bound), strict=True))
     whys = {i: NO_EVIDENCE for i, status in emptied.items() if status == "PASS"}
-    plans = {i: plan for i, plan in plans.items() if emptied[i] == "UNKNOWN"}
+    plans = {i: plan for i, plan in plans.items() if emptied[i] in ("UNKNOWN", None)}
     nulls = statuses(NULLS)
     plans = {i: plan for i, plan in plans.items() if nulls[i] == "PASS"}
     for world in (TWICE, HALF):
@@ -74,9 +73,30 @@ def _rest_on_nothing(plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound)
     return whys | dict.fromkeys(plans, ANY_EVIDENCE)
 
 
-def _status(plan: AssertPlan, seen: object) -> Status:
-    """What an assertion comes to over changed evidence; what cannot be said of it is UNKNOWN."""
-    return seen.outcome(plan).status if isinstance(seen, Evaluated) else "UNKNOWN"
+def _statuses(
+    world: World, plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound
+) -> list[Status | None]:
+    """What assertions come to over changed evidence, None for one of which that cannot be said."""
+    seen = evaluate(world, plans, gate, bound)
+    return [
+        one.outcome(plan).status if isinstance(one, Evaluated) else None
+        for plan, one in zip(plans, seen, strict=True)
+    ]
+
+
+_answers_of_nothing: dict[tuple[bytes, str], Status] = {}
+
+
+def _of_nothing(plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound) -> list[Status | None]:
+    """What assertions come to without any evidence. It is the same for every run of a gate, so it is asked once."""
+    if len(_answers_of_nothing) > _MOST_KNOWN:
+        _answers_of_nothing.clear()
+    unknown = [p for p in plans if (gate.text, p.where) not in _answers_of_nothing]
+    for plan, status in zip(unknown, _statuses(EMPTY, unknown, gate, bound), strict=True):
+        # What could not be said may be said the next time.
+        if status is not None:
+            _answers_of_nothing[gate.text, plan.where] = status
+    return [_answers_of_nothing.get((gate.text, plan.where)) for plan in plans]
 
 
 def _turned(passed: Sequence[Passed], gate: GatePlan, bound: Bound) -> list[bool]:
