@@ -52,7 +52,9 @@ def sql_problems(
     """
     problems, plan, style = _checked(judged)
     yield from map(_complaint, problems)
-    for found in [*style.long, *([] if golden else style.copies)]:
+    if not golden:
+        yield from map(_complaint, style.copies)
+    for found in style.long:
         yield msgspec.structs.replace(_complaint(found), severity="warning")
     if alone is not None:
         yield from _beside_others(plan, alone)

@@ -336,6 +336,7 @@ GOLDEN_CHANGES = {
 def test_whole_answers_are_compared_only_by_a_golden_gate(name: str, tmp_path: Path) -> None:
     text = FILES[FIRST].replace(*GOLDEN_CHANGES[name])
     (found,) = lint(project(tmp_path, {FIRST: text}))
+    assert found.severity == "error"
     assert found.message.startswith("a whole answer is compared with a literal")
     golden = text.replace("guards: [shop]", "guards: [shop]\ngolden: true")
     assert lint(project(tmp_path, {FIRST: golden})) == []

@@ -69,7 +69,7 @@ def complete(problem: Problem) -> bool:
 
 @pytest.mark.parametrize("case", REFUSED, ids=name_of)
 def test_refused_with_its_place(case: Case, tmp_path: Path) -> None:
-    found = lint(read_project(written(case, tmp_path)))
+    found = errors_among(lint(read_project(written(case, tmp_path))))
     assert any(case.said in problem.message for problem in found), found
     assert all(map(complete, found))
 
