@@ -21,6 +21,7 @@ HEADS = ("", "id", "gate", "measured", "s")
 STABILITY_HEADS = ("", "id", "gate", "verdicts", "s")
 Rows: TypeAlias = list[tuple[str, ...]]
 SHOWN_ROWS = 3
+NOTHING_MEASURED = "nothing was measured, so no assertion could be judged"
 SHOWN_CHARACTERS = 200
 
 
@@ -131,8 +132,13 @@ def reasons_of(gate: GateReport) -> Iterator[tuple[str, list[str]]]:
         ]
         for own in gate.assertions
     }
+    measured = any(own.population for own in gate.assertions)
     for reason in gate.reasons or [gate.detail]:
-        yield reason, rows.get(reason, [])
+        # Where there was nothing to look at, that is said once and not once per assertion.
+        if measured or reason not in rows:
+            yield reason, rows.get(reason, [])
+    if rows and not measured:
+        yield NOTHING_MEASURED, []
 
 
 def _measured(gate: GateReport) -> str:

@@ -66,7 +66,7 @@ def test_the_first_gate_fails_and_is_unknown_as_the_reader_is_told(shop: Path) -
     change(gate, "delay: 200ms", "delay: 100ms")
     failed = command.finish("run")
     assert failed.exit == EXIT_FAILED
-    assert "violating: {" in failed.output
+    assert "rows violating it; first: status=200 service_ms=1" in failed.output
     assert "again: python -m gates run S1" in failed.output
 
     change(gate, "delay: 100ms", "delay: 200ms")

@@ -35,6 +35,19 @@ def test_each_reason_is_one_line_and_said_once(tmp_path: Path) -> None:
     assert "1 FAIL of" in said
 
 
+def test_where_nothing_was_measured_that_is_said_once(tmp_path: Path) -> None:
+    gate = failed(tmp_path / "one")
+    empty = [msgspec.structs.replace(own, population=None) for own in gate.assertions]
+    reasons = ["run: the run has no end", *gate.reasons]
+    said = printed(
+        tmp_path / "two",
+        msgspec.structs.replace(gate, status="UNKNOWN", assertions=empty, reasons=reasons),
+    )
+    assert "  run: the run has no end\n  fault: outage" in said
+    assert said.count(render.NOTHING_MEASURED) == 1
+    assert "violating it" not in said
+
+
 def test_attempts_are_told_whatever_came_of_the_last(tmp_path: Path) -> None:
     gate = failed(tmp_path / "one")
     first = GateAttempt(
