@@ -53,7 +53,11 @@ class Conversation:
         said = {key: value for key, value in answer.headers.items() if key not in _LEFT_OUT}
         if "allow" in said:
             said["allow"] = ", ".join(sorted(said["allow"].split(", ")))
-        if isinstance(document, dict) and "request_id" in document:
+        label = headers.get("X-Request-Id") if headers else None
+        if label is not None:
+            kept = answer.headers["x-request-id"] == label
+            said["x-request-id"] = label if kept else "<its own>"
+        elif isinstance(document, dict) and "request_id" in document:
             same = document["request_id"] == answer.headers["x-request-id"]
             said |= {} if same else {"x-request-id": "<another>"}
         if said.get("content-type") in ("application/json", "application/problem+json"):

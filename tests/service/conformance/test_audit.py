@@ -55,6 +55,7 @@ def test_every_kind_of_row(talk: Conversation, snapshot: SnapshotAssertion) -> N
     talk.ask("token revoked", f"DELETE /v1/tokens/{token}")
     talk.ask("nobody", "POST /tasks", {"kind": "note"}, who=None)
     talk.ask("an observer", "POST /tasks", {"kind": "note"}, who="observer")
+    talk.ask("confirmations", "GET /v1/confirmations", who="observer")
     talk.await_denied(2)
     talk.ask("the log", "GET /v1/audit?cursor=2", who="observer")
     talk.ask("a page of it", "GET /v1/audit?limit=2&cursor=5", who="observer")

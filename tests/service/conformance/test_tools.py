@@ -1,5 +1,6 @@
 """Tools and confirmations, with all processes there."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from syrupy.assertion import SnapshotAssertion
@@ -9,6 +10,7 @@ from tests.service.running import until
 from tests.service.stack import Stack
 
 MOST_OUTPUT = 65_536
+MOST_RESULT = 16_161
 CALLS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("written", "file.write", {"path": "notes/a.txt", "content": "grüße\n"}),
     ("extended", "file.write", {"path": "notes/a.txt", "content": "more", "append": True}),
@@ -76,6 +78,12 @@ def test_commands(talk_to_all: Conversation, snapshot: SnapshotAssertion) -> Non
     for name, arguments in COMMANDS:
         execute(talk, name, "shell.run", arguments)
     talk.ask("asked for again", policy, {"decision": "confirm"}, headers={"If-Match": '"2"'})
+    for size in (MOST_RESULT, MOST_RESULT + 1):
+        read = {"path": "big.txt", "max_bytes": size}
+        run = execute(talk, "a large result", "file.read", read)["run_id"]
+        talk.told.pop()
+        kept = "json_extract(result, '$.omitted_bytes'), length(result) > 16000"
+        talk.stored(f"SELECT {kept} FROM tool_runs WHERE id = '{run}'")
     asked = execute(talk, "question", "shell.run", {"command": "printf no >&2; exit 3"})
     decision = {"decision": "approve"} | {
         key: asked[key] for key in ("confirmation_id", "args_sha256")
@@ -135,6 +143,57 @@ def test_confirmations(talk_to_all: Conversation, snapshot: SnapshotAssertion) -
     talk.stored(
         f"SELECT tool, status, result FROM tool_runs WHERE confirmation_id = '{first}' ORDER BY seq"
     )
+    assert talk.said == snapshot
+
+
+def test_a_decision_with_a_key_is_made_once(
+    talk_to_all: Conversation, snapshot: SnapshotAssertion
+) -> None:
+    """While it is on its way the same key is told so; afterwards it is answered as before."""
+    talk = talk_to_all
+    late = Conversation(talk.state, talk.ports)
+    asked = execute(
+        talk,
+        "question",
+        "shell.run",
+        {"command": "echo >> begun; until test -e go; do sleep 0.01; done"},
+    )
+    decision = {"decision": "approve"} | {
+        key: asked[key] for key in ("confirmation_id", "args_sha256")
+    }
+    headers = {"Idempotency-Key": "slow"}
+    with ThreadPoolExecutor(1) as thread:
+        begun = talk.state.directory.workspace("workspace") / "begun"
+        slow = thread.submit(late.ask, "made", "POST /approve", decision, headers=headers)
+        until(begun.exists)
+        talk.ask("too early", "POST /approve", decision, headers=headers)
+        begun.with_name("go").touch()
+        slow.result()
+    talk.ask("made", "POST /approve", decision, headers=headers)
+    assert begun.read_text() == "\n"
+    denied = execute(talk, "second question", "shell.run", {"command": "true"})["confirmation_id"]
+    for name in ("denied", "denied again"):
+        deny = {"confirmation_id": denied, "decision": "deny"}
+        talk.ask(name, "POST /approve", deny, headers={"Idempotency-Key": "deny"})
+    assert talk.said == snapshot
+
+
+def test_a_lost_tool_may_have_run(
+    stack: Stack, talk_to_all: Conversation, snapshot: SnapshotAssertion
+) -> None:
+    """Its answer is lost on the way: nobody says that it did not run."""
+    talk = talk_to_all
+    asked = execute(talk, "question", "shell.run", {"command": "echo >> lost; sleep 5"})
+    decision = {"decision": "approve"} | {
+        key: asked[key] for key in ("confirmation_id", "args_sha256")
+    }
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(talk.ask, "lost", "POST /approve", decision)
+        until((talk.state.directory.workspace("workspace") / "lost").exists)
+        stack.links["tools"].cut()
+        answer.result()
+    stack.links["tools"].heal()
+    stack.await_up("tools")
     assert talk.said == snapshot
 
 

@@ -21,6 +21,7 @@ def test_memories(talk_to_all: Conversation, snapshot: SnapshotAssertion) -> Non
     ask("without an id", store, {"text": "Coffee is no tea and no juice.", "session_id": "s-1_X"})
     ask("of no text", store, {"text": ""})
     ask("with a wrong id", store, {"text": "x", "memory_id": "a b"})
+    ask("as long as allowed, and another", store, {**TEA, "text": LONGEST_TEXT})
     ask("too long", store, {"text": LONGEST_TEXT + "t", "memory_id": "long"})
     ask("for nobody", store, TEA, who=None)
     ask("for an operator", store, TEA, who="operator")
@@ -43,6 +44,17 @@ def test_memories(talk_to_all: Conversation, snapshot: SnapshotAssertion) -> Non
     ask("health", "GET /healthz", who=None)
     ask("readiness", "GET /readyz", who=None)
     ask("inner readiness", "GET /internal/ready")
+    labels = {"a label": "my_own-id", "too long a label": "q" * 65, "a label of signs": "my own"}
+    for name, label in labels.items():
+        talk_to_all.ask(
+            name,
+            "GET /internal/ready",
+            who="service",
+            to="memory",
+            headers={"X-Request-Id": label},
+        )
+    headers = {"X-Request-Id": "my_own-id"}
+    talk_to_all.ask("a label of others", "GET /readyz", who=None, to="memory", headers=headers)
     ask("methods", "OPTIONS /internal/ready")
     for query in (
         "q=tea",
