@@ -2,10 +2,9 @@
 
 import json
 import re
-from pathlib import Path
 
 from service.clock import MarkFile, wall_ms
-from tests.service.running import State, alter, sonia
+from tests.service.running import State, sonia
 
 DEFAULTS = {
     "auth": {
@@ -31,19 +30,10 @@ LISTENS = {
 TOKEN = r"tok_[0-9a-f]{16,24}\.[\w-]{43}"
 
 
-def said(state: State | None, *arguments: str) -> str:
+def said(state: State, *arguments: str) -> str:
     answer = sonia(state, *arguments)
     assert (answer.returncode, answer.stderr) == (0, "")
     return answer.stdout
-
-
-def test_init_says_what_to_do_next(tmp_path: Path) -> None:
-    text = said(None, "init", "--state", str(tmp_path / "s"))
-    made, operator, observer, start = text.splitlines()
-    assert made == f"Made {tmp_path / 's'}. These two tokens are shown this once:"
-    assert re.fullmatch(f"  operator  {TOKEN}", operator)
-    assert re.fullmatch(f"  observer  {TOKEN}", observer)
-    assert start == f"Start it with: sonia up --state {tmp_path / 's'}"
 
 
 def test_a_token_is_shown_once_and_listed_until_it_is_over(state: State) -> None:
@@ -85,14 +75,6 @@ def test_tokens_as_json(state: State) -> None:
     ]
     revoked = json.loads(said(state, "token", "revoke", issued["id"], "--json"))
     assert revoked == {"id": issued["id"], "revoked": True}
-
-
-def test_the_log_is_told_to_be_intact_or_where_it_is_not(state: State) -> None:
-    assert said(state, "audit", "verify") == "intact: 2 rows, 1 checkpoints\n"
-    alter(state, "UPDATE audit SET action = 'other' WHERE seq = 2")
-    answer = sonia(state, "audit", "verify")
-    assert (answer.returncode, answer.stdout) == (1, "")
-    assert re.fullmatch(r"tampered with at row 2: .+\n", answer.stderr)
 
 
 def test_a_sound_state_is_told_so_with_everything_that_is_in_force(state: State) -> None:
