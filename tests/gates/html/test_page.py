@@ -10,7 +10,15 @@ import pytest
 
 from gates import conclude, rejudge
 from gates.html import page
-from gates.report import AttemptReport, GateAttempt, LedgerReport, Report, WaiverReport
+from gates.report import (
+    AttemptReport,
+    GateAttempt,
+    LedgerReport,
+    Made,
+    MissingProofs,
+    Report,
+    WaiverReport,
+)
 from tests.gates.html.releases import (
     HOSTILE,
     defect_report,
@@ -246,6 +254,26 @@ def test_a_defect_that_was_not_tried_is_not_called_proven(directory: Path) -> No
     said = Page(page.render(directory, report_of([gate]), None)).said()
     assert "Not proven: its defects were not tried." in said
     assert "not tried a defect" in said
+
+
+def test_proofs_that_are_missing_are_named_with_what_makes_them(directory: Path) -> None:
+    lacking = MissingProofs(gates=["C4 demo"], trials=7, command="nox -s prove", about_s=200.0)
+    report = msgspec.structs.replace(rejudge.stored_report(directory), missing_proofs=lacking)
+    said = Page(page.render(directory, report, None)).said()
+    wanted = "7 trials of 1 gate are missing: nox -s prove makes them in about 3 min"
+    assert wanted in said, said
+
+
+def test_when_and_where_a_proof_was_made_is_told(directory: Path) -> None:
+    report = rejudge.stored_report(directory)
+    made = Made(at="2026-11-29T10:41:05+00:00", host="build-3")
+    own = defect_report()
+    gate = msgspec.structs.replace(
+        report.gates[1], proven=True, defects=[own], made={own.defect: made, "control": made}
+    )
+    said = Page(page.render(directory, report_of([gate]), None)).said()
+    assert "tried 2026-11-29 10:41 UTC on build-3" in said
+    assert "Without a defect it was run 2026-11-29 10:41 UTC on build-3." in said
 
 
 def test_runs_of_the_same_gate_have_anchors_of_their_own(directory: Path) -> None:
