@@ -59,7 +59,7 @@ def reports_of(
     evidence: Evidence, judged: Judged, gate: Gate, session: Session, rerun: str
 ) -> Iterator[GateReport]:
     """One report per run: one for a release, as many as were asked for with `--repeat`."""
-    records = [record for record in evidence.runs() if record.run.gate == judged.gate]
+    records = evidence.runs_of(judged.gate)
     if not records and session.options.expression is not None:
         # Not selected, so there is nothing to judge; it is listed as not run.
         return

@@ -4,7 +4,7 @@ The tree is what `json_serialize_sql` gives: nested objects, where an expression
 and everything else a `type`. It is data of DuckDB, so it is kept as plain mappings.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import duckdb
 import msgspec
@@ -142,20 +142,21 @@ def words(root: Node) -> frozenset[str] | None:
     """All words of a tree that can name a column, in lower case; None where it takes the columns that there are."""
     found: set[str] = set()
     relations: set[str] = set()
-    rows: set[str] = set()
+    alone: set[str] = set()
     for node in walk(root):
-        names = [name.lower() for name in names_of(node)]
-        if class_of(node) == "STAR" or text_of(node, "ref_type") == "NATURAL":
+        kind = node.get("class")
+        if kind == "STAR" or node.get("ref_type") == "NATURAL":
             return None
-        if len(names) == 1:
-            rows |= set(names)
-        using = node.get("using_columns")
-        names += [str(name).lower() for name in using] if isinstance(using, list) else []
-        found |= set(names)
-        if not class_of(node):
+        if kind == "COLUMN_REF":
+            names = [name.lower() for name in names_of(node)]
+            found.update(names)
+            alone.update(names if len(names) == 1 else ())
+        elif not kind:
             relations |= {text_of(node, "table_name").lower(), text_of(node, "alias").lower()}
+            using = node.get("using_columns")
+            found |= {str(name).lower() for name in using} if isinstance(using, list) else set()
     # The name of a relation alone is a whole row of it.
-    return None if rows & (relations - {""}) else frozenset(found)
+    return None if alone & (relations - {""}) else frozenset(found)
 
 
 def arguments(node: Node) -> list[Node]:
@@ -174,30 +175,30 @@ def class_of(node: Node) -> str:
     return text_of(node, "class")
 
 
-def parts(node: Node) -> Iterator[Node]:
+def parts(node: Node) -> list[Node]:
     """The objects directly below, through lists; nothing below a constant or a type."""
-    if class_of(node) in ("CONSTANT", "TYPE"):
-        return
-    for value in node.values():
-        if isinstance(value, dict):
-            yield value
-        elif isinstance(value, list):
-            yield from (item for item in _flat(value) if isinstance(item, dict))
+    found: list[Node] = []
+    if node.get("class") not in ("CONSTANT", "TYPE"):
+        _gather(node.values(), found)
+    return found
 
 
-def _flat(values: Sequence[object]) -> Iterator[object]:
+def _gather(values: Iterable[object], found: list[Node]) -> None:
     for value in values:
-        if isinstance(value, list):
-            yield from _flat(value)
-        else:
-            yield value
+        # Most are texts and empty lists; this is asked of every node many times.
+        if type(value) is dict:
+            found.append(value)
+        elif type(value) is list and value:
+            _gather(value, found)
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and everything below it."""
-    yield node
-    for part in parts(node):
-        yield from walk(part)
+    """The node and everything below it, in the order of the text."""
+    left = [node]
+    while left:
+        node = left.pop()
+        yield node
+        left.extend(reversed(parts(node)))
 
 
 def bare(value: object) -> object:
