@@ -90,6 +90,7 @@ def read(root: Path, rows: str = YAML, name: str = "data/r.yaml") -> Project:
     gate = (
         GATE.replace("control:", f"data: {{pinned: {{from: {name}}}}}\ncontrol:")
         .replace('repeat: {route: "{routes}"', 'repeat: {route: "{data.pinned}"')
+        .replace('method: "{route.method}", path:', "get:")
         .replace("from: requests where step = 'tried'", "from: mine")
         .replace("assert:", "with: {mine: {at_least: 1, query: 'select r.seq, r.status from requests r join pinned p on p.path = r.route'}}\nassert:")
     )  # fmt: skip
