@@ -86,11 +86,13 @@ def in_order(gates: Mapping[str, bool], took: Mapping[str, Took], workers: int) 
     longest = max((s for s in seconds.values() if s < float("inf")), default=1.0)
     seconds = {name: min(s, longest) for name, s in seconds.items()}
     blocks: list[list[str]] = [[] for _ in range(workers)]
+    busy = [0.0] * workers
     room = list(_sizes(len(gates), workers))
     for name in sorted(gates, key=lambda name: (not gates[name], -seconds[name])):
         open_ = [index for index in range(workers) if len(blocks[index]) < room[index]]
-        least = min(open_, key=lambda index: sum(seconds[other] for other in blocks[index]))
+        least = min(open_, key=busy.__getitem__)
         blocks[least].append(name)
+        busy[least] += seconds[name]
     return [name for block in blocks for name in block]
 
 

@@ -61,11 +61,12 @@ def children(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
     """The lists of steps inside a step, each with its place below the step's id."""
     for field in step.__struct_fields__:
         value = getattr(step, field)
-        if not isinstance(value, list | tuple) or not value:
+        # Most fields are texts and empty lists, and every step of every gate is asked again and again.
+        if type(value) not in (list, tuple) or not value:
             continue
         if all(isinstance(item, Step) for item in value):
             yield field, tuple(value)
-        elif all(isinstance(item, list | tuple) for item in value):
+        elif all(type(item) in (list, tuple) for item in value):
             for branch, items in enumerate(value):
                 if items and all(isinstance(item, Step) for item in items):
                     yield f"{field}.{branch}", tuple(items)
