@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -289,8 +290,10 @@ class TestEnd:
         assert summary.planned == 12_000
         assert 60 <= summary.sent == len(result.requests) < 12_000
         assert summary.problem == f"{summary.sent} of 12000 requests were sent: {reason}"
-        assert set(result.outcomes()[50:]) <= {"info", "error"}
-        assert result.outcomes()[:50] == ["ok"] * 50
+        # Requests overtake each other on their way: which of them are answered is the server's count.
+        outcomes = Counter(result.outcomes())
+        assert outcomes["ok"] == 50
+        assert set(outcomes) <= {"ok", "info", "error"}
         assert result.exit == 0
 
     def test_without_room_to_record_nothing_is_sent(self, tmp_path: Path) -> None:
