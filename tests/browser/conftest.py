@@ -53,7 +53,13 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed = report.gates[1]
     passed = msgspec.structs.replace(failed, id="A1", epic="A", name="passing", status="PASS")
     unknown = msgspec.structs.replace(
-        failed, id="B2", epic="B", name="unmeasured", status="UNKNOWN", detail="run: it was killed"
+        failed,
+        id="B2",
+        epic="B",
+        name="unmeasured",
+        status="UNKNOWN",
+        detail="run: it was killed",
+        reasons=["run: it was killed"],
     )
     floor = [missing(f"F{number:02}", f"floor-{number}") for number in range(1, 9)]
     gates = [*floor, passed, unknown, failed]
