@@ -8,7 +8,7 @@ from msgspec import Struct
 from chaos.errors import Severity
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
-from gates.edits import StaleError, edited, text_of
+from gates.edits import StaleError, edited, is_source, text_of
 from gates.spec.gate import Defect, Gate
 
 
@@ -49,7 +49,7 @@ def _edit_problem(
     defect: Defect, target: Target, root: Path, place: tuple[str | int, ...]
 ) -> Complaint | None:
     """Why the edit cannot be made as written, or None."""
-    if not is_source(root / defect.file, target, root):
+    if not is_source(root / defect.file, target.source, root):
         sources = ", ".join(target.source) or "it has none"
         message = f"{defect.file} is not below the target's source ({sources})"
         return Complaint((*place, "file"), message)
@@ -63,9 +63,3 @@ def _edit_problem(
     except StaleError as stale:
         return Complaint((*place, stale.key), stale.message, stale.hint, "warning")
     return None
-
-
-def is_source(path: Path, target: Target, root: Path) -> bool:
-    """Whether a file is really below the source, whatever links and `..` stand in between."""
-    real = path.resolve()
-    return any(real.is_relative_to((root / source).resolve()) for source in target.source)

@@ -57,6 +57,12 @@ def text_of(defect: Defect, root: Path) -> str:
         raise StaleError(defect, "file", f"{defect.file} cannot be read: {error}") from error
 
 
+def is_source(path: Path, sources: Iterable[str], root: Path) -> bool:
+    """Whether a file is really below the source, whatever links and `..` stand in between."""
+    real = path.resolve()
+    return any(real.is_relative_to((root / source).resolve()) for source in sources)
+
+
 def edited(defect: Defect, text: str) -> str:
     """The text of its file with the edit. StaleError when what is replaced does not stand there exactly once."""
     found = [

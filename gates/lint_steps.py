@@ -7,7 +7,6 @@ from typing import TypeAlias
 import msgspec
 
 from chaos.engine.paths import misplaced
-from chaos.engine.plan import children
 from chaos.faults.base import FaultStep
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
@@ -17,6 +16,7 @@ from chaos.spec.target import Target
 from chaos.spec.variables import path_parts, placeholders
 from chaos.steps import KINDS
 from chaos.steps.use import Use
+from gates.mapping import inner_lists
 
 Located: TypeAlias = tuple[Path, Step]
 """A step with its place."""
@@ -151,9 +151,8 @@ def located(steps: list[Step], path: Path, *, into_uses: bool = True) -> Iterato
         yield here, step
         if isinstance(step, Use) and not into_uses:
             continue
-        for place, branch in children(step):
-            parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
-            yield from located(list(branch), (*here, *parts), into_uses=into_uses)
+        for place, branch in inner_lists(step, here):
+            yield from located(list(branch), place, into_uses=into_uses)
 
 
 def _processes(step: Step, kind: str, path: Path) -> Iterator[tuple[Path, str]]:

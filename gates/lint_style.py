@@ -6,7 +6,7 @@ from pathlib import Path
 from chaos.spec.document import Path as Place
 from chaos.spec.step import Expect
 from chaos.spec.target import Target
-from gates.defects import is_source
+from gates.edits import is_source
 from gates.guards import guarded_modules
 from gates.judge.golden import LONG
 from gates.judge.lint import Complaint
@@ -60,7 +60,7 @@ def guards_problems(gate: Gate, target: Target, root: Path, *, listed: bool) -> 
 
 def _guard_problem(name: str, target: Target, root: Path) -> str | None:
     path = root / name
-    if not is_source(path, target, root):
+    if not is_source(path, target.source, root):
         return (
             f"{name} is not below the target's source ({', '.join(target.source) or 'it has none'})"
         )

@@ -17,6 +17,7 @@ from chaos.steps.load import Load
 from chaos.steps.parallel import Parallel
 from chaos.steps.repeat import Repeat
 from chaos.steps.use import Use
+from gates.mapping import inner_lists
 from gates.resolve import captured
 
 Values: TypeAlias = Sequence[object] | None
@@ -102,11 +103,10 @@ class VariablesLint:
         return {**known, **dict.fromkeys(captured([step]))}
 
     def _inside(self, step: Step, path: Path, known: Known) -> Known:
-        for place, inner in children(step):
-            parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
+        for place, inner in inner_lists(step, path):
             # What one branch captures may be there for another one.
             at_once = dict.fromkeys(captured([step])) if isinstance(step, Parallel) else {}
-            known = self._list(inner, (*path, *parts), {**known, **at_once})
+            known = self._list(inner, place, {**known, **at_once})
         return known
 
     def _bound(self, step: Repeat) -> Known:

@@ -1,14 +1,22 @@
-"""The same steps with something changed."""
+"""Steps inside of steps: where they stand, and the same ones with something changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
+from chaos.engine.plan import children
 from chaos.spec.document import Path
 from chaos.spec.step import Step
 
 StepMap = Callable[[Step, Path], Step]
 ListMap = Callable[[list[Step], Path], list[Step]]
+
+
+def inner_lists(step: Step, path: Path) -> Iterator[tuple[Path, tuple[Step, ...]]]:
+    """Each list of steps inside of a step with its place in the document."""
+    for place, inner in children(step):
+        parts = (int(part) if part.isdigit() else part for part in place.split("."))
+        yield (*path, *parts), inner
 
 
 def map_inner(step: Step, path: Path, change: ListMap) -> Step:

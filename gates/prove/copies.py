@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from chaos.errors import HarnessError
-from gates.edits import edited, text_of
+from gates.edits import edited, is_source, text_of
 from gates.spec.gate import Defect
 
 
@@ -64,8 +64,11 @@ def links_below(place: Path) -> Iterator[Path]:
 
 def _require_inside(link: Path, root: Path, sources: list[str]) -> None:
     real = link.resolve()
-    inside = any(real.is_relative_to((root / source).resolve()) for source in sources)
-    if not inside or not real.exists() or link.parent.resolve().is_relative_to(real):
+    if (
+        not is_source(link, sources, root)
+        or not real.exists()
+        or link.parent.resolve().is_relative_to(real)
+    ):
         shown = link.relative_to(root)
         raise HarnessError(f"{shown} is a link to {link.readlink()}, which no copy can hold")
 

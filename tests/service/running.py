@@ -43,6 +43,20 @@ class Answer(msgspec.Struct, frozen=True):
         return json.loads(self.body) if self.body else None
 
 
+def exchange(
+    port: int, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]
+) -> Answer:
+    """One request on a connection of its own; names of headers in lower case."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, payload, dict(headers))
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, found, answer.read())
+    finally:
+        connection.close()
+
+
 class Gateway:
     """A running gateway process."""
 
@@ -59,20 +73,13 @@ class Gateway:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         payload = None if body is None else json.dumps(body).encode()
         if payload is not None:
             sent["Content-Type"] = "application/json"
-        try:
-            connection.request(method, path, payload, sent)
-            answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, found, answer.read())
-        finally:
-            connection.close()
+        return exchange(self.port, method, path, payload, sent)
 
     def operator(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

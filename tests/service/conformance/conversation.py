@@ -1,6 +1,5 @@
 """A conversation with running processes: each question has a name, and all answers together are a snapshot."""
 
-import http.client
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ import pytest
 
 from service.cli import main
 from tests.service.conformance.normal import Normal
-from tests.service.running import Answer, Gateway, State, rows, until
+from tests.service.running import Answer, Gateway, State, exchange, rows, until
 
 # These differ with each answer, or are said by the body as well.
 _LEFT_OUT = frozenset({"date", "content-length", "x-request-id", "connection", "retry-after"})
@@ -105,14 +104,7 @@ class Conversation:
         payload = body if isinstance(body, bytes) or body is None else msgspec.json.encode(body)
         if payload is not None:
             sent.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[to], timeout=20)
-        try:
-            connection.request(method, path, payload, sent)
-            answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, found, answer.read())
-        finally:
-            connection.close()
+        return exchange(self.ports[to], method, path, payload, sent)
 
     @property
     def said(self) -> str:
