@@ -30,7 +30,7 @@ LOCKS = {
     CONSTRAINTS: "pyproject.toml",
     "requirements/browser.txt": "requirements/browser.in",
     "requirements/tavern.txt": "requirements/tavern.in",
-    "chaos/go-toolchain.txt": "requirements/go-toolchain.in",
+    "chaos/links/go-toolchain.txt": "requirements/go-toolchain.in",
 }
 
 
@@ -102,7 +102,7 @@ def _session(*groups: str) -> Callable[[Callable[[nox.Session], None]], object]:
 
 def _provide_toxiproxy(session: nox.Session) -> None:
     """Find or build the Toxiproxy server before anything waits for it."""
-    session.run("python", "-m", "chaos.toxiproxy_binary", silent=True, stderr=None)
+    session.run("python", "-m", "chaos.links.toxiproxy_binary", silent=True, stderr=None)
 
 
 def _run_gates(session: nox.Session, *arguments: str) -> None:

@@ -10,9 +10,9 @@ from bench.processes import ROOT
 from bench.report import Measured, unmeasured
 from gates.judge.connection import open_release
 from gates.judge.verdict import judge_gate
-from gates.quick import FAULT_PROOFS
-from gates.rejudge import judge_directory
-from gates.session import judged_in
+from gates.release.rejudge import judge_directory
+from gates.run.quick import FAULT_PROOFS
+from gates.run.session import judged_in
 
 PART = "d"
 AIM = "<= 10"

@@ -22,10 +22,10 @@ from bench.judge import last_release
 from bench.processes import ROOT
 from bench.report import Measured, unmeasured
 from chaos.errors import HarnessError
-from gates.bundle.proofs import stored_proofs
 from gates.prove.evaluate import Proofs
-from gates.rejudge import stored_report
-from gates.report import Report
+from gates.release.proofs import stored_proofs
+from gates.release.rejudge import stored_report
+from gates.release.report import Report
 
 PART = "e"
 FLOOR = 48

@@ -5,7 +5,7 @@
     ├── HarnessError       the harness could not do its work: verdict UNKNOWN     exit 4 outside a gate
     │   ├── TargetError    the target did not start, prepare or become ready
     │   └── RecordingError evidence could not be written (disk full, closed)
-    └── (ToxiproxyError and its kin live in `chaos.proxies`, below HarnessError)
+    └── (ToxiproxyError and its kin live in `chaos.links.proxies`, below HarnessError)
 
 A gate that fails is not an error: it is data.
 """

@@ -13,18 +13,18 @@ from typing import NoReturn
 from rich.console import Console
 
 from chaos.errors import ChaosError, SpecError
-from gates import commands
-from gates.bundle import command as bundle
-from gates.bundle.baseline import BASELINE_EXAMPLES, baseline
-from gates.formats.command import DEFAULT, FORMATS, report
-from gates.interrupts import heed_sigterm
-from gates.mutants import command as mutation
+from gates.commands import mutants as mutation
+from gates.commands import releases as bundle
+from gates.commands import runs as commands
+from gates.commands.baseline import BASELINE_EXAMPLES, baseline
+from gates.commands.prove import prove
+from gates.commands.report import DEFAULT, FORMATS, report
+from gates.formats.console import counted_problems
 from gates.mutants.by_gates import ByGates
 from gates.mutants.by_tests import ByTests
-from gates.prove.command import prove
-from gates.render import counted_problems
-from gates.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
-from gates.session import default_workers
+from gates.release.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
+from gates.run.interrupts import heed_sigterm
+from gates.run.session import default_workers
 
 EXAMPLES = """\
 examples:

@@ -20,7 +20,7 @@ PINNED = [
     "constraints.txt",
     "requirements/browser.txt",
     "requirements/tavern.txt",
-    "chaos/go-toolchain.txt",
+    "chaos/links/go-toolchain.txt",
 ]
 
 
@@ -87,7 +87,7 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
         text = archive.read(metadata).decode()
     roots = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert roots == PACKAGES
-    assert "chaos/go-toolchain.txt" in names
+    assert "chaos/links/go-toolchain.txt" in names
     assert "libfaketime" not in text
     assert "Requires-Python: >=3.11" in text
 

@@ -15,19 +15,19 @@ from typing import Final
 import msgspec
 
 from chaos.clock import RunClock
-from chaos.connections import ConnectionMonitor
 from chaos.engine.files import marked_processes, merged
 from chaos.engine.life import Life
-from chaos.engine.links import Links
 from chaos.engine.paths import Places
 from chaos.engine.plan import Plan
 from chaos.errors import HarnessError, TargetError
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard, end_process, send_signal
 from chaos.http import build_request, send_once
+from chaos.links.connections import ConnectionMonitor
+from chaos.links.probe import Prober
+from chaos.links.proxies import ToxiproxyServer
+from chaos.links.stack_links import Links
 from chaos.ports import PortPool
-from chaos.probe import Prober
-from chaos.proxies import ToxiproxyServer
 from chaos.spec import yaml12
 from chaos.spec.target import Prepare, Target
 from chaos.spec.units import Duration

@@ -11,7 +11,7 @@ from chaos.errors import HarnessError
 from chaos.faults import SIGNATURES
 from chaos.faults.base import FaultStep
 from chaos.faults.window import FaultWindow, Instruments, Wire
-from chaos.probe import Paths
+from chaos.links.probe import Paths
 from chaos.spec.step import Send
 
 

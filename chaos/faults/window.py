@@ -13,8 +13,8 @@ from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.evidence.schema import LinkProbe, Mode
 from chaos.faults.base import FaultStep, Manner, Phase, Signature
-from chaos.probe import Ask, Paths, Prober, Seen
-from chaos.proxies import Toxic, ToxiproxyServer
+from chaos.links.probe import Ask, Paths, Prober, Seen
+from chaos.links.proxies import Toxic, ToxiproxyServer
 
 ROUNDS: Final[dict[Phase, int]] = {"before": 6, "start": 6, "end": 3, "after": 40}
 PAUSE_S: Final = 0.02

@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gates.judge import telling
-from gates.report import AssertionReport, GateReport, InvariantReport, Report, Status
+from gates.release.report import AssertionReport, GateReport, InvariantReport, Report, Status
 
 Severity = Literal["error", "warning"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gates.formats.findings import Finding, findings
 from gates.formats.places import Places
-from gates.report import Report
+from gates.release.report import Report
 
 
 def render(report: Report, places: Places) -> str:

@@ -4,9 +4,9 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
+from gates.formats.console import reasons_of, repetitions
 from gates.html import words
-from gates.render import reasons_of, repetitions
-from gates.report import GateReport, Report, Status
+from gates.release.report import GateReport, Report, Status
 
 SIGN: dict[Status, str] = {
     "PASS": "✅",

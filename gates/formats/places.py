@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from gates.project import Project
+from gates.spec.project import Project
 
 
 class At(Struct, frozen=True):

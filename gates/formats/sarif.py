@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from gates.formats.findings import Finding, Severity, findings
 from gates.formats.places import Places
-from gates.report import Report
+from gates.release.report import Report
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 TOOL = "sonia-release-harness"

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from gates.bundle.diff import Change, Direction, compare
-from gates.report import Report
+from gates.release.report import Report
+from gates.verify.diff import Change, Direction, compare
 
 ORDER: tuple[Direction, ...] = ("worse", "loosened", "unclear", "changed", "tightened", "better")
 WORDS: Mapping[Direction, str] = {

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from gates.html import changes, words
 from gates.html.view import GateView, view
-from gates.report import GateReport, Report
-from gates.unproven import roughly
+from gates.release.report import GateReport, Report
+from gates.release.unproven import roughly
 
 NAME = "gate-report.html"
 TEMPLATES = Path(__file__).parent / "templates"

@@ -16,7 +16,7 @@ from gates.judge.compiler import compile_gate
 from gates.judge.connection import Evidence, RunKey
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.worlds import OBSERVED
-from gates.report import FaultReport
+from gates.release.report import FaultReport
 from gates.spec.assertion import Judged
 
 TIME_LIMIT_S = 5.0

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gates.html import drawing, scale, words
 from gates.html.scale import Scale
-from gates.report import FaultReport
+from gates.release.report import FaultReport
 
 WIDTH = 760
 LEFT, RIGHT = 46, 8

@@ -13,7 +13,7 @@ from gates.html.distribution import Values
 from gates.html.reading import Probes, Shape
 from gates.judge import telling
 from gates.judge.connection import Evidence, RunKey, open_release
-from gates.report import AssertionReport, FaultReport, GateReport, Report, Status
+from gates.release.report import AssertionReport, FaultReport, GateReport, Report, Status
 from gates.spec.assertion import Judged, Named
 
 FIRST: tuple[Status, ...] = ("FAIL", "UNKNOWN", "PASS", "SKIP", "MISSING")

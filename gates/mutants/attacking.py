@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from gates.mutants.store import kept
-from gates.pool import spread
-from gates.session import Session
+from gates.run.pool import spread
+from gates.run.session import Session
 
 
 class Asked(Protocol):

@@ -6,8 +6,6 @@ from pathlib import Path
 import msgspec
 
 from chaos.errors import HarnessError
-from gates.guards import guarded_modules
-from gates.judged import sha256_of
 from gates.mutants.attacking import Workers
 from gates.mutants.drawing import Drawn, Modules, Say, Tell, executed
 from gates.mutants.evaluate import Finding
@@ -22,8 +20,10 @@ from gates.mutants.gate_runs import (
 )
 from gates.mutants.mutations import Mutation
 from gates.mutants.store import key_of
-from gates.project import Project
-from gates.session import exercise
+from gates.run.session import exercise
+from gates.spec.guards import guarded_modules
+from gates.spec.project import Project
+from gates.spec.snapshot import sha256_of
 
 
 class ByGates:

@@ -13,7 +13,6 @@ import msgspec
 from msgspec import Struct
 
 from chaos.errors import HarnessError
-from gates.guards import guarded_modules, rest_of
 from gates.mutants.attacking import Workers
 from gates.mutants.drawing import Drawn, Modules, Say, Tell, executed
 from gates.mutants.evaluate import Finding
@@ -21,8 +20,9 @@ from gates.mutants.mutations import Mutation
 from gates.mutants.store import key_of
 from gates.mutants.suite_runs import LIMIT_FACTOR, LIMIT_S, Attack, Watching, attack, watch
 from gates.mutants.watched import Execution, Watched
-from gates.project import Project
-from gates.session import sources_of
+from gates.run.session import sources_of
+from gates.spec.guards import guarded_modules, rest_of
+from gates.spec.project import Project
 
 KILLER = "tests"
 MOST_S = 60.0

@@ -18,10 +18,10 @@ from gates.mutants.evaluate import Finding, outcome_of_gate
 from gates.mutants.mutations import Mutation, mutate
 from gates.mutants.store import keep
 from gates.mutants.watched import OUT, ROOT, SHIM, Lines
-from gates.project import Project
 from gates.prove.copied import Copy, carry_out, judged, plan_in
 from gates.prove.copies import copy_sources
-from gates.session import Session, load_session, project_of
+from gates.run.session import Session, load_session, project_of
+from gates.spec.project import Project
 
 LIMIT_S = 30.0
 LIMIT_FACTOR = 4.0

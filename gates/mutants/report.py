@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 from rich.console import Console
 
+from gates.formats.console import counted
 from gates.mutants.evaluate import Result, Tally
-from gates.render import counted
 
 HEADS = ("killed", "survived", "timed out", "not viable", "unreached", "share", "w/o equiv.")
 

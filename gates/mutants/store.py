@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from gates.judged import canonical
+from gates.spec.snapshot import canonical
 
 R = TypeVar("R", bound=Struct)
 

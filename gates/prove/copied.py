@@ -16,12 +16,12 @@ from chaos.engine.run import Worker
 from chaos.engine.scope import Alone
 from chaos.evidence.schema import Mode
 from gates.judge.result import GateVerdict
-from gates.judged import judged_of
-from gates.locks import turn
-from gates.project import Project
-from gates.quick import QuickJudge
-from gates.session import Session, collected_of, exercise_name, plan_of, tree_digest
+from gates.run.locks import turn
+from gates.run.quick import QuickJudge
+from gates.run.session import Session, collected_of, exercise_name, plan_of, tree_digest
 from gates.spec.gate import Gate
+from gates.spec.project import Project
+from gates.spec.snapshot import judged_of
 
 SCRATCH = Path(tempfile.gettempdir())
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from chaos.errors import HarnessError
-from gates.edits import edited, is_source, text_of
+from gates.spec.edits import edited, is_source, text_of
 from gates.spec.gate import Defect
 
 

@@ -6,11 +6,11 @@ from collections.abc import Container
 import msgspec
 from msgspec import Struct
 
-from gates.judged import canonical, sha256_of
-from gates.project import Project
 from gates.prove.evaluate import RACING_SEEDS, Kind
-from gates.session import Session, has_faults
+from gates.run.session import Session, has_faults
 from gates.spec.gate import Gate
+from gates.spec.project import Project
+from gates.spec.snapshot import canonical, sha256_of
 
 
 class Job(Struct, frozen=True, kw_only=True):

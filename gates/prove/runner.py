@@ -11,19 +11,19 @@ from pathlib import Path
 from msgspec import Struct
 
 from chaos.errors import HarnessError
-from gates.frozen import FrozenProject
 from gates.judge.integrity import MOST_ATTEMPTS
 from gates.judge.result import GateVerdict
-from gates.locks import turn
-from gates.pool import spread
-from gates.project import Project
 from gates.prove.copied import Copy, carry_out, judged, plan_in
 from gates.prove.copies import Edit, apply, compile_sources, copy_sources
 from gates.prove.evaluate import Trial, is_by_host, nothing_shown
 from gates.prove.jobs import Job
 from gates.prove.store import Kept, Store
-from gates.session import Session, load_session
+from gates.run.locks import turn
+from gates.run.pool import spread
+from gates.run.session import Session, load_session
+from gates.spec.frozen import FrozenProject
 from gates.spec.gate import Gate
+from gates.spec.project import Project
 
 BEACON = Path(__file__).resolve().parents[2] / "chaos" / "shims" / "beacon"
 

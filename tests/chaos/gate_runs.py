@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from chaos.engine.plan import Plan
 from chaos.engine.run import Worker
+from chaos.links.toxiproxy_binary import cache_directory, locate
 from chaos.spec.loader import load
 from chaos.spec.step import Spec, Step
 from chaos.spec.target import Target
 from chaos.steps import choose_step
-from chaos.toxiproxy_binary import cache_directory, locate
 
 ROOT = Path(__file__).parents[2]
 TARGETS = ROOT / "tests" / "targets"

@@ -13,17 +13,17 @@ from typing import TypeVar
 import msgspec
 
 from chaos.clock import RunClock
-from chaos.connections import ConnectionMonitor, Watched
 from chaos.evidence.recorder import Recorder
 from chaos.evidence.schema import Fault, LinkBypass, LinkConnection, LinkProbe, Mode, Row
 from chaos.faults import SIGNATURES
 from chaos.faults.base import FaultStep
 from chaos.faults.window import FaultWindow, Instruments, Wire
 from chaos.guard import Guard
+from chaos.links.connections import ConnectionMonitor, Watched
+from chaos.links.probe import Paths, Prober
+from chaos.links.proxies import ToxiproxyServer
+from chaos.links.toxiproxy_binary import cache_directory, locate
 from chaos.ports import PortPool
-from chaos.probe import Paths, Prober
-from chaos.proxies import ToxiproxyServer
-from chaos.toxiproxy_binary import cache_directory, locate
 
 R = TypeVar("R", bound=Row)
 

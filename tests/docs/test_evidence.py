@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from gates.cli import main
-from gates.project import read_project
-from gates.report import Report
-from tests.gates.bundle.small_release import GATE, SmallRelease
+from gates.release.report import Report
+from gates.spec.project import read_project
+from tests.gates.small_release import GATE, SmallRelease
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gates.lint import lint
-from gates.project import read_project
-from gates.report import EXIT_MEANING
+from gates.lint.gate import lint
+from gates.release.report import EXIT_MEANING
+from gates.spec.project import read_project
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

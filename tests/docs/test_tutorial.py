@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates.lint import lint
-from gates.project import read_project
-from gates.report import EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN, Report
+from gates.lint.gate import lint
+from gates.release.report import EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN, Report
+from gates.spec.project import read_project
 from tests.e2e.command import Command
 
 ROOT = Path(__file__).parents[2]

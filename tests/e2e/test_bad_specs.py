@@ -3,7 +3,7 @@
 import pytest
 
 from gates.cli import main
-from gates.report import EXIT_BROKEN, EXIT_PROMOTE, EXIT_SPEC
+from gates.release.report import EXIT_BROKEN, EXIT_PROMOTE, EXIT_SPEC
 from tests.e2e.conftest import Project
 
 GATE, TARGET = "gates/late.yaml", "targets/files.yaml"

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from gates.report import EXIT_PROMOTE, EXIT_UNKNOWN
+from gates.release.report import EXIT_PROMOTE, EXIT_UNKNOWN
 from tests.e2e.command import Command, Ended, until
 from tests.e2e.conftest import SERVER, Project
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gates.report import EXIT_PROMOTE, EXIT_UNKNOWN
+from gates.release.report import EXIT_PROMOTE, EXIT_UNKNOWN
 from tests.e2e.command import Command, until
 from tests.e2e.conftest import Project
 

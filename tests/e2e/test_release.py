@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gates.report import EXIT_BROKEN, EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN
+from gates.release.report import EXIT_BROKEN, EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN
 from tests.e2e.command import Command, until
 
 SERVER = """\

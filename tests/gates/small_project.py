@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from gates.project import Project, read_project
+from gates.spec.project import Project, read_project
 
 RELEASE = """\
 release: v1

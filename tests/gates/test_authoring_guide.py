@@ -16,12 +16,12 @@ from chaos.steps import BY_NAME
 from chaos.steps.load import Stage
 from chaos.steps.stream import Message
 from gates.mutants.equivalent import Equivalent, Equivalents
-from gates.project import CHOOSERS
-from gates.schemas import SPECS, documented_fields, structs_below
 from gates.spec.assertion import Assertion, Named
 from gates.spec.gate import DataFile, Defect, Gate
+from gates.spec.project import CHOOSERS
 from gates.spec.release import Invariant, ListedGate, Release
 from gates.spec.scenario import ScenarioFile
+from gates.spec.schemas import SPECS, documented_fields, structs_below
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "authoring-gates.md").read_text(encoding="utf-8")
 

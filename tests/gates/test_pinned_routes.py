@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from chaos.spec.loader import load
-from gates.project import CHOOSERS
 from gates.spec.gate import Gate
+from gates.spec.project import CHOOSERS
 
 ROOT = Path(__file__).resolve().parents[2]
 GATES = ROOT / "specs" / "gates" / "delta" / "a"

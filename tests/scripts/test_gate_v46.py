@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gates.report import EXIT_BROKEN, EXIT_PROMOTE
+from gates.release.report import EXIT_BROKEN, EXIT_PROMOTE
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path("scripts") / "release" / "gate-v46.py"

@@ -16,11 +16,11 @@ from chaos.evidence.sealing import Loader
 from gates.cli import main
 from gates.judge import connection
 from gates.judge.connection import Evidence
-from gates.judged import judged_of
-from gates.lint import lint
-from gates.project import Project, read_project
-from gates.quick import FAULT_PROOFS
-from gates.report import EXIT_SPEC
+from gates.lint.gate import lint
+from gates.release.report import EXIT_SPEC
+from gates.run.quick import FAULT_PROOFS
+from gates.spec.project import Project, read_project
+from gates.spec.snapshot import judged_of
 from tests.gates.judge.runs import Run, verdict_of
 from tests.gates.small_project import FILES, write_project
 

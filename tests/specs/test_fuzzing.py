@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from chaos.errors import Problem, SpecError
 from chaos.spec.loader import load
 from chaos.spec.target import Target
-from gates.lint import lint
-from gates.project import CHOOSERS, GATES, read_project
+from gates.lint.gate import lint
 from gates.spec.gate import Gate
+from gates.spec.project import CHOOSERS, GATES, read_project
 from gates.spec.release import Release
 from gates.spec.scenario import ScenarioFile
 from tests.gates.small_project import FILES, write_project

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from chaos.spec.step import Step
-from gates.project import read_project
-from gates.resolve import filled_scenario
+from gates.spec.project import read_project
+from gates.spec.resolve import filled_scenario
 from tests.chaos.gate_runs import Evidence, plan, run, toxiproxy
 
 PROJECT = read_project(Path(__file__).parents[2] / "specs")

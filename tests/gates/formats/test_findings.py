@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gates.formats.findings import findings
-from gates.report import AssertionReport, GateReport
+from gates.release.report import AssertionReport, GateReport
 from tests.gates.html.releases import missing, report_of
 
 

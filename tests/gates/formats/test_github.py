@@ -7,7 +7,7 @@ import pytest
 
 from gates.formats import github
 from gates.formats.places import At, Places
-from gates.report import Report
+from gates.release.report import Report
 from tests.gates.html.releases import hostile_release, missing, release, report_of
 
 PLACES = Places(

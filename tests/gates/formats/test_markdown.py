@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from gates.formats import markdown
-from gates.report import Report
+from gates.release.report import Report
 from tests.gates.html.releases import HOSTILE, hostile_release, missing, release, report_of
 
 OWN_HTML = {"<details>", "</details>"}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gates.formats.places import At, places_of
-from gates.project import read_project
+from gates.spec.project import read_project
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ import pytest
 
 from gates.formats import sarif
 from gates.formats.places import At, Places
-from gates.report import Report
+from gates.release.report import Report
 from tests.gates.html.releases import hostile_release, release
 
 PLACES = Places(

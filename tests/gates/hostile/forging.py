@@ -6,12 +6,12 @@ from pathlib import Path
 
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder, as_json
-from gates.judged import sha256_of
-from gates.project import Project
-from gates.session import Session
+from gates.run.session import Session
 from gates.spec.gate import Gate
-from tests.gates.bundle.small_release import SmallRelease
+from gates.spec.project import Project
+from gates.spec.snapshot import sha256_of
 from tests.gates.judge.runs import Run
+from tests.gates.small_release import SmallRelease
 
 Columns = dict[str, object]
 Twist = Callable[[str, Columns, dict[str, str]], None]

@@ -6,16 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates.bundle.verify import Expected, verify
-from gates.conclude import conclude
+from gates.commands.prove import kept_of, ship
 from gates.judge.verdict import judge_attempts
-from gates.prove.command import kept_of, ship
 from gates.prove.store import FOLDER
-from gates.quick import FAULT_PROOFS
-from gates.rejudge import judge_directory, rejudge
-from gates.report import GateReport, Report
-from tests.gates.bundle.small_release import SmallRelease
-from tests.gates.bundle.tampering import close_again, edit_table
+from gates.release.conclude import conclude
+from gates.release.rejudge import judge_directory, rejudge
+from gates.release.report import GateReport, Report
+from gates.run.quick import FAULT_PROOFS
+from gates.verify.verify import Expected, verify
+from tests.gates.small_release import SmallRelease
+from tests.gates.tampering import close_again, edit_table
 
 SLOW, RED, GREEN, CUT_OFF = "slow", "red", "green", "cut off"
 """An attempt: UNKNOWN by the host, FAIL, PASS, and UNKNOWN for another reason."""
@@ -24,7 +24,7 @@ SLOW, RED, GREEN, CUT_OFF = "slow", "red", "green", "cut off"
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Releases without a page, which is a third of making one."""
-    monkeypatch.setattr("gates.conclude.page.write", lambda *_: None)
+    monkeypatch.setattr("gates.release.conclude.page.write", lambda *_: None)
 
 
 class Repeated(SmallRelease):

@@ -19,8 +19,8 @@ from chaos.evidence.recorder import as_json
 from gates.judge import integrity
 from gates.judge.connection import Evidence
 from gates.judge.result import GateVerdict
-from tests.gates.bundle.tampering import edit_table
 from tests.gates.judge.runs import Run, assertion, judged, verdict_of
+from tests.gates.tampering import edit_table
 
 NewRun = Callable[..., Run]
 Sealed = Callable[..., Evidence]

@@ -13,7 +13,7 @@ from chaos.evidence.sealing import Loader
 from chaos.faults import CLEAN_AGAIN, FAULTS, PROOFS
 from gates.judge.connection import Evidence
 from gates.judge.result import GateVerdict
-from gates.quick import FAULT_PROOFS
+from gates.run.quick import FAULT_PROOFS
 from tests.chaos.faults.test_proofs import RECIPES, Look, Recipe, evidence, proof
 from tests.gates.judge.runs import Run, assertion, judged, verdict_of
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates.bundle.verify import Expected, verify
 from gates.prove.evaluate import Trial
 from gates.prove.jobs import Job, jobs_of, key_of
-from gates.report import EXIT_PROMOTE, EXIT_UNKNOWN, GateReport, Report
-from tests.gates.bundle.small_release import SmallRelease
-from tests.gates.bundle.tampering import edit
+from gates.release.report import EXIT_PROMOTE, EXIT_UNKNOWN, GateReport, Report
+from gates.verify.verify import Expected, verify
+from tests.gates.small_release import SmallRelease
+from tests.gates.tampering import edit
 
 
 @pytest.fixture

@@ -8,26 +8,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates import ledger
-from gates.bundle import statements
-from gates.bundle.command import policy_digest
-from gates.bundle.signing import read_public
-from gates.bundle.specs import Specs
-from gates.bundle.verify import Expected, verify
-from gates.conclude import conclude
+from gates.commands.releases import policy_digest
 from gates.judge.connection import Evidence
 from gates.judge.integrity import release_problems
-from gates.own_runs import planned_steps, strangers
-from gates.project import Project
 from gates.prove.jobs import Job, key_of
-from gates.rejudge import stored_report
-from gates.report import EXIT_PROMOTE, InvariantReport, Report, absent, decide, summarise
-from gates.session import Options, Session
+from gates.release import ledger, statements
+from gates.release.conclude import conclude
+from gates.release.own_runs import planned_steps, strangers
+from gates.release.rejudge import stored_report
+from gates.release.report import EXIT_PROMOTE, InvariantReport, Report, absent, decide, summarise
+from gates.release.signing import read_public
+from gates.release.specs import Specs
+from gates.run.session import Options, Session
+from gates.spec.project import Project
 from gates.spec.release import ListedGate
-from tests.gates.bundle.conftest import Made
-from tests.gates.bundle.small_release import GATE, RELEASE, TARGET, SmallRelease, reread
-from tests.gates.bundle.tampering import close_again, edit, edit_json, edit_table, problems
+from gates.verify.verify import Expected, verify
+from tests.gates.conftest import Made
 from tests.gates.hostile.forging import Columns, ForgedRelease, Twist, exercise, twisted
+from tests.gates.small_release import GATE, RELEASE, TARGET, SmallRelease, reread
+from tests.gates.tampering import close_again, edit, edit_json, edit_table, problems
 
 Json = dict[str, object]
 NO_INVARIANTS = re.sub(r"invariants:\n(  - .*\n)+", "invariants: []\n", RELEASE)
@@ -104,7 +103,7 @@ HELD = [yesterday, two_sources, another_gate, a_defect]
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Releases without a page, which is a third of making one."""
-    monkeypatch.setattr("gates.conclude.page.write", lambda *_: None)
+    monkeypatch.setattr("gates.release.conclude.page.write", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

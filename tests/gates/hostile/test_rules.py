@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from gates.project import read_project
+from gates.spec.project import read_project
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "soundness.md"
@@ -19,7 +19,12 @@ EVIDENCE, ASSERTIONS = f"{HOSTILE}/test_evidence.py", f"{HOSTILE}/test_assertion
 KEPT = f"{HOSTILE}/test_kept_proofs.py"
 FAULTS, DEFECTS = f"{HOSTILE}/test_faults.py", f"{HOSTILE}/test_defects.py"
 RELEASE, CASES = f"{HOSTILE}/test_release.py", "tests/specs/test_cases.py"
-JUDGE, BUNDLE, CHAOS = "tests/gates/judge", "tests/gates/bundle", "tests/chaos"
+JUDGE, MAKING, VERIFY, CHAOS = (
+    "tests/gates/judge",
+    "tests/gates/release",
+    "tests/gates/verify",
+    "tests/chaos",
+)
 
 
 class Rule(Struct, frozen=True):
@@ -49,7 +54,7 @@ RULES: dict[int, Rule] = {
         f"{HOSTILE}/test_attempts.py::test_attempts_are_numbered_without_a_gap",
         f"{HOSTILE}/test_attempts.py::test_an_attempt_does_not_begin_before_the_one_it_repeats_has_ended",
         f"{HOSTILE}/test_attempts.py::test_an_attempt_that_is_dropped_is_noticed",
-        "tests/gates/test_frozen.py::test_a_gate_that_is_changed_after_the_session_was_opened_is_run_as_it_was",
+        "tests/gates/spec/test_frozen.py::test_a_gate_that_is_changed_after_the_session_was_opened_is_run_as_it_was",
     )),
     3: Rule("a run is closed over all that it wrote and planned", (
         f"{EVIDENCE}::test_a_recorder_that_was_killed",
@@ -76,10 +81,10 @@ RULES: dict[int, Rule] = {
     6: Rule("nothing is repeated until it is green", (
         f"{RELEASE}::test_fail_and_then_pass",
         f"{RELEASE}::test_a_gate_in_other_words_is_shown_beside_its_failures",
-        f"{BUNDLE}/test_history.py::test_fail_and_then_pass_holds",
-        f"{BUNDLE}/test_history.py::test_a_run_that_never_ended_holds_the_next",
-        f"{BUNDLE}/test_history.py::test_a_deleted_ledger_is_noticed_and_its_last_failure_is_still_known",
-        f"{BUNDLE}/test_history.py::test_an_unknown_holds_its_own_run_and_no_later_one",
+        f"{MAKING}/test_history.py::test_fail_and_then_pass_holds",
+        f"{MAKING}/test_history.py::test_a_run_that_never_ended_holds_the_next",
+        f"{MAKING}/test_history.py::test_a_deleted_ledger_is_noticed_and_its_last_failure_is_still_known",
+        f"{MAKING}/test_history.py::test_an_unknown_holds_its_own_run_and_no_later_one",
         f"{HOSTILE}/test_attempts.py::test_a_host_that_was_slow_is_waited_for",
         f"{HOSTILE}/test_attempts.py::test_nothing_else_is_repeated",
         f"{JUDGE}/test_host.py::test_on_a_slow_machine_a_failure_is_a_failure",
@@ -88,14 +93,14 @@ RULES: dict[int, Rule] = {
     7: Rule("a part never promotes", (
         f"{RELEASE}::test_a_part_of_a_release_is_none",
         f"{RELEASE}::test_a_partial_run_that_claims_the_whole",
-        f"{BUNDLE}/test_history.py::test_an_interrupted_run_ends_in_the_ledger",
+        f"{MAKING}/test_history.py::test_an_interrupted_run_ends_in_the_ledger",
     )),
     8: Rule("something is seen from outside", (
         f"{JUDGE}/test_integrity.py::test_a_gate_that_rests_on_the_systems_word_only_is_unknown",
         "tests/gates/test_pinned_routes.py::test_the_matrix_of_roles_has_every_operation_of_the_contract",
     ), ("assertions/only-the-systems-own-word",)),
     9: Rule("configuration is changed by allowed keys only", (
-        "tests/gates/test_lint.py::test_what_is_wrong_with_a_gate",
+        "tests/gates/lint/test_gate.py::test_what_is_wrong_with_a_gate",
         f"{CHAOS}/engine/test_run.py::test_the_configuration_of_the_gate_is_merged_before_the_start",
     ), ("frame/configuration-that-is-not-allowed",)),
     10: Rule("who shares a system only reads", (
@@ -175,7 +180,7 @@ RULES: dict[int, Rule] = {
     ), ("judged/a-fault-that-was-not-there",)),
     22: Rule("impossible and misspelt faults are refused", (
         f"{CHAOS}/faults/test_impossible.py::test_impossible_fault_says_why",
-        f"{CHAOS}/test_proxies.py::test_misspelt_attribute_is_a_mismatch_and_leaves_nothing",
+        f"{CHAOS}/links/test_proxies.py::test_misspelt_attribute_is_a_mismatch_and_leaves_nothing",
     ), ("faults/misspelt-attribute", "faults/probe-without-a-payload", "faults/slices-larger-than-the-probe",
         "faults/no-probe-on-the-link")),
     23: Rule("the system's own traffic met the fault", (
@@ -183,7 +188,7 @@ RULES: dict[int, Rule] = {
         f"{FAULTS}::test_traffic_of_the_harness_is_not_the_targets_own",
         f"{FAULTS}::test_an_exercise_that_was_cut_off_shows_nothing",
         f"{FAULTS}::test_an_exercise_of_another_target_shows_nothing",
-        f"{CHAOS}/test_connections.py::test_connections_past_the_link_are_seen",
+        f"{CHAOS}/links/test_connections.py::test_connections_past_the_link_are_seen",
     )),
     24: Rule("without the fault something fails", (
         f"{FAULTS}::test_a_sham_that_is_presented_as_healthy",
@@ -211,7 +216,7 @@ RULES: dict[int, Rule] = {
         f"{DEFECTS}::test_it_is_not_proven",
         f"{DEFECTS}::test_lines_beside_the_edit_are_not_the_edit",
         f"{DEFECTS}::test_a_defect_whose_text_is_not_there_once_is_stale",
-        f"{BUNDLE}/test_verify.py::test_proofs_that_do_not_follow_from_their_evidence",
+        f"{VERIFY}/test_verify.py::test_proofs_that_do_not_follow_from_their_evidence",
         f"{DEFECTS}::test_a_stale_defect_is_not_proven_whatever_was_seen_of_it",
     ), ("frame/defect-in-no-python", "frame/defect-that-changes-nothing")),
     29: Rule("copies are compiled anew", (
@@ -225,8 +230,8 @@ RULES: dict[int, Rule] = {
         f"{KEPT}::test_proofs_at_other_inputs_that_were_put_in_the_place_of_these",
         f"{KEPT}::test_a_trial_that_was_tampered_with_proves_nothing",
         f"{RELEASE}::test_proofs_in_another_form",
-        f"{BUNDLE}/test_verify.py::test_proofs_that_do_not_follow_from_their_evidence",
-        f"{BUNDLE}/test_verify.py::test_a_run_is_no_trial_twice",
+        f"{VERIFY}/test_verify.py::test_proofs_that_do_not_follow_from_their_evidence",
+        f"{VERIFY}/test_verify.py::test_a_run_is_no_trial_twice",
     )),
     31: Rule("races are won five times of five", (
         f"{DEFECTS}::test_what_shows_by_timing_is_seen_with_five_seeds_of_five",
@@ -244,16 +249,16 @@ RULES: dict[int, Rule] = {
         f"{RELEASE}::test_a_looser_policy_is_another_policy",
         f"{RELEASE}::test_what_was_not_measured_is_among_the_failed_tests",
         f"{RELEASE}::test_a_gate_that_is_not_proven_is_among_the_failed_tests",
-        f"{BUNDLE}/test_verify.py::test_a_changed_byte_anywhere_is_named",
-        f"{BUNDLE}/test_verify.py::test_another_wheel",
+        f"{VERIFY}/test_verify.py::test_a_changed_byte_anywhere_is_named",
+        f"{VERIFY}/test_verify.py::test_another_wheel",
     )),
     34: Rule("loosening is shown, waivers change nothing", (
-        f"{BUNDLE}/test_diff.py::test_what_is_flagged",
-        f"{BUNDLE}/test_diff.py::test_gates_that_came_and_went",
-        f"{BUNDLE}/test_waivers.py::test_a_waived_gate_holds_all_the_same",
-        f"{BUNDLE}/test_waivers.py::test_reading",
-        f"{BUNDLE}/test_waivers.py::test_of_strangers_and_of_nobody",
-        "tests/gates/test_pins.py::test_pins",
+        f"{VERIFY}/test_diff.py::test_what_is_flagged",
+        f"{VERIFY}/test_diff.py::test_gates_that_came_and_went",
+        f"{MAKING}/test_waivers.py::test_a_waived_gate_holds_all_the_same",
+        f"{MAKING}/test_waivers.py::test_reading",
+        f"{MAKING}/test_waivers.py::test_of_strangers_and_of_nobody",
+        "tests/gates/release/test_pins.py::test_pins",
     ), ("release/a-gate-removed", "release/a-gate-listed-twice", "release/a-count-that-is-too-small")),
     35: Rule("limits are told", (
         f"{HOSTILE}/test_rules.py::test_the_limits_of_the_method_are_in_every_report",

@@ -9,7 +9,7 @@ from chaos.evidence import schema, sealing
 from chaos.evidence.recorder import as_json
 from gates.judge.connection import open_release
 from gates.judge.result import GateVerdict
-from gates.report import (
+from gates.release.report import (
     SCHEMA_VERSION,
     AssertionReport,
     DefectReport,

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from gates.html.changes import ORDER, WORDS, last_report, since
-from gates.report import GateReport, Report
+from gates.release.report import GateReport, Report
 from tests.gates.html.releases import missing, report_of
 
 

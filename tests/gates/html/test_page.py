@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates import conclude, rejudge
 from gates.html import page
-from gates.report import (
+from gates.release import conclude, rejudge
+from gates.release.report import (
     AttemptReport,
     GateAttempt,
     LedgerReport,

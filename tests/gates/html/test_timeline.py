@@ -3,7 +3,7 @@
 from xml.etree import ElementTree as ET
 
 from gates.html.timeline import SLOTS, Life, Slot, Timeline, describe, draw
-from gates.report import FaultReport
+from gates.release.report import FaultReport
 
 SVG = "{http://www.w3.org/2000/svg}"
 

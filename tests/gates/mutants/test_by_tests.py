@@ -15,7 +15,7 @@ from gates.mutants.by_tests import candidates, files_below, selected
 from gates.mutants.mutations import Mutation, mutations_of
 from gates.mutants.report import MutantReport
 from gates.mutants.watched import Execution, Lines, Watched
-from gates.report import EXIT_FAILED, EXIT_PROMOTE
+from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
 
 RULES = """\
 LIMIT = 3

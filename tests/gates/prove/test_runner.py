@@ -12,7 +12,7 @@ from gates.prove.evaluate import Trial
 from gates.prove.jobs import Job
 from gates.prove.runner import Done, Order, run_jobs, settle
 from gates.prove.store import Kept, Store
-from gates.session import Options, open_session
+from gates.run.session import Options, open_session
 from tests.gates.small_project import GATE, project
 
 JOB = Job(gate="first", kind="control", defect=None, seed=46)

@@ -1,0 +1,220 @@
+"""`python -m gates mutants`: how many small changes of the system its gates notice, or its tests."""
+
+import argparse
+import importlib.util
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+
+from chaos.errors import HarnessError
+from gates.commands.runs import sound_project
+from gates.mutants.attacking import Workers
+from gates.mutants.by_gates import ByGates
+from gates.mutants.by_tests import ByTests
+from gates.mutants.drawing import Drawn, Killers, Modules
+from gates.mutants.equivalent import Equivalent, read_equivalents, reviewed
+from gates.mutants.evaluate import Finding, Result, result_of, tallies, tally
+from gates.mutants.mutations import Mutation
+from gates.mutants.report import MutantReport, is_enough, print_mutants
+from gates.mutants.sample import sample
+from gates.mutants.store import keep, kept
+from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
+from gates.run.session import Options, Session, open_session
+
+STORE = "mutants"
+EXAMPLES = f"""\
+Each mutant is the source with one small change. A gate's are drawn where its `guards` say that its claim is implemented,
+and are run against that gate. All other code is the tests' business: with --tests, mutants of it are run against the
+tests that execute the changed line, the fastest first, until one fails. What is finished is not run again until an
+input changes.
+
+examples:
+  python -m gates mutants                    {ByGates.enough} of each gate
+  python -m gates mutants A3 --sample 30     of one gate
+  python -m gates mutants --tests            {ByTests.enough} of what no gate guards, against the tests
+  python -m gates mutants A3 --file service/auth/roles.py --list
+                                             which ones there are in one module
+"""
+
+
+def mutants(arguments: argparse.Namespace, console: Console) -> int:
+    """Run mutants; exit 1 when a killer noticed a smaller share than was asked for."""
+    if importlib.util.find_spec("coverage") is None:
+        raise HarnessError("mutants need coverage.py in this environment: run `nox -s mutants`")
+    if arguments.tests is not None and arguments.only:
+        raise HarnessError("--tests asks the tests, so it takes no gate")
+    work = _prepared(arguments, console)
+    drawn = work.killers.drawn()
+    size = arguments.sample or work.killers.enough
+    chosen = [
+        (each.killer, mutation)
+        for each in drawn
+        for mutation in sample(each.reached, size, arguments.seed)
+    ]
+    found = work.modules.all()
+    if arguments.list:
+        for name, one in chosen:
+            line = f"{name} {one.file}:{one.line} {one.operator} {one.sha256[:12]}"
+            console.print(line, markup=False)
+        return EXIT_PROMOTE
+    known = reviewed([each for each in work.entries if each.file in work.modules.files], found)
+    progress = _Progress(len(chosen), console)
+    work.killers.attacks(chosen, progress.tell)
+    results = [
+        result_of(name, one, progress.found[name, one], known.reasons) for name, one in chosen
+    ]
+    least = work.killers.least if arguments.least is None else arguments.least
+    report = report_of(
+        work.session,
+        results,
+        drawn,
+        by="gates" if arguments.tests is None else "tests",
+        sample=size,
+        files=[str(path) for path in arguments.file],
+        least=least,
+        stale=known.stale,
+    )
+    out = _write(report, work, arguments.output)
+    print_mutants(report, kept(str(work.last(_OTHER[report.by])), MutantReport), console)
+    console.print(f"mutants: {out}", markup=False)
+    return EXIT_PROMOTE if report.enough else EXIT_FAILED
+
+
+def report_of(
+    session: Session,
+    results: Sequence[Result],
+    drawn: Sequence[Drawn],
+    *,
+    by: str,
+    sample: int,
+    files: list[str],
+    least: float,
+    stale: list[str],
+) -> MutantReport:
+    """Everything counted, over the mutations that could have been drawn."""
+    possible = [each for one in drawn for each in one.possible]
+    unreached = [each for one in drawn for each in one.unreached]
+    killers = tallies(
+        results, {one.killer: len(one.unreached) for one in drawn}, lambda result: result.killer
+    )
+    return MutantReport(
+        by=by,
+        session=session.id,
+        commit=session.commit,
+        dirty=session.dirty,
+        seed=session.options.seed,
+        sample=sample,
+        files=files,
+        least=least,
+        enough=all(is_enough(each, least) for each in killers.values()),
+        total=tally(results, len(unreached)),
+        killers=killers,
+        modules=tallies(
+            results,
+            _counts((each.file for each in possible), (each.file for each in unreached)),
+            lambda result: result.file,
+        ),
+        operators=tallies(
+            results,
+            _counts((each.operator for each in possible), (each.operator for each in unreached)),
+            lambda result: result.operator,
+        ),
+        stale=stale,
+        refuted=[
+            f"{result.file}: {result.sha256}"
+            for result in results
+            if result.equivalent is not None and result.outcome == "killed"
+        ],
+        mutants=list(results),
+    )
+
+
+class _Work(Struct, frozen=True, kw_only=True):
+    """What a session's mutants are drawn from and run against."""
+
+    session: Session
+    modules: Modules
+    killers: Killers
+    entries: list[Equivalent]
+    store: Path
+
+    def last(self, by: str) -> Path:
+        """Where the last report of the gates or of the tests is kept."""
+        return self.store / f"last-{by}.json"
+
+
+_OTHER = {"gates": "tests", "tests": "gates"}
+
+
+def _prepared(arguments: argparse.Namespace, console: Console) -> _Work:
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    options = Options(
+        specs=str(arguments.specs.resolve()),
+        only=tuple(arguments.only),
+        seed=arguments.seed,
+        workers=arguments.workers,
+    )
+    project = sound_project(options)
+    entries = read_equivalents(project.specs)
+    session = open_session(options, arguments.runs, say)
+    modules = Modules(project.root, arguments.file)
+    store = arguments.runs.resolve() / STORE
+    workers = Workers(session, cached=not arguments.no_cache)
+    killers: Killers
+    if arguments.tests is None:
+        killers = ByGates(workers, project, modules, store, say)
+    else:
+        killers = ByTests(workers, project, modules, store, arguments.tests, say)
+    return _Work(session=session, modules=modules, killers=killers, entries=entries, store=store)
+
+
+def _write(report: MutantReport, work: _Work, output: Path | None) -> Path:
+    """Write `mutants.json` beside the session's evidence, and where else it is wanted."""
+    data = msgspec.json.format(msgspec.json.encode(report))
+    out = work.session.path / STORE / "mutants.json"
+    out.parent.mkdir(exist_ok=True)
+    for path in (out, *([output] if output is not None else [])):
+        path.write_bytes(data)
+    keep(str(work.last(report.by)), report)
+    return out
+
+
+def _counts(names: Iterable[str], unreached: Iterable[str]) -> dict[str, int]:
+    """How many of each are unreached, for all names there are."""
+    of_name = Counter(unreached)
+    return {name: of_name[name] for name in sorted(set(names))}
+
+
+class _Progress:
+    """Prints each mutant as it is done, and how long the rest may take."""
+
+    def __init__(self, number: int, console: Console) -> None:
+        self.found: dict[tuple[str, Mutation], Finding] = {}
+        self._number, self._console = number, console
+        self._began_s, self._cached = time.monotonic(), 0
+
+    def tell(self, killer: str, mutation: Mutation, finding: Finding, note: str) -> None:
+        """Hear of one."""
+        self.found[killer, mutation] = finding
+        self._cached += bool(note)
+        by = f" by {finding.by[0]}" if finding.by else ""
+        self._console.print(
+            f"{len(self.found):4}/{self._number}{self._left()} {finding.outcome:10} {killer}"
+            f" {mutation.file}:{mutation.line} {mutation.operator}{by}{note}",
+            markup=False,
+        )
+
+    def _left(self) -> str:
+        ran = len(self.found) - self._cached
+        if ran == 0:
+            return ""
+        per_mutant_s = (time.monotonic() - self._began_s) / ran
+        return f" ({math.ceil(per_mutant_s * (self._number - len(self.found)) / 60)} min left)"

@@ -1,0 +1,167 @@
+"""`python -m gates prove`: tries every defect and sham, and says which gates are proven able to fail."""
+
+import argparse
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from chaos.evidence.sealing import seal
+from gates.commands.runs import sound_project
+from gates.judge.result import GateVerdict
+from gates.prove.evaluate import GateProof, Proofs, Trial, evaluate
+from gates.prove.jobs import Job, jobs_of, key_of
+from gates.prove.runner import Done, run_jobs
+from gates.prove.store import FOLDER, Kept, Store
+from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
+from gates.run.session import (
+    Options,
+    Session,
+    collected_of,
+    exercise,
+    exercise_name,
+    has_faults,
+    open_session,
+)
+from gates.spec.edits import stale_among
+from gates.spec.project import Project
+
+FILE = "proofs.json"
+
+
+def prove(arguments: argparse.Namespace, console: Console) -> int:
+    """Prove the chosen gates; exit 1 when one is not proven."""
+    options = Options(
+        specs=str(arguments.specs.resolve()),
+        only=tuple(arguments.only),
+        seed=arguments.seed,
+        workers=arguments.workers,
+    )
+    project = sound_project(options)
+    session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
+    exercise(session)
+    store = store_of(arguments)
+    try:
+        done = carry_out(session, project, store, console, again=arguments.again)
+    except KeyboardInterrupt:
+        console.print("what was finished is kept: the same command goes on where this one stopped")
+        raise
+    proofs = evaluated(session, project, [(item.kept.trial, item.verdict) for item in done])
+    print_proofs(proofs, project, console)
+    console.print(f"trials: {store.directory}", markup=False)
+    unproven = [project.gates[gate.gate].id for gate in proofs if not gate.proven]
+    if unproven:
+        console.print(f"exit code {EXIT_FAILED}: unproven are {', '.join(unproven)}", markup=False)
+    return EXIT_FAILED if unproven else EXIT_PROMOTE
+
+
+def store_of(arguments: argparse.Namespace) -> Store:
+    """Where trials are kept: below the runs, unless another directory was asked for."""
+    return Store((arguments.proofs or arguments.runs / FOLDER).resolve())
+
+
+def carry_out(
+    session: Session, project: Project, store: Store, console: Console, *, again: bool
+) -> list[Done]:
+    """All trials of a session's gates, made where none is kept, or `again`."""
+    jobs = _wanted(session, project)
+    count = 0
+
+    def tell(job: Job, done: Done) -> None:
+        nonlocal count
+        count += 1
+        red = sum(result.status == "FAIL" for result in done.verdict.assertions)
+        said = f"{done.kept.trial.defect or job.kind}: {done.verdict.status}"
+        tried = f" (at try {done.tries}: the host was slow)" if done.tries > 1 else ""
+        note = (f", red: {red}" if red else "") + ("" if done.tries else " (kept)") + tried
+        console.print(
+            f"{count:3}/{len(jobs)} {project.gates[job.gate].id} {said}{note}", markup=False
+        )
+
+    done = run_jobs(session, project, jobs, store, again=again, tell=tell)
+    store.prune()
+    return done
+
+
+def kept_of(session: Session, project: Project, store: Store) -> list[Kept]:
+    """The trials of a session's gates that were made at its inputs, whenever that was."""
+    found = map(store.find, _wanted(session, project).values())
+    return [kept for kept in found if kept is not None]
+
+
+def _wanted(session: Session, project: Project) -> dict[Job, str]:
+    """Every trial that a session's gates need, with its key."""
+    stale = stale_of(session, project)
+    return {
+        job: key_of(session, project, job)
+        for name in session.gates
+        for job in jobs_of(project.gates[name], session.options.seed, stale[name])
+    }
+
+
+def stale_of(session: Session, project: Project) -> dict[str, dict[str, str]]:
+    """Why defects of a session's gates are stale, by gate and name."""
+    root = Path(session.root)
+    return {name: stale_among(project.gates[name].falsified_by, root) for name in session.gates}
+
+
+def evaluated(
+    session: Session, project: Project, trials: Sequence[tuple[Trial, GateVerdict]]
+) -> list[GateProof]:
+    """The proofs of a session's gates from all of its trials."""
+    stale = stale_of(session, project)
+    proofs = []
+    for name in session.gates:
+        gate = project.gates[name]
+        proofs.append(
+            evaluate(
+                name,
+                [assertion.that for assertion in gate.assert_],
+                [assertion.that for assertion in gate.assert_ if assertion.killed_by_sham],
+                gate.falsified_by,
+                [(trial, verdict) for trial, verdict in trials if trial.gate == name],
+                needs_sham=has_faults(gate),
+                stale=stale[name],
+            )
+        )
+    return proofs
+
+
+def ship(kept: Sequence[Kept], session: Session, project: Project, out: Path) -> None:
+    """Write `proofs.json` and the sealed evidence of these trials to `out`.
+
+    What the links of their targets carry when all is well is part of it: faults are judged by that, too.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    exercises = [session.gate_directory(exercise_name(name), 0) for name in project.targets]
+    directories = [
+        *(one.directory for one in kept),
+        *(directory for directory in exercises if directory.is_dir()),
+    ]
+    seal(directories, out / "evidence", collected_of(project))
+    proofs = Proofs(
+        session=session.id,
+        trials=[one.trial for one in kept],
+        stale=stale_of(session, project),
+    )
+    (out / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(proofs)))
+
+
+def print_proofs(proofs: Iterable[GateProof], project: Project, console: Console) -> None:
+    """One line per gate, and why it is not proven where it is not."""
+    for gate in proofs:
+        state = (
+            Text("proven  ", style="green") if gate.proven else Text("UNPROVEN", style="bold red")
+        )
+        killers = sum(proof.proven is True for proof in gate.proofs)
+        line = f" {project.gates[gate.gate].id} {gate.gate}: {killers} of {len(gate.proofs)} defects and shams"
+        console.print(Text.assemble(state, line))
+        for proof in gate.proofs:
+            if not proof.proven:
+                why = proof.why or "not tried"
+                console.print(f"         {proof.name}: {why}", markup=False)
+        if gate.why is not None and all(proof.proven for proof in gate.proofs):
+            console.print(f"         {gate.why}", markup=False)

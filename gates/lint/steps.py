@@ -1,0 +1,190 @@
+"""What can be known to be wrong with steps before they are run, whether of a gate or of an exercise."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import TypeAlias
+
+import msgspec
+
+from chaos.engine.paths import misplaced
+from chaos.faults.base import FaultStep
+from chaos.spec.document import Document, Path
+from chaos.spec.loader import closest
+from chaos.spec.matching import pattern_problem
+from chaos.spec.step import Bearer, Send, Step
+from chaos.spec.target import Target
+from chaos.spec.variables import path_parts, placeholders
+from chaos.steps import KINDS
+from chaos.steps.use import Use
+from gates.spec.mapping import inner_lists
+
+Located: TypeAlias = tuple[Path, Step]
+"""A step with its place."""
+
+BUILTIN_VARIABLES = frozenset({"python", "state", "root", "host", "seed"})
+PROCESS_KINDS = frozenset({"start", "kill", "restart", "hammer", "clock"})
+CAPTURING_KINDS = frozenset({"request", "await", "run", "query"})
+OBSERVED: Mapping[str, frozenset[str]] = {
+    "request": frozenset({"status", "headers", "json", "text", "outcome"}),
+    "await": frozenset({"status", "headers", "json", "text", "outcome"}),
+    "stream": frozenset({"status", "close", "json"}),
+    "run": frozenset({"exit", "output", "errors"}),
+    "start": frozenset({"exit", "errors", "ready"}),
+    "hammer": frozenset({"accepted"}),
+}
+"""What an `expect` may speak of, by kind of step. What a kind does not look at would never fail."""
+
+
+def target_variables(target: Target) -> set[str]:
+    """Names of all variables that a target sets before the first step."""
+    known = set(BUILTIN_VARIABLES)
+    known |= {f"{kind}.{name}" for kind in ("port", "url") for name in target.processes}
+    return known.union(*(prepare.capture for prepare in target.prepare))
+
+
+def place_problem(place: str) -> str | None:
+    """Why a place in an answer cannot be read, or None."""
+    try:
+        path_parts(place)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+class StepsLint:
+    """Complains about steps, each at its place in the document."""
+
+    def __init__(self, target: Target, document: Document) -> None:
+        self.target = target
+        self.document = document
+
+    def run(self, steps: Sequence[Located]) -> None:
+        """Look at each of them."""
+        for path, step in steps:
+            self._references(path, step)
+            self._sent(path, step)
+            self._expected(path, step)
+            self._captured(path, step)
+            self._placed(path, step)
+            self._kind_rules(path, step)
+
+    def _problem(self, path: Path, message: str, hint: str | None = None) -> None:
+        self.document.problem(path, message, hint)
+
+    def _known(self, path: Path, what: str, name: str, known: Mapping[str, object]) -> None:
+        if name not in known and not list(placeholders(name)):
+            message = f"unknown {what} {name!r} in target {self.target.target!r}"
+            self._problem(path, message, closest(name, known))
+
+    def _references(self, path: Path, step: Step) -> None:
+        kind = KINDS[type(step)].name
+        if step.to is not None:
+            self._known((*path, "to"), "process", step.to, self.target.processes)
+        if step.via is not None:
+            self._known((*path, "via"), "link", step.via, self.target.links)
+        if step.to is not None and step.via is not None:
+            self._problem((*path, "to"), "go `to` a process directly or `via` a link, not both")
+        for place, name in _processes(step, kind, path):
+            self._known(place, "process", name, self.target.processes)
+        if isinstance(step, FaultStep):
+            self._known((*path, kind), "link", step.link, self.target.links)
+        for place, actor in _actors(step, path):
+            if isinstance(actor, str):
+                self._known(place, "actor", actor, self.target.actors)
+
+    def _sent(self, path: Path, step: Step) -> None:
+        for place, send in _sends(step, path):
+            try:
+                send.target()
+            except ValueError as error:
+                self._problem(place, str(error))
+
+    def _expected(self, path: Path, step: Step) -> None:
+        if step.expect is None:
+            return
+        kind = KINDS[type(step)].name
+        observed = OBSERVED.get(kind, frozenset())
+        for field in step.expect.__struct_fields__:
+            value = getattr(step.expect, field)
+            if value is None:
+                continue
+            if field not in observed:
+                which = (
+                    f"it observes {', '.join(sorted(observed))}"
+                    if observed
+                    else "it observes nothing"
+                )
+                self._problem(
+                    (*path, "expect", field), f"`{kind}` does not observe {field!r}: {which}"
+                )
+            problem = pattern_problem(value)
+            if problem is not None:
+                self._problem((*path, "expect", field), problem)
+
+    def _captured(self, path: Path, step: Step) -> None:
+        kind = KINDS[type(step)].name
+        if step.capture and kind not in CAPTURING_KINDS:
+            self._problem((*path, "capture"), f"`{kind}` has no answer to capture from")
+        for name, place in step.capture.items():
+            problem = place_problem(place)
+            if problem is not None:
+                self._problem((*path, "capture", name), problem)
+
+    def _placed(self, path: Path, step: Step) -> None:
+        for field, use in step.PATHS.items():
+            text = getattr(step, field)
+            problem = misplaced(text, use) if text is not None else None
+            if problem is not None:
+                self._problem((*path, field), problem)
+
+    def _kind_rules(self, path: Path, step: Step) -> None:
+        # What a fault says of itself is asked together with its link.
+        problem = None if isinstance(step, FaultStep) else step.problem()
+        if problem is not None:
+            self._problem(path, problem)
+
+
+def located(steps: list[Step], path: Path, *, into_uses: bool = True) -> Iterator[Located]:
+    """Every step with its place, those of scenarios where they are used."""
+    for index, step in enumerate(steps):
+        here = (*path, index)
+        yield here, step
+        if isinstance(step, Use) and not into_uses:
+            continue
+        for place, branch in inner_lists(step, here):
+            yield from located(list(branch), place, into_uses=into_uses)
+
+
+def _processes(step: Step, kind: str, path: Path) -> Iterator[tuple[Path, str]]:
+    """The processes that a step is about, one or a list of them."""
+    value = getattr(step, kind) if kind in PROCESS_KINDS else []
+    if isinstance(value, str):
+        yield (*path, kind), value
+    else:
+        yield from (((*path, kind, index), name) for index, name in enumerate(value))
+
+
+@cache
+def _fields(kind: type[Step]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
+
+
+def _sends(step: Step, path: Path) -> Iterator[tuple[Path, Send]]:
+    for field in _fields(type(step)):
+        value = getattr(step, field.name)
+        for index, item in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(item, Send):
+                place: Path = (
+                    *path,
+                    field.encode_name,
+                    *((index,) if isinstance(value, list) else ()),
+                )
+                yield place, item
+
+
+def _actors(step: Step, path: Path) -> Iterator[tuple[Path, str | Bearer]]:
+    if step.as_ is not None:
+        yield (*path, "as"), step.as_
+    for place, send in _sends(step, path):
+        if send.as_ is not None:
+            yield (*place, "as"), send.as_

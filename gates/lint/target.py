@@ -1,0 +1,148 @@
+"""What can be known to be wrong with a target before it is started."""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from chaos.errors import Problem
+from chaos.evidence import schema
+from chaos.spec.document import Document, Path
+from chaos.spec.loader import closest
+from chaos.spec.target import Target
+from gates.judge.lint import query_problems
+from gates.lint.steps import StepsLint, located, place_problem, target_variables
+from gates.lint.variables import VariablesLint, complain_about_unknown
+from gates.spec.braces import without_variables
+from gates.spec.views import named_views
+
+_READY = re.compile(r"tcp|GET\s+/\S*")
+
+
+def lint_target(target: Target, document: Document) -> list[Problem]:
+    """Everything wrong with one target."""
+    before = len(document.problems)
+    _TargetLint(target, document).run()
+    found = document.problems[before:]
+    del document.problems[before:]
+    return found
+
+
+class _TargetLint:
+    def __init__(self, target: Target, document: Document) -> None:
+        self.target = target
+        self.document = document
+
+    def run(self) -> None:
+        if not self.target.processes:
+            self.document.problem(("processes",), "a target has at least one process")
+        self._processes()
+        self._links()
+        self._collected()
+        self._views()
+        self._patterns()
+        self._captures()
+        self._variables()
+        exercise = self.target.exercise
+        StepsLint(self.target, self.document).run(list(located(exercise, ("exercise",))))
+        VariablesLint(self.document, {}).run(
+            ((("exercise",), exercise),), target_variables(self.target)
+        )
+
+    def _processes(self) -> None:
+        for name, process in self.target.processes.items():
+            if not _READY.fullmatch(process.ready):
+                message = f"expected `tcp` or something like `GET /readyz`, not {process.ready!r}"
+                self.document.problem(("processes", name, "ready"), message)
+            if not 0 < process.port < 65536:
+                message = f"a port is a number from 1 to 65535, not {process.port}"
+                self.document.problem(("processes", name, "port"), message)
+
+    def _links(self) -> None:
+        target = self.target
+        if target.default is not None and target.default not in target.processes:
+            self.document.problem(("default",), f"unknown process {target.default!r}")
+        for name, link in target.links.items():
+            if link.to not in target.processes:
+                self.document.problem(
+                    ("links", name, "to"),
+                    f"unknown process {link.to!r}",
+                    closest(link.to, target.processes),
+                )
+            if "->" not in name:
+                self.document.problem(
+                    ("links", name), f"a link is named like `client->server`, not {name!r}"
+                )
+
+    def _collected(self) -> None:
+        for index, declared in enumerate(self.target.collect):
+            place: Path = ("collect", index)
+            if declared.table in schema.TABLES:
+                self.document.problem(
+                    (*place, "table"), f"{declared.table!r} is a table of the harness's own"
+                )
+            if (declared.sqlite is None) == (declared.jsonl is None):
+                self.document.problem(place, "name exactly one source, `sqlite` or `jsonl`")
+            for column, kind in declared.columns.items():
+                if kind not in schema.COLLECTED_TYPES:
+                    known = ", ".join(schema.COLLECTED_TYPES)
+                    self.document.problem(
+                        (*place, "columns", column), f"unknown type {kind!r}; types are {known}"
+                    )
+
+    def _views(self) -> None:
+        collected = {declared.table: declared.columns for declared in self.target.collect}
+        for one in query_problems(named_views(self.target.views), collected):
+            place = ("views", *one.place[1:])
+            self.document.problem(place, one.message, one.hint, offset=one.offset)
+
+    def _patterns(self) -> None:
+        for index, pattern in enumerate(self.target.redact):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                message = f"{pattern} is not a regular expression: {error}"
+                self.document.problem(("redact", index), message)
+
+    def _captures(self) -> None:
+        for index, prepare in enumerate(self.target.prepare):
+            for name, place in prepare.capture.items():
+                problem = place_problem(place)
+                if problem is not None:
+                    self.document.problem(("prepare", index, "capture", name), problem)
+
+    def _variables(self) -> None:
+        known = target_variables(self.target)
+        for path, value in self._filled():
+            complain_about_unknown(value, path, self.document, known)
+        for name, link in self.target.links.items():
+            place = ("links", name, "env_value")
+            complain_about_unknown(link.env_value, place, self.document, ("host", "port"))
+        for path, text in self._unfilled():
+            without_variables(text, path, self.document)
+
+    def _unfilled(self) -> Iterator[tuple[Path, str]]:
+        """Every text that a run takes as it is."""
+        for name, actor in self.target.actors.items():
+            yield ("actors", name, "role"), actor.role or ""
+        for name, process in self.target.processes.items():
+            yield ("processes", name, "ready"), process.ready
+
+    def _filled(self) -> Iterator[tuple[Path, object]]:
+        """Every value in which a run replaces variables, besides the exercise."""
+        target = self.target
+        yield ("config",), target.config or ""
+        for index, prepare in enumerate(target.prepare):
+            yield ("prepare", index, "run"), prepare.run
+        for name, actor in target.actors.items():
+            yield ("actors", name, "bearer"), actor.bearer or ""
+            yield ("actors", name, "headers"), actor.headers
+        for name, process in target.processes.items():
+            yield ("processes", name, "run"), process.run
+            yield ("processes", name, "env"), process.env
+        for name, link in target.links.items():
+            yield ("links", name, "probe"), msgspec.to_builtins(link.probe)
+        for index, table in enumerate(target.collect):
+            yield ("collect", index, "sqlite"), table.sqlite or ""
+            yield ("collect", index, "jsonl"), table.jsonl or ""
+            yield ("collect", index, "sql"), table.sql or ""

@@ -1,0 +1,1 @@
+"""From the verdicts of a run to a release: report, attempts, pins, waivers, manifest and signature."""

@@ -1,0 +1,162 @@
+"""From the evidence of a session to its report, and to the release directory.
+
+Everything that the report says is computed from files that are shipped beside it, see `rejudge.py`.
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from chaos.evidence.sealing import seal
+from gates.formats import console as render
+from gates.html import changes, page
+from gates.release import ledger, waivers, wheel
+from gates.release.closing import close
+from gates.release.history import reported
+from gates.release.rejudge import Conclusion, MaybeRelease, judge_directory
+from gates.release.report import Report, prove_command, rerun_command
+from gates.release.specs import Specs, write_specs
+from gates.run.session import (
+    Session,
+    collected_of,
+    digests_now,
+    project_of,
+    sources_of,
+    tree_digest,
+)
+from gates.spec.frozen import write_judged
+from gates.spec.project import Project
+from gates.spec.snapshot import canonical
+
+
+def conclude(
+    session: Session, releases: Path, *, interrupted: bool, key: Path | None = None
+) -> tuple[Report, Path]:
+    """Seal, judge, report and attest; a full run replaces the release directory in one step.
+
+    With a `key` what is attested is signed.
+    """
+    project = project_of(session.options.specs)
+    whole = session.options.full and not interrupted and project.release is not None
+    version = session.version_of(project.release.release) if project.release else "unreleased"
+    staged = releases / f".{version}.{session.id}" if whole else session.path / "release"
+    staged.mkdir(parents=True)
+    _stage(staged, session, project, releases, interrupted=interrupted)
+    if whole and session.decides:
+        wheel.build_wheel(Path(session.root), staged)
+    else:
+        wheel.no_wheel(staged, "a wheel is built of what may be released only")
+    judgement = judge_directory(staged)
+    report = judgement.report
+    write_report(staged, report, changes.last_report(releases, report), drawn=session.options.page)
+    close(staged, report, session, judgement.shipped.specs, key)
+    if session.decides and project.release is not None:
+        ledger.append(releases, _outcome(report, interrupted=interrupted))
+    return report, _put_in_place(staged, releases / version) if whole else staged
+
+
+def _stage(
+    staged: Path, session: Session, project: Project, releases: Path, *, interrupted: bool
+) -> None:
+    """Put all that the report is computed from into the release directory."""
+    runs = sorted(path for path in (session.path / "gates").glob("*/*") if path.is_dir())
+    seal(runs, staged / "evidence", collected_of(project))
+    write_judged(session.path, staged / "judged")
+    if (session.path / "proofs").is_dir():
+        shutil.copytree(session.path / "proofs", staged / "proofs")
+    for run in runs:
+        if (run / "output").is_dir():
+            shutil.copytree(run / "output", staged / "output" / run.parent.name / run.name)
+    gates = {name: project.gates[name] for name in session.gates}
+    write_specs(staged, Specs(gates=gates, targets=project.targets))
+    waivers.ship(project.specs, staged)
+    if (releases / ledger.FILE).exists():
+        shutil.copyfile(releases / ledger.FILE, staged / ledger.FILE)
+    _write(staged / "session.json", session)
+    (staged / "release.json").write_bytes(
+        msgspec.json.format(canonical(MaybeRelease(release=project.release)))
+    )
+    _write(
+        staged / "conclusion.json", _conclusion(session, project, releases, interrupted=interrupted)
+    )
+
+
+def _outcome(report: Report, *, interrupted: bool) -> ledger.Outcome:
+    """What the ledger says of a run; of an interrupted one, gates that had not begun saw nothing."""
+    return ledger.Outcome(
+        session=report.session,
+        verdict=report.verdict,
+        statuses={
+            gate.name: "SKIP" if interrupted and gate.run_id is None else gate.status
+            for gate in report.gates
+        },
+    )
+
+
+def write_report(
+    directory: Path, report: Report, base: Report | None = None, *, drawn: bool = True
+) -> None:
+    """`gate-report.json`, and what is rendered from it; the page shows what changed since `base`."""
+    _write(directory / "gate-report.json", report)
+    (directory / "junit.xml").write_bytes(render.junit(report))
+    if not drawn:
+        return
+    try:
+        page.write(directory, report, base)
+    except Exception as error:  # noqa: BLE001 - the report stands, whatever becomes of its pictures
+        reason = f"{type(error).__name__}: {error}"
+        print(f"{page.NAME} could not be rendered: {reason}", file=sys.stderr)
+
+
+def _conclusion(
+    session: Session, project: Project, releases: Path, *, interrupted: bool
+) -> Conclusion:
+    return Conclusion(
+        elapsed_s=time.time() - session.started_at_ms / 1000,
+        interrupted=interrupted,
+        inputs_after=_inputs_now(session, project),
+        discontinued=ledger.discontinued(releases),
+        reported=reported(releases),
+        reruns={
+            name: rerun_command(project.gates[name].id, _elsewhere(project))
+            for name in session.gates
+        },
+        prove=prove_command(_elsewhere(project)),
+        existing=sorted(project.gates),
+    )
+
+
+def _elsewhere(project: Project) -> str | None:
+    """Where its specs are, None when they are those of a repository with nox."""
+    root = project.root
+    if project.specs == root / "specs" and (root / "noxfile.py").exists():
+        return None
+    inside = project.specs.is_relative_to(root)
+    return str(project.specs.relative_to(root) if inside else project.specs)
+
+
+def _inputs_now(session: Session, project: Project) -> dict[str, str]:
+    """The digests of all inputs again; with defects the source is not the project's own."""
+    digests = digests_now(project, session.toxiproxy)
+    if session.mode == "healthy":
+        return digests
+    return digests | {"source": tree_digest(Path(session.root), sources_of(project))}
+
+
+def _put_in_place(staged: Path, final: Path) -> Path:
+    """Swap the directories: a reader sees the old release or the new one, never half of one."""
+    if final.exists():
+        old = staged.with_name(staged.name + ".old")
+        final.rename(old)
+        staged.rename(final)
+        shutil.rmtree(old)
+    else:
+        staged.rename(final)
+    return final
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value)))

@@ -1,0 +1,188 @@
+"""What is attested of a release: two in-toto Statements, computed from nothing but its directory.
+
+https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md, and the predicate test-result v0.1.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from gates.release import wheel
+from gates.release.manifest import FILE, digest_of_file
+from gates.release.report import GateReport, LedgerReport, Report, Summary
+from gates.release.specs import Specs
+from gates.run.session import Session
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+VERDICT = "urn:sonia-release-harness:release-verdict:v1"
+
+
+class Resource(Struct, frozen=True, kw_only=True):
+    """A ResourceDescriptor of in-toto: a name and its digests."""
+
+    name: str
+    digest: dict[str, str]
+
+
+class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The predicate of in-toto's test-result. Gates are named by id and name, invariants by `invariant`.
+
+    WARNED is a PASSED of which some gate was UNKNOWN at the same inputs before, and was allowed to be.
+    """
+
+    result: Literal["PASSED", "WARNED", "FAILED"]
+    configuration: list[Resource]
+    passed_tests: list[str]
+    warned_tests: list[str]
+    failed_tests: list[str]
+
+
+class WheelVerdict(Struct, frozen=True, kw_only=True):
+    """The wheel, whether its content is the code that was run, and if not, why."""
+
+    name: str | None
+    sha256: str | None
+    is_running_code: bool
+    why: str | None
+
+
+class ReleaseVerdict(Struct, frozen=True, kw_only=True):
+    """Our own predicate: what was decided, by which policy, upon what."""
+
+    release: str
+    verdict: str
+    reason: str
+    exit_code: int
+    policy: dict[str, str]
+    inputs: dict[str, str]
+    manifest: dict[str, str]
+    summary: Summary
+    commit: str | None
+    dirty: bool
+    wheel: WheelVerdict
+    session: str
+    timestamp: str
+    unproven: list[str]
+    ledger: LedgerReport
+
+
+class Statement(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A Statement of in-toto, version 1."""
+
+    type_: str = msgspec.field(name="_type", default=STATEMENT)
+    subject: list[Resource]
+    predicate_type: str
+    predicate: TestResult | ReleaseVerdict
+
+
+class Statements(Struct, frozen=True):
+    """The two Statements of a release, as the bytes that are written and signed."""
+
+    test_result: bytes
+    verdict: bytes
+
+
+def statements_of(directory: Path, report: Report, session: Session, specs: Specs) -> Statements:
+    """Both Statements on what lies in a release directory; its manifest must have been written."""
+    own = wheel_verdict(directory, session, specs)
+    manifest = digest_of_file(directory / FILE)
+    subject = _subject(report, own, manifest)
+    test_result = Statement(
+        subject=subject, predicate_type=TEST_RESULT, predicate=_test_result(report)
+    )
+    verdict = Statement(
+        subject=subject, predicate_type=VERDICT, predicate=_verdict(report, own, manifest)
+    )
+    return Statements(_written(test_result), _written(verdict))
+
+
+def wheel_verdict(directory: Path, session: Session, specs: Specs) -> WheelVerdict:
+    """Whether the wheel's content is what was run: the same digest of the same folders."""
+    build = wheel.build_of(directory)
+    if build.wheel is None:
+        return WheelVerdict(name=None, sha256=None, is_running_code=False, why=build.why)
+    path = directory / wheel.FOLDER / build.wheel
+    digest = wheel.source_digest(wheel.contents(path), specs.sources())
+    same = digest == session.digests.get("source")
+    return WheelVerdict(
+        name=build.wheel,
+        sha256=digest_of_file(path),
+        is_running_code=same,
+        why=None if same else "the wheel's source is not the source that was run",
+    )
+
+
+def _subject(report: Report, own: WheelVerdict, manifest: str) -> list[Resource]:
+    """The commit, unless something else than it was run, and the wheel, unless it holds other code.
+
+    Where neither can be named, the Statement is about the evidence alone.
+    """
+    subject = []
+    if report.commit is not None and not report.dirty:
+        subject.append(Resource(name="source", digest={"gitCommit": report.commit}))
+    if own.is_running_code and own.name is not None and own.sha256 is not None:
+        subject.append(Resource(name=own.name, digest={"sha256": own.sha256}))
+    return subject or [Resource(name=FILE, digest={"sha256": manifest})]
+
+
+def _test_result(report: Report) -> TestResult:
+    passed = [gate for gate in report.gates if _counts(gate)]
+    failed = [_named(gate) for gate in report.gates if not _counts(gate)]
+    failed += [f"invariant {one.id}" for one in report.invariants if one.holds is not True]
+    # What was measured at the second or third try is said so.
+    warned = [_named(gate) for gate in passed if gate.attempts]
+    result: Literal["PASSED", "WARNED", "FAILED"] = "WARNED" if warned else "PASSED"
+    return TestResult(
+        result=result if report.verdict == "PROMOTE" and not failed else "FAILED",
+        configuration=[
+            Resource(name=name, digest={"sha256": digest})
+            for name, digest in _configuration(report).items()
+        ],
+        passed_tests=[
+            *(_named(gate) for gate in passed if not gate.attempts),
+            *(f"invariant {one.id}" for one in report.invariants if one.holds is True),
+        ],
+        warned_tests=warned,
+        failed_tests=failed,
+    )
+
+
+def _counts(gate: GateReport) -> bool:
+    """Whether a gate has passed for those who read no more than this; one that is unproven has not."""
+    return gate.status == "PASS" and gate.proven is True
+
+
+def _named(gate: GateReport) -> str:
+    return f"{gate.id} {gate.name}"
+
+
+def _configuration(report: Report) -> Mapping[str, str]:
+    return {name: digest for name, digest in sorted(report.inputs.items()) if digest}
+
+
+def _verdict(report: Report, own: WheelVerdict, manifest: str) -> ReleaseVerdict:
+    return ReleaseVerdict(
+        release=report.version,
+        verdict=report.verdict,
+        reason=report.reason,
+        exit_code=report.exit_code,
+        policy={"sha256": report.inputs.get("release", "")},
+        inputs=report.inputs,
+        manifest={"sha256": manifest},
+        summary=report.summary,
+        commit=report.commit,
+        dirty=report.dirty,
+        wheel=own,
+        session=report.session,
+        timestamp=report.timestamp,
+        unproven=[_named(gate) for gate in report.gates if gate.proven is not True],
+        ledger=report.ledger,
+    )
+
+
+def _written(statement: Statement) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(statement)) + b"\n"

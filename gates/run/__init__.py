@@ -1,0 +1,1 @@
+"""Running gates: one session of pytest, its workers, locks, progress and interrupts."""

@@ -1,0 +1,162 @@
+"""A gate with everything filled in that it takes from other files: what is linted, frozen and run."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+
+import msgspec
+from msgspec import Struct
+
+from chaos.engine.plan import children
+from chaos.spec.document import Document, Path
+from chaos.spec.loader import closest
+from chaos.spec.step import Defaults, Step
+from chaos.spec.target import Target
+from chaos.steps.repeat import Repeat
+from chaos.steps.use import Use
+from gates.spec.assertion import Assertion, Named
+from gates.spec.braces import without_variables
+from gates.spec.data_files import Rows, rows_of
+from gates.spec.defaults import Spreader
+from gates.spec.gate import DataFile, Gate
+from gates.spec.mapping import map_steps
+from gates.spec.scenario import ScenarioFile
+from gates.spec.views import used_views
+
+Scenarios = Mapping[str, ScenarioFile]
+
+
+def resolved(
+    gate: Gate, scenarios: Scenarios, target: Target | None, specs: FilePath, document: Document
+) -> Gate:
+    """The gate with its defaults, the steps of scenarios, the views of its target and the rows of files of data.
+
+    `specs` is the directory of specs; what is wrong is told in the gate's document.
+    """
+    filler = _Filler(scenarios, Spreader(target, document), document)
+    views = target.views if target is not None else {}
+    for key, named in (("with", gate.with_), ("data", gate.data)):
+        for name in sorted(views.keys() & named.keys()):
+            document.problem((key, name), f"{name} is a view of target {gate.target!r} already")
+    defaults = filler.spreader.usable(gate.defaults, ("defaults",))
+    return msgspec.structs.replace(
+        gate,
+        control=filler.filled_in(gate.control, defaults, ("control",)),
+        scenario=filler.filled_in(gate.scenario, defaults, ("scenario",)),
+        with_={**used_views(gate, views), **dict(_queries(gate, document))},
+        data=dict(_data(gate, specs, document)),
+        assert_=[
+            _asserted(assertion, ("assert", index), document)
+            for index, assertion in enumerate(gate.assert_)
+        ],
+        host=[_asserted(check, ("host", index), document) for index, check in enumerate(gate.host)],
+    )
+
+
+def resolved_target(target: Target, document: Document) -> Target:
+    """The target with its SQL as it is run."""
+    views = {
+        name: msgspec.structs.replace(
+            view, query=without_variables(view.query, ("views", name, "query"), document)
+        )
+        for name, view in target.views.items()
+    }
+    return msgspec.structs.replace(target, views=views)
+
+
+def _queries(gate: Gate, document: Document) -> Iterator[tuple[str, Named]]:
+    for name, named in gate.with_.items():
+        query = without_variables(named.query, ("with", name, "query"), document)
+        yield name, msgspec.structs.replace(named, query=query)
+
+
+def _asserted(assertion: Assertion, path: Path, document: Document) -> Assertion:
+    """The assertion with its SQL as it is run."""
+    changes = {}
+    for field in ("from_", "every", "none", "share", "value", "is_"):
+        text = getattr(assertion, field)
+        if text is not None:
+            changes[field] = without_variables(text, (*path, field.rstrip("_")), document)
+    return msgspec.structs.replace(assertion, **changes)
+
+
+def _data(gate: Gate, specs: FilePath, document: Document) -> Iterator[tuple[str, Rows | DataFile]]:
+    for name, written in gate.data.items():
+        rows: Rows | DataFile = written
+        if isinstance(written, DataFile):
+            try:
+                rows = rows_of(written.from_, specs)
+            except ValueError as error:
+                document.problem(("data", name, "from"), str(error))
+        yield name, rows
+
+
+def filled_scenario(scenario: ScenarioFile, scenarios: Scenarios) -> list[Step]:
+    """The steps of a scenario as whoever uses it gets them; what is wrong with that is told there."""
+    nowhere = Document("", "")
+    filler = _Filler(scenarios, Spreader(None, nowhere), nowhere)
+    return filler.filled_in(scenario.steps, scenario.defaults or Defaults(), ("steps",))
+
+
+def complain_about_gifts(scenario: ScenarioFile, scenarios: Scenarios, document: Document) -> None:
+    """A scenario gives what its own steps capture, or what those that it uses give."""
+    known = captured(filled_scenario(scenario, scenarios))
+    for index, name in enumerate(scenario.gives):
+        if name not in known:
+            message = f"scenario {scenario.scenario!r} gives {name!r}, which no step of it captures"
+            document.problem(("gives", index), message, closest(name, known))
+
+
+def captured(steps: list[Step]) -> set[str]:
+    """Variables that are set once the steps have been walked: what is captured in a `repeat` stays there."""
+    found: set[str] = set()
+    for step in steps:
+        found |= step.capture.keys()
+        if isinstance(step, Use):
+            found |= set(step.gives)
+        elif not isinstance(step, Repeat):
+            found = found.union(*(captured(list(inner)) for _, inner in children(step)))
+    return found
+
+
+class _Filler(Struct, frozen=True):
+    """Fills in scenarios. That one cannot be filled in is told where it is used."""
+
+    scenarios: Scenarios
+    spreader: Spreader
+    document: Document
+
+    def filled_in(
+        self, steps: list[Step], defaults: Defaults, path: Path, above: tuple[str, ...] = ()
+    ) -> list[Step]:
+        """The steps of a file with its defaults and with the steps of scenarios; `above` are those that they stand in."""
+
+        def fill_in(step: Step, place: Path) -> Step:
+            if not isinstance(step, Use):
+                return step
+            problem = self.wrong_use(step, above)
+            if problem is not None:
+                self.document.problem((*place, "use"), *problem)
+                return step
+            scenario = self.scenarios[step.use]
+            own = self.spreader.usable(scenario.defaults, (*place, "use"))
+            inner = self.filled_in(scenario.steps, own, (*place, "steps"), (*above, step.use))
+            return msgspec.structs.replace(step, steps=inner, gives=scenario.gives)
+
+        # A scenario is the same wherever it is used: it does not take the defaults of another file.
+        return map_steps(self.spreader.spread(steps, defaults, path), path, fill_in)
+
+    def wrong_use(self, step: Use, above: tuple[str, ...]) -> tuple[str, str | None] | None:
+        """(message, hint) of what is wrong with using a scenario, or None."""
+        scenario = self.scenarios.get(step.use)
+        where = f"in scenario {above[-1]!r}: " if above else ""
+        if scenario is None:
+            return f"{where}unknown scenario {step.use!r}", closest(step.use, self.scenarios)
+        if step.use in above:
+            return f"scenario {step.use!r} uses itself", None
+        if step.steps or step.gives:
+            key = "steps" if step.steps else "gives"
+            return f"{where}the `{key}` of a `use` come from its scenario's file", None
+        if set(step.with_) != set(scenario.args):
+            wanted = f"`with` for {', '.join(scenario.args)}" if scenario.args else "no `with`"
+            return f"{where}scenario {step.use!r} takes {wanted}", None
+        return None

@@ -1,0 +1,225 @@
+"""Whether a release is what it says: its files, its evidence, its verdicts, its proofs, and who stands for it.
+
+Nothing is needed but the release directory. What must come from outside is what it cannot say of itself: the
+commit, the policy and the public key that a reader expects.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Struct
+
+from chaos.errors import HarnessError
+from gates.formats import console as render
+from gates.release.manifest import (
+    ATTESTATION,
+    SIGNED,
+    VERDICT,
+    Flaw,
+    Manifest,
+    digest_of_file,
+    flaws,
+    read_manifest,
+)
+from gates.release.proofs import FOLDER as PROOFS
+from gates.release.proofs import stored_proofs
+from gates.release.rejudge import Judgement, rejudge, release_of
+from gates.release.report import Report
+from gates.release.signing import IN_TOTO, envelopes_in, opened
+from gates.release.specs import spec_flaws
+from gates.release.statements import statements_of
+from gates.verify import evidence as evidence_checks
+
+
+class Expected(Struct, frozen=True, kw_only=True):
+    """What is known from outside: a commit, the digest of `release.yaml`, a public key; None where it is not."""
+
+    commit: str | None = None
+    policy: str | None = None
+    key: Ed25519PublicKey | None = None
+
+
+class Verification(Struct, frozen=True, kw_only=True):
+    """What was found. `authenticated` names what was given from outside and holds, `assumed` what was not given."""
+
+    release: str
+    verdict: str
+    reason: str
+    flaws: list[Flaw]
+    authenticated: list[str]
+    assumed: list[str]
+    manifest_sha256: str
+    ledger_head: str
+
+    @property
+    def consistent(self) -> bool:
+        """Whether nothing is wrong with the release."""
+        return not self.flaws
+
+    @property
+    def summary(self) -> str:
+        """What may be relied on, in one line."""
+        if self.flaws:
+            return "not verified"
+        if not self.authenticated:
+            return "consistent, not authenticated"
+        held = f"consistent, and authenticated by {', '.join(self.authenticated)}"
+        return f"{held}; not by {', '.join(self.assumed)}" if self.assumed else held
+
+
+def verify(directory: Path, expected: Expected) -> Verification:
+    """Check everything. HarnessError when there is no release with a manifest to be read at all."""
+    manifest = read_manifest(directory)
+    found = [_precise(directory, flaw) for flaw in flaws(directory, manifest)]
+    again: Report | None = None
+    try:
+        judgement, differences = rejudge(directory)
+    except Exception as error:  # noqa: BLE001 - whatever was put there, verifying it must come to an end
+        found.append(Flaw(path="gate-report.json", problem=f"cannot be recomputed: {_text(error)}"))
+    else:
+        again = judgement.report
+        found += [Flaw(path="gate-report.json", problem=text) for text in differences]
+        found += _guarded(_checks(directory, manifest, judgement))
+    outside, authenticated = _authenticated(directory, expected, again)
+    names = ("commit", "policy", "key")
+    return Verification(
+        release=manifest.release,
+        verdict=again.verdict if again is not None else "HOLD",
+        reason=again.reason if again is not None else "its verdict cannot be recomputed",
+        flaws=[*found, *outside],
+        authenticated=authenticated,
+        assumed=[name for name in names if getattr(expected, name) is None],
+        manifest_sha256=digest_of_file(directory / "manifest.json"),
+        ledger_head=again.ledger.head if again is not None else "",
+    )
+
+
+def _checks(
+    directory: Path, manifest: Manifest, found: Judgement
+) -> Iterator[Callable[[], Iterable[Flaw]]]:
+    """Every check of its own that the recomputed release allows."""
+    shipped = found.shipped
+    yield lambda: _release_named(manifest, found.report)
+    yield lambda: evidence_checks.schema_flaws(directory, "evidence")
+    yield lambda: spec_flaws(
+        directory,
+        shipped.specs,
+        shipped.judged,
+        release_of(directory),
+        shipped.session,
+        found.evidence,
+    )
+    yield lambda: _proof_flaws(directory, found)
+    yield lambda: _rendered_flaws(directory, found.report)
+    yield lambda: _statement_flaws(directory, found)
+
+
+def _guarded(checks: Iterable[Callable[[], Iterable[Flaw]]]) -> Iterator[Flaw]:
+    for check in checks:
+        try:
+            yield from check()
+        except Exception as error:  # noqa: BLE001 - a check that breaks has not been passed
+            yield Flaw(path=".", problem=f"a check could not be carried out: {_text(error)}")
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+
+
+def _precise(directory: Path, flaw: Flaw) -> Flaw:
+    """Of a changed table, which rows of which gates are not those that were sealed."""
+    path = Path(flaw.path)
+    if path.suffix != ".parquet" or not flaw.problem.startswith("changed"):
+        return flaw
+    try:
+        where = evidence_checks.altered_rows(directory, path)
+    except Exception as error:  # noqa: BLE001 - the file itself is named in any case
+        where = f"it cannot be looked into: {_text(error)}"
+    return Flaw(path=flaw.path, problem=f"{flaw.problem}; {where}")
+
+
+def _release_named(manifest: Manifest, report: Report) -> Iterator[Flaw]:
+    if manifest.release != report.version:
+        yield Flaw(
+            path="manifest.json", problem=f"it is of {manifest.release}, not {report.version}"
+        )
+
+
+def _proof_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
+    stored = stored_proofs(directory)
+    if not (directory / PROOFS).exists():
+        return
+    session = found.shipped.session
+    if stored.session != session.id:
+        problem = f"it is of session {stored.session}, not {session.id}"
+        yield Flaw(path=f"{PROOFS}/proofs.json", problem=problem)
+    yield from evidence_checks.schema_flaws(directory, f"{PROOFS}/evidence")
+
+
+def _rendered_flaws(directory: Path, report: Report) -> Iterator[Flaw]:
+    path = directory / "junit.xml"
+    if not path.is_file() or path.read_bytes() != render.junit(report):
+        yield Flaw(path=path.name, problem="it does not say what the report says")
+
+
+def _statement_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
+    shipped = found.shipped
+    expected = statements_of(directory, found.report, shipped.session, shipped.specs)
+    for name, content in ((ATTESTATION, expected.test_result), (VERDICT, expected.verdict)):
+        path = directory / name
+        if not path.is_file():
+            yield Flaw(path=name, problem="missing")
+        elif path.read_bytes() != content:
+            yield Flaw(path=name, problem="it is not what follows from the release")
+
+
+def _authenticated(
+    directory: Path, expected: Expected, report: Report | None
+) -> tuple[list[Flaw], list[str]]:
+    """What of that which was given from outside does not hold, and what does."""
+    wrong: list[Flaw] = []
+    checks: tuple[tuple[str, object, Callable[[], Iterable[Flaw]]], ...] = (
+        ("commit", expected.commit, lambda: _commit_flaws(expected.commit, report)),
+        ("policy", expected.policy, lambda: _policy_flaws(expected.policy, report)),
+        ("key", expected.key, lambda: _signature_flaws(directory, expected.key)),
+    )
+    held = []
+    for name, given, check in checks:
+        if given is not None:
+            flawed = list(check())
+            wrong += flawed
+            held += [] if flawed else [name]
+    return wrong, held
+
+
+def _commit_flaws(commit: str | None, report: Report | None) -> Iterator[Flaw]:
+    if report is None or report.commit != commit:
+        said = report.commit if report is not None else None
+        yield Flaw(path="session.json", problem=f"it is of commit {said}, not {commit}")
+    elif report.dirty:
+        yield Flaw(path="session.json", problem=f"what was run is not what {commit} says")
+
+
+def _policy_flaws(policy: str | None, report: Report | None) -> Iterator[Flaw]:
+    said = report.inputs.get("release") if report is not None else None
+    if said != policy:
+        yield Flaw(path="release.json", problem=f"the policy is {said}, not {policy}")
+
+
+def _signature_flaws(directory: Path, key: Ed25519PublicKey | None) -> Iterator[Flaw]:
+    """Both Statements, as they lie in the directory, are what this key signed."""
+    if key is None:
+        return
+    if not (directory / SIGNED).is_file():
+        yield Flaw(path=SIGNED, problem="the release is not signed")
+        return
+    try:
+        payloads = [opened(envelope, IN_TOTO, key) for envelope in envelopes_in(directory / SIGNED)]
+    except ValueError as error:
+        yield Flaw(path=SIGNED, problem=str(error))
+        return
+    names = (ATTESTATION, VERDICT)
+    said = [(directory / name).read_bytes() for name in names if (directory / name).is_file()]
+    if payloads != said or len(said) != len(names):
+        yield Flaw(path=SIGNED, problem="what is signed is not what the release says")

@@ -1,0 +1,39 @@
+"""One signed release per test process, and copies of it to be tampered with."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from gates.release.signing import make_keys
+from tests.gates.small_release import PYPROJECT, SmallRelease
+
+
+class Made(Struct, frozen=True):
+    """A release that was promoted, and what is known of it from outside."""
+
+    directory: Path
+    commit: str
+    private: Path
+    public: Path
+    project: SmallRelease
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    root = tmp_path_factory.mktemp("release")
+    private = root / "key"
+    public, _ = make_keys(private)
+    project = SmallRelease(root / "shop", {"pyproject.toml": PYPROJECT})
+    report = project.release(key=private)
+    assert report.verdict == "PROMOTE", report.reason
+    return Made(project.directory, project.commit, private, public, project)
+
+
+@pytest.fixture
+def copy(made: Made, tmp_path: Path) -> Path:
+    """A copy of the release that a test may spoil."""
+    directory = tmp_path / "v1"
+    shutil.copytree(made.directory, directory)
+    return directory

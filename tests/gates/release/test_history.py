@@ -1,0 +1,115 @@
+"""A release cannot be run until it is green: whole runs, one after the other."""
+
+from pathlib import Path
+
+import pytest
+
+from gates.release import ledger
+from gates.release.conclude import conclude
+from gates.release.report import EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN
+from gates.verify.verify import Expected, verify
+from tests.gates.small_release import SmallRelease
+
+
+def failing(gate: str) -> int:
+    return 500 if gate == "first" else 200
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> SmallRelease:
+    return SmallRelease(tmp_path / "shop")
+
+
+def test_fail_and_then_pass_holds(project: SmallRelease) -> None:
+    first = project.release(failing)
+    assert (first.verdict, first.exit_code) == ("HOLD", EXIT_FAILED)
+    second = project.release()
+    assert (second.verdict, second.exit_code) == ("HOLD", EXIT_FAILED)
+    assert "flaky, failed before at the same inputs: first" in second.reason
+    (attempt,) = second.attempts
+    assert attempt.ended and attempt.failed == ["first"] and attempt.differs == []
+    found = verify(project.directory, Expected())
+    assert found.flaws == []
+    assert found.ledger_head == second.ledger.head
+
+
+def test_without_proofs_a_release_holds(project: SmallRelease) -> None:
+    report = project.release(prove=False)
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
+    assert report.reason == (
+        "proofs are missing of F1 second, A1 first: `python -m gates prove` makes them"
+        " in about 10 s, then run this again"
+    )
+    assert verify(project.directory, Expected()).flaws == []
+    again = project.release()
+    assert (again.verdict, again.exit_code) == ("PROMOTE", EXIT_PROMOTE)
+
+
+def test_a_run_that_never_ended_holds_the_next(project: SmallRelease) -> None:
+    session, _ = project.session()
+    report = project.release()
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
+    said = "a run at the same inputs never ended, and nobody knows what it saw"
+    assert report.reason == f"{said}: {session.id}"
+    assert not report.attempts[0].ended
+
+
+def test_an_interrupted_run_ends_in_the_ledger(project: SmallRelease) -> None:
+    report = project.release(interrupted=True)
+    assert report.verdict == "HOLD" and report.reason.startswith("interrupted")
+    assert not project.directory.exists()
+    entries = ledger.read(project.releases / ledger.FILE).entries
+    assert [type(entry).__name__ for entry in entries] == ["Attempt", "Outcome"]
+    # Both gates passed in it, so the next run repeats nothing.
+    assert project.release().verdict == "PROMOTE"
+
+
+def test_an_unknown_holds_its_own_run_and_no_later_one(project: SmallRelease) -> None:
+    session, specs = project.session()
+    for name in session.gates:
+        place = session.gate_directory(name, 0)
+        project.record(place, session, specs, specs.gates[name], 200, drift_ms=80)
+    report, _ = conclude(session, project.releases, interrupted=False)
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
+    report = project.release()
+    assert (report.verdict, report.exit_code) == ("PROMOTE", EXIT_PROMOTE)
+    assert [sorted(attempt.unknown) for attempt in report.attempts] == [["first", "second"]]
+
+
+def test_a_deleted_ledger_is_noticed_and_its_last_failure_is_still_known(
+    project: SmallRelease,
+) -> None:
+    project.release(failing)
+    (project.releases / ledger.FILE).unlink()
+    report = project.release()
+    assert report.verdict == "HOLD"
+    assert "flaky" in report.reason
+    assert "does not go on from the one that v1 was shipped with" in str(report.ledger.problem)
+
+
+@pytest.mark.parametrize("status", ["PASS", "UNKNOWN"])
+def test_a_ledger_whose_last_line_was_edited_holds(project: SmallRelease, status: str) -> None:
+    project.release(failing)
+    path = project.releases / ledger.FILE
+    path.write_text(path.read_text().replace('"FAIL"', f'"{status}"'))
+    report = project.release()
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
+    assert "the ledger of attempts cannot be relied on: it does not say what" in report.reason
+
+
+def test_a_ledger_whose_last_line_was_removed_holds(project: SmallRelease) -> None:
+    project.release(failing)
+    path = project.releases / ledger.FILE
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert "cannot be relied on" in project.release().reason
+
+
+def test_another_gate_or_source_is_a_new_start(project: SmallRelease) -> None:
+    project.release(failing)
+    path = project.root / "shop/app.py"
+    path.write_text(path.read_text() + "\n# more\n")
+    report = project.release()
+    assert "flaky" not in report.reason
+    # It is not committed, and that is what holds it.
+    assert report.reason == "invariants do not hold: committed"
+    assert report.attempts == []

@@ -1,0 +1,158 @@
+"""The verdict right after a run is the one that its sealed evidence gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from chaos.evidence.direct import Direct
+from chaos.evidence.sealing import seal
+from gates.judge.connection import open_release
+from gates.judge.result import GateVerdict
+from gates.judge.verdict import judge_gate
+from gates.run.quick import FAULT_PROOFS, QuickJudge
+from gates.spec.assertion import Judged, Named
+from tests.gates.judge.runs import Run, assertion, judged
+
+NONE = Path("/nonexistent")
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> QuickJudge:
+    return QuickJudge([tmp_path], {})
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Callable[..., Run]:
+    return lambda **names: Run(tmp_path / "runs", **names)
+
+
+def sealed_verdict(directory: Path, spec: Judged) -> GateVerdict:
+    release = directory.parent.parent.parent / f"release-{directory.parent.name}"
+    seal([directory], release, {})
+    return judge_gate(open_release(release, {}), spec, FAULT_PROOFS)
+
+
+def plain(run: Run) -> Run:
+    return run.plain(5)
+
+
+def failing(run: Run) -> Run:
+    return run.plain(4, status=503)
+
+
+def without_an_end(run: Run) -> Run:
+    return run.begin().step("control.0").step("scenario.0").request()
+
+
+def with_a_failed_step(run: Run) -> Run:
+    return run.begin().step("control.0").step("scenario.0", "failed", detail="no").request().end()
+
+
+def with_an_unplanned_step(run: Run) -> Run:
+    return run.plain(2).step("scenario.9")
+
+
+def of_another_gate_version(run: Run) -> Run:
+    return run.begin(digests=msgspec.Raw(b'{"gate":"g0"}')).request().end()
+
+
+def with_a_fault(run: Run) -> Run:
+    return run.fault().plain(5)
+
+
+def with_a_load(run: Run) -> Run:
+    return run.load("turns", 3).plain(3)
+
+
+def with_a_long_number(run: Run) -> Run:
+    return run.plain(2).request(response={"id": 2**65})
+
+
+SHAPES = [
+    plain,
+    failing,
+    without_an_end,
+    with_a_failed_step,
+    with_an_unplanned_step,
+    of_another_gate_version,
+    with_a_fault,
+    with_a_load,
+    with_a_long_number,
+]
+DIRECT = assertion(every="status = 200", at_least=1)
+VALUE = assertion(that="n", value="count(*)", is_=">= 1", at_least=1)
+STEPS = assertion(that="steps", from_="steps", every="outcome = 'ok'", at_least=1)
+JOINED = assertion(that="joined", from_="w", none="outcome <> 'ok'", at_least=1)
+QUERY = {"w": Named(query="select seq, outcome from requests where status = 200", at_least=1)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        judged(DIRECT),
+        judged(VALUE, STEPS, spec_sha256="g1"),
+        judged(DIRECT, JOINED, with_=QUERY),
+    ],
+)
+def test_both_verdicts_are_the_same(
+    new_run: Callable[..., Run], quick: QuickJudge, shape: Callable[[Run], Run], spec: Judged
+) -> None:
+    directory = shape(new_run()).close()
+    assert quick.judge(directory, NONE, spec) == sealed_verdict(directory, spec)
+
+
+def test_nothing_of_one_run_is_seen_in_the_next(
+    new_run: Callable[..., Run], quick: QuickJudge
+) -> None:
+    spec = judged(assertion(that="n", value="count(*)", is_="= 2", at_least=2))
+    for number, count in enumerate((2, 5, 2, 2)):
+        directory = new_run(run_id=f"run-{number}").plain(count).close()
+        assert quick.judge(directory, NONE, spec) == sealed_verdict(directory, spec)
+
+
+def test_a_run_that_is_not_closed_or_was_changed_is_unknown(
+    new_run: Callable[..., Run], quick: QuickJudge
+) -> None:
+    directory = new_run().plain(3, status=500).close()
+    path = directory / "responses.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"500", b"200"))
+    changed = quick.judge(directory, NONE, judged(DIRECT))
+    assert (changed.status, changed.findings[0].source) == ("UNKNOWN", "seal")
+    (directory / "closings.jsonl").unlink()
+    assert quick.judge(directory, NONE, judged(DIRECT)).status == "UNKNOWN"
+
+
+def test_only_a_healthy_run_is_judged_unless_it_is_named(
+    new_run: Callable[..., Run], quick: QuickJudge
+) -> None:
+    directory = new_run().begin(mode="defect", defect="x").step("control.0").request().end().close()
+    assert quick.judge(directory, NONE, judged(DIRECT)).run_id is None
+    assert quick.judge(directory, NONE, judged(DIRECT), "run-1").run_id == "run-1"
+
+
+def test_rows_that_cannot_be_taken_as_they_are_go_by_way_of_sealing(
+    new_run: Callable[..., Run], quick: QuickJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = new_run().plain(3).close()
+    monkeypatch.setattr(Direct, "fill", _refuse)
+    assert quick.judge(directory, NONE, judged(DIRECT)).status == "PASS"
+
+
+def test_what_a_run_that_broke_off_did_not_collect_is_not_looked_for(
+    new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    collected = {"audit": {"action": "VARCHAR"}}
+    directory = without_an_end(new_run()).close()
+    spec = judged(
+        DIRECT, assertion(that="a", from_="audit", every="action = 'x'"), collected=collected
+    )
+    verdict = QuickJudge([tmp_path], collected).judge(directory, NONE, spec)
+    assert (verdict.status, verdict.run_id) == ("UNKNOWN", "run-1")
+    assert verdict.detail.startswith("run: the run has no end")
+
+
+def _refuse(*_: object) -> None:
+    b"\xff".decode()

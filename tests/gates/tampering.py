@@ -1,0 +1,51 @@
+"""What somebody with the whole directory and without the key can do to a release."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from gates.release.closing import close
+from gates.release.conclude import write_report
+from gates.release.rejudge import judge_directory
+from gates.verify.verify import Expected, verify
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text that must be there."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{old!r} is not in {path.name}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def edit_json(path: Path, change: Callable[[dict[str, object]], None]) -> None:
+    """Change an object and write it as it was written."""
+    value = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+    change(value)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value)))
+
+
+def edit_table(path: Path, sql: str) -> None:
+    """Write a table again from a query over `old`, with all types as they were."""
+    rewritten = path.with_suffix(".new")
+    with duckdb.connect() as connection:
+        source = f"(WITH old AS (SELECT * FROM read_parquet('{path}')) {sql})"
+        connection.execute(f"COPY {source} TO '{rewritten}' (FORMAT parquet, COMPRESSION zstd)")
+    rewritten.rename(path)
+
+
+def close_again(directory: Path, *, judge: bool = True) -> None:
+    """Make everything consistent that can be: report, manifest and attestations, all but the signature."""
+    judgement = judge_directory(directory)
+    if judge:
+        write_report(directory, judgement.report)
+    close(directory, judgement.report, judgement.shipped.session, judgement.shipped.specs, None)
+
+
+def problems(directory: Path, expected: Expected | None = None) -> dict[str, list[str]]:
+    """What verifying says, by path."""
+    found: dict[str, list[str]] = {}
+    for flaw in verify(directory, expected or Expected()).flaws:
+        found.setdefault(flaw.path, []).append(flaw.problem)
+    return found

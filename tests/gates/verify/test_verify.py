@@ -1,0 +1,317 @@
+"""A release is verified from its files alone, and whatever was changed in it is named."""
+
+import contextlib
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chaos.errors import HarnessError
+from gates.cli import main
+from gates.commands.releases import policy_digest
+from gates.release.closing import sign_release
+from gates.release.manifest import OUTSIDE, read_manifest
+from gates.release.signing import make_keys, read_public
+from gates.verify.verify import Expected, verify
+from tests.gates.conftest import Made
+from tests.gates.tampering import close_again, edit, edit_json, edit_table, problems
+
+SORTS = [
+    "attempts.jsonl",
+    "build.json",
+    "conclusion.json",
+    "evidence/digests.parquet",
+    "evidence/requests.parquet",
+    "evidence/runs.parquet",
+    "gate-report.html",
+    "gate-report.json",
+    "judged/first.json",
+    "junit.xml",
+    "output/0/first/000.web.log",
+    "proofs/evidence/requests.parquet",
+    "proofs/proofs.json",
+    "release.json",
+    "session.json",
+    "specs/gates/first.json",
+    "specs/targets/shop.json",
+    "wheel/shop-1.0-py2.py3-none-any.whl",
+]
+
+
+def test_a_release_as_it_was_made(made: Made) -> None:
+    found = verify(made.directory, Expected())
+    assert found.flaws == []
+    assert found.verdict == "PROMOTE"
+    assert found.summary == "consistent, not authenticated"
+
+
+def test_a_release_against_what_is_known_of_it(made: Made) -> None:
+    policy = policy_digest(str(made.project.specs / "release.yaml"))
+    assert policy == policy_digest(str(made.directory / "release.json")) == policy_digest(policy)
+    expected = Expected(commit=made.commit, policy=policy, key=read_public(made.public))
+    found = verify(made.directory, expected)
+    assert found.flaws == []
+    assert found.summary == "consistent, and authenticated by commit, policy, key"
+    part = verify(made.directory, Expected(commit=made.commit))
+    assert part.summary == "consistent, and authenticated by commit; not by policy, key"
+
+
+def test_every_sort_of_file_is_tried(made: Made) -> None:
+    def sort(path: str) -> tuple[str, str]:
+        first, _, rest = path.partition("/")
+        return (first, Path(rest).suffix) if rest else (path, "")
+
+    listed = {entry.path for entry in read_manifest(made.directory).files}
+    assert set(SORTS) <= listed
+    assert {sort(path) for path in SORTS} == {sort(path) for path in listed}
+
+
+@pytest.mark.parametrize("path", [*SORTS, *sorted(OUTSIDE)])
+def test_a_changed_byte_anywhere_is_named(made: Made, copy: Path, path: str) -> None:
+    content = bytearray((copy / path).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / path).write_bytes(content)
+    expected = Expected(key=read_public(made.public))
+    if path == "manifest.json":
+        # Whether it can still be read is chance.
+        with contextlib.suppress(HarnessError):
+            assert problems(copy, expected)
+    else:
+        assert path in problems(copy, expected)
+
+
+@pytest.mark.parametrize("path", [*SORTS, *sorted(OUTSIDE)])
+def test_a_missing_file_is_named(made: Made, copy: Path, path: str) -> None:
+    (copy / path).unlink()
+    if path == "manifest.json":
+        with pytest.raises(HarnessError, match="manifest"):
+            verify(copy, Expected())
+    else:
+        found = problems(copy, Expected(key=read_public(made.public)))
+        assert any("missing" in text or "not signed" in text for text in found[path])
+
+
+@pytest.mark.parametrize("path", ["more.txt", "evidence/more.parquet", "proofs/.hidden"])
+def test_an_additional_file_is_named(copy: Path, path: str) -> None:
+    (copy / path).write_text("x")
+    assert problems(copy)[path] == ["not in the manifest: it was added"]
+
+
+def test_a_link_is_no_file(copy: Path, tmp_path: Path) -> None:
+    shutil.copyfile(copy / "junit.xml", tmp_path / "elsewhere")
+    (copy / "junit.xml").unlink()
+    (copy / "junit.xml").symlink_to(tmp_path / "elsewhere")
+    (copy / "outside").symlink_to(tmp_path, target_is_directory=True)
+    found = problems(copy)
+    assert found["junit.xml"][0].startswith("changed")
+    assert found["outside"] == ["not in the manifest: it was added"]
+
+
+def test_of_a_table_the_gate_and_its_rows_are_named(copy: Path) -> None:
+    edit_table(
+        copy / "evidence/requests.parquet",
+        "SELECT * REPLACE (CASE WHEN gate = 'first' AND seq = 3 THEN 404 ELSE status END AS status)"
+        " FROM old",
+    )
+    (text,) = problems(copy)["evidence/requests.parquet"]
+    assert text.startswith("changed: ")
+    assert "first (run 0-first-" in text
+    assert "second" not in text
+
+
+def test_a_table_whose_rows_are_the_same_in_another_order(copy: Path) -> None:
+    edit_table(copy / "evidence/requests.parquet", "SELECT * FROM old ORDER BY gate, seq DESC")
+    (text,) = problems(copy)["evidence/requests.parquet"]
+    assert text.endswith("its rows are as they were sealed")
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT * EXCLUDE (mode) FROM old", "its columns are"),
+        ("SELECT * REPLACE (seed::VARCHAR AS seed) FROM old", "its columns are"),
+        ("SELECT * REPLACE ('well' AS mode) FROM old", "2 rows have a mode that there is not"),
+        ("SELECT * REPLACE (NULL::VARCHAR AS worker) FROM old", "2 rows have no worker"),
+    ],
+    ids=["a column less", "another type", "another value", "nothing"],
+)
+def test_evidence_must_be_what_is_declared(copy: Path, sql: str, said: str) -> None:
+    edit_table(copy / "evidence/runs.parquet", sql)
+    assert any(said in text for text in problems(copy)["evidence/runs.parquet"])
+
+
+def pass_it(copy: Path) -> None:
+    edit(copy / "gate-report.json", '"at_least": 10', '"at_least": 9')
+
+
+def remove_gate(copy: Path) -> None:
+    def without(report: dict[str, object]) -> None:
+        report["gates"] = [g for g in report["gates"] if g["name"] != "second"]  # type: ignore[attr-defined]
+
+    edit_json(copy / "gate-report.json", without)
+
+
+@pytest.mark.parametrize("change", [pass_it, remove_gate], ids=["an edit", "a gate less"])
+def test_a_report_that_does_not_follow_from_the_evidence(
+    copy: Path, change: Callable[[Path], None]
+) -> None:
+    change(copy)
+    close_again(copy, judge=False)
+    assert "gate-report.json" in problems(copy)
+
+
+def test_only_what_differs_in_a_report_is_told(copy: Path) -> None:
+    def flattered(report: dict[str, object]) -> None:
+        report["summary"]["pass"] = 66  # type: ignore[index]
+        report["invariants"][0]["holds"] = None  # type: ignore[index]
+
+    edit_json(copy / "gate-report.json", flattered)
+    close_again(copy, judge=False)
+    first, second = problems(copy)["gate-report.json"]
+    assert first == "summary.pass is 2, the report says 66"
+    assert re.fullmatch(r"invariants\.[a-z-]+\.holds is True, the report says None", second)
+
+
+def test_evidence_that_was_changed_with_everything_that_says_so(copy: Path) -> None:
+    edit_table(
+        copy / "evidence/requests.parquet",
+        "SELECT * FROM old WHERE NOT (gate = 'first' AND seq = 3)",
+    )
+    close_again(copy)
+    found = verify(copy, Expected())
+    assert found.verdict == "HOLD"
+    assert "unknown" in found.reason
+
+
+def drop_from_release(copy: Path) -> None:
+    def without(value: dict[str, object]) -> None:
+        release = value["release"]
+        release["gates"] = [g for g in release["gates"] if g["gate"] != "second"]  # type: ignore[index]
+        release["floor"] = 0  # type: ignore[index]
+
+    edit_json(copy / "release.json", without)
+
+
+def lower_bound(copy: Path) -> None:
+    edit(copy / "judged/first.json", '"at_least": 10', '"at_least": 1')
+
+
+def lower_bound_everywhere(copy: Path) -> None:
+    lower_bound(copy)
+    edit(copy / "specs/gates/first.json", '"at_least":10', '"at_least":1')
+
+
+def another_target(copy: Path) -> None:
+    edit(copy / "specs/targets/shop.json", "8000", "8001")
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        (drop_from_release, "release.json"),
+        (lower_bound, "judged/first.json"),
+        (lower_bound_everywhere, "specs/gates/first.json"),
+        (another_target, "specs/targets/shop.json"),
+    ],
+)
+def test_a_spec_that_was_edited_after_the_run_with_everything_that_says_so(
+    copy: Path, change: Callable[[Path], None], path: str
+) -> None:
+    change(copy)
+    close_again(copy)
+    assert path in problems(copy)
+
+
+def test_another_wheel(copy: Path) -> None:
+    (wheel,) = (copy / "wheel").iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content.replace(b"True", b"bool(1)"))
+    close_again(copy)
+    text = (copy / "attestation-verdict.json").read_text()
+    assert '"is_running_code": false' in text
+    assert wheel.name not in (copy / "attestation.json").read_text()
+    # Its defects are no longer those of the copies that were run, either.
+    assert verify(copy, Expected()).verdict == "HOLD"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"executed": true', '"executed": false', "no edited line was executed"),
+        ('"kind": "control"', '"kind": "sham"', "1 of its trials are missing"),
+        ("return False", "return Falsch", "the diff is not that of its defect"),
+        ('"first": {}', '"first": {"all is refused": "stale: gone"}', "stale: gone"),
+        ('"seed": 46', '"seed": 47', "with seed 46"),
+        ('"defect": "all is refused"', '"defect": "all is lost"', "1 of its trials are missing"),
+    ],
+)
+def test_proofs_that_do_not_follow_from_their_evidence(
+    copy: Path, old: str, new: str, said: str
+) -> None:
+    edit(copy / "proofs/proofs.json", old, new)
+    assert any(said in text for text in problems(copy)["gate-report.json"])
+    close_again(copy)
+    found = verify(copy, Expected())
+    assert found.verdict == "HOLD"
+    assert "not proven" in found.reason or "proofs are missing" in found.reason
+
+
+def test_a_run_is_no_trial_twice(copy: Path) -> None:
+    def twice(value: dict[str, object]) -> None:
+        trials = value["trials"]
+        defect = next(t for t in trials if t["defect"] == "all is refused")  # type: ignore[attr-defined]
+        trials.append(defect)  # type: ignore[attr-defined]
+
+    edit_json(copy / "proofs/proofs.json", twice)
+    assert any("used twice" in text for text in problems(copy)["gate-report.json"])
+
+
+def test_what_comes_from_outside_and_is_otherwise(made: Made, copy: Path, tmp_path: Path) -> None:
+    other, _ = make_keys(tmp_path / "other")
+    assert "session.json" in problems(copy, Expected(commit="0" * 40))
+    assert "release.json" in problems(copy, Expected(policy="0" * 64))
+    wrong = problems(copy, Expected(key=read_public(other)))
+    assert wrong == {"attestations.intoto.jsonl": ["it is not signed by this key"]}
+    lines = (copy / "attestations.intoto.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "attestations.intoto.jsonl").write_bytes(b"".join(reversed(lines)))
+    key = Expected(key=read_public(made.public))
+    assert "what is signed" in problems(copy, key)["attestations.intoto.jsonl"][0]
+    sign_release(copy, tmp_path / "other")
+    assert problems(copy, key) == wrong
+    (copy / "attestations.intoto.jsonl").unlink()
+    assert problems(copy, key) == {"attestations.intoto.jsonl": ["the release is not signed"]}
+
+
+def test_everything_rewritten_is_still_not_signed(made: Made, copy: Path) -> None:
+    edit(copy / "session.json", '"dirty": false', '"dirty": true')
+    close_again(copy)
+    assert verify(copy, Expected()).summary == "consistent, not authenticated"
+    assert problems(copy, Expected(key=read_public(made.public)))
+    assert problems(copy, Expected(commit=made.commit))
+
+
+def test_exit_codes(
+    made: Made, copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    public = str(made.public)
+    assert main(["verify", str(copy), "--commit", made.commit, "--key", public]) == 0
+    assert "authenticated by commit, key; not by policy" in capfd.readouterr().out
+    (copy / "junit.xml").write_text("<testsuite/>")
+    assert main(["verify", str(copy), "--json"]) == 1
+    assert '"path": "junit.xml"' in capfd.readouterr().out
+    assert main(["sign", str(copy), "--key", str(made.private)]) == 1
+    assert main(["verify", str(tmp_path)]) == 4
+    assert main(["verify", str(copy), "--commit", "main"]) == 4
+    assert main(["verify", str(copy), "--key", str(tmp_path / "none")]) == 4
+
+
+def test_a_release_is_signed_afterwards(made: Made, copy: Path) -> None:
+    (copy / "attestations.intoto.jsonl").unlink()
+    assert main(["sign", str(copy), "--key", str(made.private)]) == 0
+    assert problems(copy, Expected(key=read_public(made.public))) == {}
