@@ -31,8 +31,8 @@ STORE = "mutants"
 EXAMPLES = f"""\
 Each mutant is the source with one small change. A gate's are drawn where its `guards` say that its claim is implemented,
 and are run against that gate. All other code is the tests' business: with --tests, mutants of it are run against the
-tests that execute the changed line, the fastest first, until one fails. What is finished is not run again until an
-input changes.
+tests that execute the changed line, the quickest and most particular first, until one fails. What is finished is not
+run again until an input changes.
 
 examples:
   python -m gates mutants                    {ByGates.enough} of each gate

@@ -1,12 +1,11 @@
 """The tests as killer: they are asked about mutants of all code that no gate guards.
 
 Which tests execute which lines is watched once for each file of tests. A mutant is run against those that execute its
-place only, the fastest first.
+place only: first those of the file of tests that is called like the module, then the quickest and most particular.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,15 +17,23 @@ from gates.mutants.drawing import Drawn, Modules, Say, Tell, executed
 from gates.mutants.evaluate import Finding
 from gates.mutants.mutations import Mutation
 from gates.mutants.store import key_of
-from gates.mutants.suite_runs import LIMIT_FACTOR, LIMIT_S, Attack, Watching, attack, watch
+from gates.mutants.suite_runs import (
+    LIMIT_FACTOR,
+    LIMIT_S,
+    Attack,
+    Watching,
+    attack,
+    prepared,
+    watch,
+)
 from gates.mutants.watched import Execution, Watched
 from gates.run.session import sources_of
 from gates.spec.guards import guarded_modules, rest_of
 from gates.spec.project import Project
 
 KILLER = "tests"
-MOST_S = 60.0
-"""Tests of so many seconds together are run against a mutant; those that are left are the slowest."""
+MOST_S = 30.0
+"""Tests of so many seconds together are run against a mutant; what is left are the last in their order."""
 
 
 class Selected(Struct, frozen=True):
@@ -71,24 +78,15 @@ class ByTests:
 
     def attacks(self, chosen: Sequence[tuple[str, Mutation]], tell: Tell) -> None:
         """Run the tests that execute the place of each mutant."""
-        asked = [self._attack(mutation) for _, mutation in chosen]
 
         def heard(one: Attack, finding: Finding, note: str) -> None:
             tell(KILLER, one.mutation, finding, note)
 
-        self._workers.find(attack, asked, Finding, heard)
+        with prepared(self._root, self._sources) as copy:
+            asked = [self._attack(mutation, copy) for _, mutation in chosen]
+            self._workers.find(attack, asked, Finding, heard)
 
     def _watch(self) -> None:
-        asked = [
-            Watching(
-                root=str(self._root),
-                file=file,
-                sources=self._sources,
-                place=self._place([file], "watched"),
-            )
-            for file in self._files
-        ]
-
         def heard(one: Watching, watched: Watched, note: str) -> None:
             self._watched[one.file] = watched
             seconds = sum(each.seconds for each in watched.tests)
@@ -96,15 +94,29 @@ class ByTests:
             for name in watched.red:
                 self._say(f"left out, as it fails without any mutant: {name}")
 
-        self._workers.find(watch, asked, Watched, heard)
+        with prepared(self._root, self._sources) as copy:
+            asked = [
+                Watching(
+                    root=str(copy),
+                    file=file,
+                    sources=self._sources,
+                    place=self._place([file], "watched"),
+                )
+                for file in self._files
+            ]
+            self._workers.find(watch, asked, Watched, heard)
         if not any(each.tests for each in self._watched.values()):
             raise HarnessError("no test passes, so nothing would notice a mutant")
 
-    def _attack(self, mutation: Mutation) -> Attack:
-        tests = selected(candidates(mutation, self._watched.values()))
+    def _attack(self, mutation: Mutation, copy: Path) -> Attack:
+        tests = selected(
+            mutation.file,
+            candidates(mutation, self._watched.values()),
+            {file: each.shared_s for file, each in self._watched.items()},
+        )
         change = {"file": mutation.file, "changes": msgspec.to_builtins(mutation.changes)}
         return Attack(
-            root=str(self._root),
+            root=str(copy),
             mutation=mutation,
             tests=tests.ids,
             within_s=LIMIT_S + LIMIT_FACTOR * tests.seconds,
@@ -153,18 +165,28 @@ def _concerns(mutation: Mutation, test: Execution, of: Watched) -> bool:
     return mutation.file in test.lines or not any(mutation.file in each.lines for each in of.tests)
 
 
-def selected(tests: Iterable[Execution]) -> Selected:
-    """The fastest, up to `MOST_S`. Those of one file stay together, so that what they share is made once."""
-    chosen: list[Execution] = []
+def selected(module: str, tests: Iterable[Execution], shared_s: Mapping[str, float]) -> Selected:
+    """Those of the module's own file of tests first, then by seconds times lines executed, up to `MOST_S` seconds.
+
+    A test that executes little says most about each line of it. `shared_s` is what the tests of a file need together,
+    once; those of one file stay together.
+    """
+
+    def order(test: Execution) -> tuple[bool, float, str]:
+        file = file_of(test.id)
+        own = Path(file).stem == f"test_{Path(module).stem}"
+        lines = sum(map(len, test.lines.values()))
+        return not own, (test.seconds + shared_s.get(file, 0.0)) * lines, test.id
+
+    files: dict[str, list[str]] = {}
     total = 0.0
-    for test in sorted(tests, key=lambda each: (each.seconds, each.id)):
-        if chosen and total + test.seconds > MOST_S:
-            break
-        chosen.append(test)
-        total += test.seconds
-    files: dict[str, list[str]] = defaultdict(list)
-    for test in chosen:
-        files[file_of(test.id)].append(test.id)
+    for test in sorted(tests, key=order):
+        file = file_of(test.id)
+        seconds = test.seconds + (0.0 if file in files else shared_s.get(file, 0.0))
+        if files and total + seconds > MOST_S:
+            continue
+        files.setdefault(file, []).append(test.id)
+        total += seconds
     return Selected([name for ids in files.values() for name in ids], total)
 
 

@@ -20,7 +20,7 @@ from gates.mutants.evaluate import Finding, Outcome
 from gates.mutants.mutations import Mutation, mutate
 from gates.mutants.store import keep
 from gates.mutants.watched import OUT, ROOT, Execution, Lines, Watched
-from gates.prove.copies import copy_sources
+from gates.prove.copies import compile_sources, copy_sources
 
 LIMIT_S = 30.0
 LIMIT_FACTOR = 4.0
@@ -32,7 +32,8 @@ _PASSED, _FAILED = 0, 1
 
 
 class Watching(Struct, frozen=True, kw_only=True):
-    """A file of tests to be watched in a copy of `root`; `sources` are the folders whose lines count."""
+    """A file of tests to be watched in a copy of `root`, which is a prepared one; `sources` are the folders whose
+    lines count."""
 
     root: str
     file: str
@@ -41,7 +42,7 @@ class Watching(Struct, frozen=True, kw_only=True):
 
 
 class Attack(Struct, frozen=True, kw_only=True):
-    """A mutation and the tests to run against it, in this order; what is found goes to `place`."""
+    """A mutation and the tests to run against it in a copy of `root`, in this order; what is found goes to `place`."""
 
     root: str
     mutation: Mutation
@@ -69,6 +70,7 @@ def watch(_session: str, asked: Watching) -> Watched:
         ],
         imported=_below(found.imported, asked.sources),
         red=found.red,
+        shared_s=found.shared_s,
     )
     keep(asked.place, watched)
     return watched
@@ -140,14 +142,29 @@ def _below(lines: Lines, sources: Sequence[str]) -> Lines:
 
 
 @contextmanager
-def _copy(root: Path) -> Iterator[tuple[Guard, Path]]:
-    """A copy of the project, without what was made in it or is hidden; all is gone afterwards."""
+def prepared(root: Path, sources: Sequence[str]) -> Iterator[Path]:
+    """A copy of the project, without what was made in it or is hidden, that others are made of; gone afterwards.
+
+    Its sources are compiled, so that not every process of every test does that. HarnessError says what no copy holds.
+    """
     guard = Guard()
     try:
-        into = guard.directory / "copy"
+        into = guard.directory / "prepared"
         names = [path.name for path in sorted(root.iterdir()) if not path.name.startswith(".")]
         copy_sources(root, [name for name in names if name not in _NOT_COPIED], into)
-        yield guard, into
+        compile_sources(into, list(sources))
+        yield into
+    finally:
+        guard.close()
+        shutil.rmtree(guard.directory, ignore_errors=True)
+
+
+@contextmanager
+def _copy(of: Path) -> Iterator[tuple[Guard, Path]]:
+    """A copy of a prepared one; it and what was started in it are gone afterwards."""
+    guard = Guard()
+    try:
+        yield guard, Path(shutil.copytree(of, guard.directory / "copy"))
     finally:
         guard.close()
         shutil.rmtree(guard.directory, ignore_errors=True)
@@ -174,6 +191,7 @@ def _pytest(
         **os.environ,
         "PYTHONPATH": str(root),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
         "TMPDIR": str(scratch),
         **more,
     }

@@ -26,6 +26,7 @@ class Watcher:
         self._coverage.set_option("run:disable_warnings", ["no-data-collected"])
         self._ids: list[str] = []
         self._seconds: list[float] = []
+        self._shared_s = 0.0
         self._lived: dict[Path, set[int]] = {}
         self._red: dict[str, None] = {}
         # What tests start is watched as well, and nothing before them.
@@ -44,12 +45,24 @@ class Watcher:
             if Path("/proc", path.name.partition("-")[0]).exists():
                 self._lived[path].add(number)
         self._coverage.switch_context(str(number))
+        began_s = self._own_s()
+        try:
+            return (yield)
+        finally:
+            self._seconds.append(self._own_s() - began_s)
+            self._coverage.switch_context("")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object]
+    ) -> Generator[None, object, object]:
+        """What several tests share is not the time of the first of them."""
         began_s = time.monotonic()
         try:
             return (yield)
         finally:
-            self._seconds.append(time.monotonic() - began_s)
-            self._coverage.switch_context("")
+            if fixturedef.scope != "function":
+                self._shared_s += time.monotonic() - began_s
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -70,8 +83,13 @@ class Watcher:
             ],
             imported=_sorted(imported),
             red=list(self._red),
+            shared_s=self._shared_s,
         )
         (self._out / "watched.json").write_bytes(msgspec.json.encode(watched))
+
+    def _own_s(self) -> float:
+        """A clock that stands still while something shared is set up."""
+        return time.monotonic() - self._shared_s
 
     def _processes(self) -> Iterator[Path]:
         """Files of processes that have told something so far; each belongs to the test that started it."""

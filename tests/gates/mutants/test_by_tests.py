@@ -14,6 +14,7 @@ from gates.mutants import by_tests
 from gates.mutants.by_tests import candidates, files_below, selected
 from gates.mutants.mutations import Mutation, mutations_of
 from gates.mutants.report import MutantReport
+from gates.mutants.suite_runs import Watching, watch
 from gates.mutants.watched import Execution, Lines, Watched
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
 
@@ -206,6 +207,26 @@ def test_what_is_refused(root: Path, arguments: list[str], said: str) -> None:
         run(*arguments, "--list")
 
 
+def test_the_set_up_of_what_tests_share_is_told_apart(root: Path) -> None:
+    (root / "tests" / "app" / "test_rules.py").write_text(
+        textwrap.dedent("""\
+            import time, pytest
+            from app import rules
+            @pytest.fixture(scope="module")
+            def shared():
+                time.sleep(0.2)
+            def test_limit(shared):
+                assert rules.limit() == 3
+            """)
+    )
+    asked = Watching(
+        root=str(root), file="tests/app/test_rules.py", sources=["app"], place=str(root / "place")
+    )
+    found = watch("", asked)
+    assert found.shared_s >= 0.2
+    assert [each.id for each in found.tests] == ["tests/app/test_rules.py::test_limit"]
+
+
 def execution(name: str, seconds: float = 1.0, lines: Lines | None = None) -> Execution:
     return Execution(id=name, seconds=seconds, lines=lines or {})
 
@@ -222,35 +243,54 @@ def test_tests_that_execute_the_place_are_asked() -> None:
         execution("t.py::one", lines={"a.py": [3]}),
         execution("t.py::other", lines={"b.py": [3]}),
     )
-    watched = [Watched(tests=[one, other], imported={"a.py": [1, 2]}, red=[])]
+    watched = [Watched(tests=[one, other], imported={"a.py": [1, 2]}, red=[], shared_s=0)]
     assert candidates(mutation(CODE, 3), watched) == [one]
-    assert candidates(mutation(CODE, 3), [Watched(tests=[other], imported={}, red=[])]) == []
+    assert (
+        candidates(mutation(CODE, 3), [Watched(tests=[other], imported={}, red=[], shared_s=0)])
+        == []
+    )
 
 
 def test_of_what_is_executed_by_an_import_all_are_asked_that_have_to_do_with_it() -> None:
     one, other = execution("t.py::one", lines={"a.py": [3]}), execution("t.py::other")
-    elsewhere = Watched(tests=[execution("u.py::x")], imported={}, red=[])
-    watched = Watched(tests=[one, other], imported={"a.py": [1, 2]}, red=[])
+    elsewhere = Watched(tests=[execution("u.py::x")], imported={}, red=[], shared_s=0)
+    watched = Watched(tests=[one, other], imported={"a.py": [1, 2]}, red=[], shared_s=0)
     assert candidates(mutation(CODE, 1), [watched, elsewhere]) == [one]
-    nobody = Watched(tests=[other], imported={"a.py": [1]}, red=[])
+    nobody = Watched(tests=[other], imported={"a.py": [1]}, red=[], shared_s=0)
     assert candidates(mutation(CODE, 1), [nobody, elsewhere]) == [other]
 
 
-def test_the_fastest_come_first_and_stay_with_their_file() -> None:
+def test_the_quickest_and_most_particular_come_first_and_stay_with_their_file() -> None:
     tests = [
-        execution("a.py::x", 3),
-        execution("b.py::y", 1),
-        execution("a.py::z", 2),
-        execution("b.py::w", 0.5),
+        execution("a.py::x", 3, {"m.py": [1]}),
+        execution("b.py::y", 1, {"m.py": [1, 2, 3, 4]}),
+        execution("a.py::z", 2, {"m.py": [1]}),
+        execution("b.py::w", 0.5, {"m.py": [1], "n.py": [1]}),
     ]
-    assert selected(tests).ids == ["b.py::w", "b.py::y", "a.py::z", "a.py::x"]
-    assert selected(tests).seconds == 6.5
+    assert selected("m.py", tests, {}).ids == ["b.py::w", "b.py::y", "a.py::z", "a.py::x"]
+    assert selected("m.py", tests, {}).seconds == 6.5
 
 
-def test_no_more_than_a_minute_of_tests_is_run_but_always_one() -> None:
-    tests = [execution("a.py::x", 59), execution("a.py::y", 0.5), execution("a.py::z", 61)]
-    assert selected(tests).ids == ["a.py::y", "a.py::x"]
-    assert selected(tests[2:]).ids == ["a.py::z"]
+def test_the_modules_own_file_comes_first() -> None:
+    tests = [
+        execution("t/test_b.py::x", 1, {"m/a.py": [1]}),
+        execution("t/test_a.py::x", 2, {"m/a.py": [1, 2]}),
+    ]
+    assert selected("m/a.py", tests, {}).ids == ["t/test_a.py::x", "t/test_b.py::x"]
+
+
+def test_what_the_tests_of_a_file_share_is_waited_for_once() -> None:
+    tests = [execution(f"{file}.py::{name}", 1, {"m.py": [1]}) for file in "ab" for name in "xy"]
+    found = selected("m.py", tests, {"a.py": 5.0})
+    assert found.ids == ["b.py::x", "b.py::y", "a.py::x", "a.py::y"]
+    assert found.seconds == 9
+
+
+def test_no_more_than_half_a_minute_of_tests_is_run_but_always_one() -> None:
+    tests = [execution("a.py::x", 29), execution("a.py::y", 0.5), execution("a.py::z", 31)]
+    assert selected("m.py", tests, {}).ids == ["a.py::x", "a.py::y"]
+    assert selected("m.py", tests[1:], {"a.py": 29.6}).ids == ["a.py::y"]
+    assert selected("m.py", tests[2:], {}).ids == ["a.py::z"]
 
 
 def test_files_of_tests_are_named_once(tmp_path: Path) -> None:
