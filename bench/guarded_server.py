@@ -24,7 +24,7 @@ from service.gateway.app import assemble, create_litestar
 from service.gateway.boot import boot
 from service.gateway.doorway import Doorway
 from service.ids import random_id
-from service.settings import Listen
+from service.processes import Listen
 from service.state import StateDir
 
 Which = Literal["gated", "plain"]

@@ -1,12 +1,10 @@
-"""Configuration: `sonia.yaml` in the state directory and a few environment variables.
+"""Configuration: `sonia.yaml` in the state directory.
 
 Unknown keys, wrong types and values out of range refuse to start. An absent section means its
 defaults, so leaving `auth` out leaves authentication on.
 """
 
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,7 +16,6 @@ NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
-NOMINAL_PORTS: Final = {"gateway": 7000, "model": 7010, "memory": 7020, "tools": 7040}
 _NOTHING: Final = re.compile(r"(?: *(?:#[\x20-\x7e]*)?\n)*")
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -100,13 +97,6 @@ class Settings(_Section, frozen=True):
     storage: StorageSettings = StorageSettings()
 
 
-class Listen(msgspec.Struct, frozen=True):
-    """Where one process listens."""
-
-    host: str
-    port: int
-
-
 def load_settings(path: Path) -> Settings:
     """Read `path`; a missing or empty file means all defaults.
 
@@ -127,21 +117,3 @@ def _read(text: str) -> Settings:
 
     document = yaml12.load(text)
     return msgspec.convert({} if document is None else document, Settings)
-
-
-def listen_address(process: str, environ: Mapping[str, str] = os.environ) -> Listen:
-    """Return where `process` listens: SONIA_<PROCESS>_HOST and _PORT, or loopback and nominal.
-
-    Raises StartRefused for a port that is not one.
-    """
-    name = process.upper()
-    text = environ.get(f"SONIA_{name}_PORT", str(NOMINAL_PORTS[process]))
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
-        raise StartRefused(f"SONIA_{name}_PORT is not a port: {text!r}")
-    return Listen(host=environ.get(f"SONIA_{name}_HOST", "127.0.0.1"), port=int(text))
-
-
-def dependency_url(process: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return where the gateway reaches `process`, without a trailing slash."""
-    default = f"http://127.0.0.1:{NOMINAL_PORTS[process]}"
-    return environ.get(f"SONIA_{process.upper()}_URL", default).rstrip("/")

@@ -67,10 +67,10 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     from service.clock import wall_ms
     from service.control import open_control
     from service.gateway.checks import check_audit, check_operator
-    from service.settings import NOMINAL_PORTS, listen_address
+    from service.processes import PROCESSES
 
-    addresses = {process: listen_address(process) for process in NOMINAL_PORTS}
-    listens = {process: f"{each.host}:{each.port}" for process, each in addresses.items()}
+    addresses = {name: process.listen() for name, process in PROCESSES.items()}
+    listens = {name: f"{each.host}:{each.port}" for name, each in addresses.items()}
     control = open_control(state)
     try:
         check_audit(control)

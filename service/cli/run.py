@@ -4,17 +4,18 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from service.cli.shared import add_command
 from service.collector import begin_start
 from service.parent import end_with_parent
+from service.processes import GATEWAY, PROCESSES, Process
 from service.state import StateDir
 
 if TYPE_CHECKING:
     from service.cli.shared import Commands
-    from service.internal.start import Checked
 
 EXAMPLES: Final = """\
 sonia run gateway --state ./sonia-state
@@ -24,7 +25,7 @@ SONIA_MEMORY_PORT=17020 sonia run memory --state ./sonia-state"""
 def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(commands, common, "run", act, "Run one process.", EXAMPLES)
-    command.add_argument("process", choices=sorted(RUNNERS))
+    command.add_argument("process", choices=sorted(PROCESSES))
 
 
 def act(options: argparse.Namespace) -> int:
@@ -32,7 +33,7 @@ def act(options: argparse.Namespace) -> int:
     begin_start()
     end_with_parent(os.environ)
     exit_on_sigterm()
-    RUNNERS[options.process](StateDir(options.state.absolute()))
+    run_process(PROCESSES[options.process], StateDir(options.state.absolute()), os.environ)
     return 0
 
 
@@ -46,38 +47,13 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def _gateway(state: StateDir) -> None:
-    from service.gateway.server import run_gateway
-
-    run_gateway(state, os.environ)
-
-
-def _check(process: str, state: StateDir) -> "Checked":
-    # Before the framework is imported, which takes most of a start: what is refused is refused at once.
+def run_process(process: Process, state: StateDir, environ: Mapping[str, str]) -> None:
+    """Serve `process` until it is told to stop. Raises StartRefused, in which case no port was opened."""
+    if process is GATEWAY:
+        process.load()(state, environ)
+        return
+    # Before what it serves with is imported, which takes most of a start: what is refused is refused at once.
     from service.internal.start import check_start
 
-    return check_start(process, state.root, os.environ)
-
-
-def _model(state: StateDir) -> None:
-    checked = _check("model", state)
-    from service.model.process import run
-
-    run(checked, os.environ)
-
-
-def _memory(state: StateDir) -> None:
-    checked = _check("memory", state)
-    from service.memory.process import run
-
-    run(checked)
-
-
-def _tools(state: StateDir) -> None:
-    checked = _check("tools", state)
-    from service.tools.process import run
-
-    run(checked)
-
-
-RUNNERS: Final = {"gateway": _gateway, "model": _model, "memory": _memory, "tools": _tools}
+    checked = check_start(process, state.root, environ)
+    process.load()(checked)

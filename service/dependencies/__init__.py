@@ -18,9 +18,9 @@ from service.dependencies.memory import MemoryClient
 from service.dependencies.model import ModelClient
 from service.dependencies.tools import ToolsClient
 from service.errors import StartRefused
+from service.processes import BEHIND, Process
 from service.settings import Settings
 
-NAMES = ("memory", "model", "tools")
 # What a tool's answer may take beyond the tool itself: ending its processes, draining its output, the way back.
 TOOLS_GRACE_S = 5.0
 
@@ -57,24 +57,16 @@ def open_dependencies(
     clock: Callable[[], float],
     jitter: Callable[[], float],
 ) -> Dependencies:
-    """Clients of the processes at `urls` (memory, model, tools); nothing is sent yet.
+    """Clients of the processes at `urls`, by their names; nothing is sent yet.
 
     `clock` gives monotonic seconds, `jitter` a number in [0, 1). Raises StartRefused for a URL or a limit that cannot
     be used.
     """
     turn = settings.turn
-    # A probe costs a dependency nothing, so it is given no more time than the most impatient caller has.
-    probe_within_s = {
-        "memory": turn.memory_timeout_s,
-        "model": min(turn.model_timeout_s, 1.0),
-        "tools": 1.0,
-    }
     try:
         by_name = {
-            name: _open(
-                name, urls[name], service_token, settings, probe_within_s[name], clock, jitter
-            )
-            for name in NAMES
+            each.name: _open(each, urls[each.name], service_token, settings, clock, jitter)
+            for each in BEHIND
         }
     except ValueError as error:
         raise StartRefused(str(error)) from error
@@ -87,11 +79,10 @@ def open_dependencies(
 
 
 def _open(
-    name: str,
+    process: Process,
     url: str,
     service_token: str,
     settings: Settings,
-    probe_within_s: float,
     clock: Callable[[], float],
     jitter: Callable[[], float],
 ) -> Dependency:
@@ -101,10 +92,10 @@ def _open(
     )
     client = HttpClient(url, {"Authorization": f"Bearer {service_token}"}, HttpLimits(), clock)
     return Dependency(
-        name,
+        process.name,
         client,
         breaker,
-        probe_within_s=probe_within_s,
+        probe_within_s=process.probe_within_s(settings.turn),
         probe_every_s=limits.probe_every_s,
         jitter=jitter,
     )

@@ -8,7 +8,7 @@ from functools import partial
 from service.audit.denied import DeniedAttempts
 from service.auth.bootstrap import adopt_bootstrap_tokens
 from service.control import Control
-from service.dependencies import NAMES, open_dependencies
+from service.dependencies import open_dependencies
 from service.gateway.call import Services
 from service.gateway.checks import check_audit, check_exposure, check_operator
 from service.gateway.confirmations import expire_overdue
@@ -17,7 +17,7 @@ from service.gateway.metrics import Metrics
 from service.gateway.toolruns import settle_interrupted
 from service.ids import NewId
 from service.keys import new_secret
-from service.settings import Listen, dependency_url
+from service.processes import BEHIND, Listen
 
 
 def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: NewId) -> Services:
@@ -40,7 +40,7 @@ def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: N
             control.storage, control.clock, control.settings.auth.denied_audit_per_s
         ),
         dependencies=open_dependencies(
-            {name: dependency_url(name, environ) for name in NAMES},
+            {each.name: each.url(environ) for each in BEHIND},
             control.keys.service_token,
             control.settings,
             time.monotonic,

@@ -10,7 +10,8 @@ from service.audit.verify import AuditReport, verify_audit
 from service.auth.registry import Registry
 from service.control import Control
 from service.errors import StartRefused, StateDamaged
-from service.settings import LOOPBACK, Listen, Settings
+from service.processes import Listen
+from service.settings import LOOPBACK, Settings
 
 
 def check_exposure(settings: Settings, listen: Listen) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from service.control import open_control
 from service.gateway.children import Children
 from service.ids import random_id
-from service.settings import listen_address
+from service.processes import GATEWAY
 from service.state import StateDir
 
 MAX_FRAME_BYTES: Final = 1 << 20
@@ -18,7 +18,7 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
 
     Raises StartRefused, in which case no port was opened.
     """
-    listen = listen_address("gateway", environ)
+    listen = GATEWAY.listen(environ)
     lock = state.lock()
     try:
         control = open_control(state)

@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from service.collector import end_start
 from service.errors import StartRefused
-from service.settings import Listen
+from service.processes import Listen
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75

@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 
 from service.keys import load_keys
-from service.settings import Listen, Settings, listen_address, load_settings
+from service.processes import Listen, Process
+from service.settings import Settings, load_settings
 from service.state import StateDir
 
 
@@ -17,14 +18,16 @@ class Checked(msgspec.Struct, frozen=True):
     settings: Settings
     service_token: str
     listen: Listen
+    environ: Mapping[str, str]
 
 
-def check_start(process: str, state: Path, environ: Mapping[str, str]) -> Checked:
+def check_start(process: Process, state: Path, environ: Mapping[str, str]) -> Checked:
     """Read keys, settings and address of `process`. Raises StartRefused; opens no socket."""
     directory = StateDir(state)
     return Checked(
         state=directory,
         settings=load_settings(directory.settings),
         service_token=load_keys(directory.keys).service_token,
-        listen=listen_address(process, environ),
+        listen=process.listen(environ),
+        environ=environ,
     )

@@ -1,7 +1,6 @@
 """The model process: its one handler, and how it is started."""
 
 import time
-from collections.abc import Mapping
 from typing import ClassVar
 
 from litestar import post
@@ -38,10 +37,10 @@ def model_app(provider: Provider, service_token: str) -> InternalApp:
     return internal_app([complete], {"provider": provider}, service_token, random_id)
 
 
-def run(checked: Checked, environ: Mapping[str, str]) -> None:
+def run(checked: Checked) -> None:
     """Serve until told to end. Raises StartRefused, before anything listens."""
     try:
-        provider = provider_from(environ, time.monotonic)
+        provider = provider_from(checked.environ, time.monotonic)
     except ProviderMisconfigured as error:
         raise StartRefused(str(error)) from error
     serve(model_app(provider, checked.service_token), checked.listen)

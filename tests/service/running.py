@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from service.cli.init import create_state
+from service.processes import BEHIND
 from service.state import StateDir
 
 START_WITHIN_S = 30.0
@@ -109,7 +110,7 @@ def free_port() -> int:
 
 def environment(port: int, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     # Nothing listens on port 9 of this machine: the gateway's dependencies are down.
-    nowhere = {f"SONIA_{name}_URL": "http://127.0.0.1:9" for name in ("MEMORY", "MODEL", "TOOLS")}
+    nowhere = {f"SONIA_{each.name.upper()}_URL": "http://127.0.0.1:9" for each in BEHIND}
     return {**os.environ, **nowhere, "SONIA_GATEWAY_PORT": str(port), **(extra or {})}
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
+from service.processes import BEHIND
 from tests.service.running import Gateway, State, free_port, running, until
 
-NAMES = ("memory", "model", "tools")
+NAMES = tuple(each.name for each in BEHIND)
 
 
 class Link:

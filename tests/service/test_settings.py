@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import StartRefused
-from service.settings import Settings, dependency_url, listen_address, load_settings
+from service.settings import Settings, load_settings
 
 
 def loaded(tmp_path: Path, text: str) -> Settings:
@@ -56,19 +56,3 @@ def test_yaml_is_read_as_1_2(tmp_path: Path) -> None:
     assert loaded(tmp_path, "tools: {workspace: 'on'}").tools.workspace == "on"
     assert loaded(tmp_path, "tools: {workspace: off}").tools.workspace == "off"
     assert loaded(tmp_path, "audit: {checkpoint_every: 017}").audit.checkpoint_every == 17
-
-
-@pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "", "7e3"])
-def test_a_port_that_is_none_is_refused(port: str) -> None:
-    with pytest.raises(StartRefused, match="SONIA_GATEWAY_PORT"):
-        listen_address("gateway", {"SONIA_GATEWAY_PORT": port})
-
-
-def test_addresses_default_to_loopback_and_nominal_ports() -> None:
-    assert listen_address("tools", {}).host == "127.0.0.1"
-    assert listen_address("tools", {}).port == 7040
-    assert dependency_url("memory", {}) == "http://127.0.0.1:7020"
-    assert (
-        dependency_url("memory", {"SONIA_MEMORY_URL": "http://127.0.0.1:1/"})
-        == "http://127.0.0.1:1"
-    )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service.processes import BEHIND
 from tests.service.running import Answer, Gateway, State, environment, free_port, sonia, until
 
 
@@ -109,7 +110,7 @@ def test_a_port_in_use_is_refused(gateway: Gateway, state: State) -> None:
 
 
 def started_up(state: State) -> tuple[Gateway, "subprocess.Popen[bytes]"]:
-    ports = {name: free_port() for name in ("MEMORY", "MODEL", "TOOLS")}
+    ports = {each.name.upper(): free_port() for each in BEHIND}
     extra: dict[str, str] = {}
     for name, port in ports.items():
         extra |= {f"SONIA_{name}_PORT": str(port), f"SONIA_{name}_URL": f"http://127.0.0.1:{port}"}
@@ -150,7 +151,7 @@ def test_up_starts_everything_and_leaves_nothing_behind(
     try:
         until(lambda: set(readiness(gateway).values()) == {"up"}, process)
         children = children_of(process.pid)
-        assert len(children) == 3
+        assert len(children) == len(BEHIND)
         turn = gateway.operator("POST", "/v1/turn", {"text": "hello"})
         assert turn.json["degraded"] is False
         process.send_signal(ending)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from service.processes import BEHIND
 from service.tools.process import AT_ONCE
 from service.tools.table import arguments_sha256, canonical_arguments
 
@@ -170,7 +171,7 @@ def test_when_all_slots_run_one_more_is_told_at_once(
     assert execute(running, "file.read", {"path": "a"}).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["model", "memory", "tools"])
+@pytest.mark.parametrize("name", [each.name for each in BEHIND])
 def test_bad_key_material_refuses_to_start(
     start: Callable[..., Any], state: Path, name: str
 ) -> None:
@@ -210,7 +211,7 @@ def test_a_port_in_use_refuses_to_start(start: Callable[..., Any]) -> None:
     assert "refused to start: cannot listen" in stderr
 
 
-@pytest.mark.parametrize("process", ["memory", "model", "tools"])
+@pytest.mark.parametrize("process", [each.name for each in BEHIND])
 def test_what_is_refused_never_imports_the_framework(process: str, tmp_path: Path) -> None:
     code = (
         "import sys; from service.cli import main; code = main(sys.argv[1:]);"

@@ -1,0 +1,85 @@
+"""The processes of SONIA in one table, which everything reads that asks which processes there are.
+
+A further process is its package and its row. What a row names is imported when the process is run, so that no
+command imports a server that it does not start.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+
+from service.errors import StartRefused
+
+if TYPE_CHECKING:
+    from service.settings import TurnSettings
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """Where one process listens."""
+
+    host: str
+    port: int
+
+
+def _a_second(_: "TurnSettings") -> float:
+    return 1.0
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One row: a process by its name, its nominal port and the function that serves it, `module:function`.
+
+    `depends_on` names the processes that are started, and waited for, before it. `probe_within_s` is how many seconds
+    the gateway waits for the answer to a probe: a probe costs a process nothing, so it is given no more time than
+    the most impatient caller has.
+    """
+
+    name: str
+    port: int
+    entry: str
+    depends_on: tuple[str, ...] = ()
+    probe_within_s: Callable[["TurnSettings"], float] = _a_second
+
+    def load(self) -> Callable[..., None]:
+        """Import and return what `entry` names."""
+        module, _, function = self.entry.partition(":")
+        return cast("Callable[..., None]", getattr(importlib.import_module(module), function))
+
+    def listen(self, environ: Mapping[str, str] = os.environ) -> Listen:
+        """Return where it listens: SONIA_<NAME>_HOST and _PORT, or loopback and its nominal port.
+
+        Raises StartRefused for a port that is not one.
+        """
+        name = self.name.upper()
+        text = environ.get(f"SONIA_{name}_PORT", str(self.port))
+        if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
+            raise StartRefused(f"SONIA_{name}_PORT is not a port: {text!r}")
+        return Listen(host=environ.get(f"SONIA_{name}_HOST", "127.0.0.1"), port=int(text))
+
+    def url(self, environ: Mapping[str, str] = os.environ) -> str:
+        """Return where the gateway reaches it: SONIA_<NAME>_URL, or its nominal port; no trailing slash."""
+        default = f"http://127.0.0.1:{self.port}"
+        return environ.get(f"SONIA_{self.name.upper()}_URL", default).rstrip("/")
+
+
+# In front of all others: it takes the state directory as it is and checks it itself.
+GATEWAY: Final = Process("gateway", 7000, "service.gateway.server:run_gateway")
+# These are served once the checks that they share have passed: service.internal.start.
+BEHIND: Final = (
+    Process(
+        "memory",
+        7020,
+        "service.memory.process:run",
+        probe_within_s=lambda turn: turn.memory_timeout_s,
+    ),
+    Process(
+        "model",
+        7010,
+        "service.model.process:run",
+        probe_within_s=lambda turn: min(turn.model_timeout_s, 1.0),
+    ),
+    Process("tools", 7040, "service.tools.process:run"),
+)
+PROCESSES: Final = {each.name: each for each in (GATEWAY, *BEHIND)}
