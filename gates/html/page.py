@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -33,17 +34,10 @@ def render(directory: Path, report: Report, base: Report | None) -> str:
     All that comes from the report or the evidence is escaped by the templates; the policy in the page's
     head makes a browser refuse every script but ours, and every request.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     shown = view(directory, report)
-    return environment.get_template("page.html.j2").render(
+    template = _environment().get_template("page.html.j2")
+    return template.render(
         report=report,
         summary=report.summary,
         page=shown,
@@ -65,6 +59,20 @@ def write(directory: Path, report: Report, base: Report | None) -> Path:
     unfinished = path.with_name(f".{NAME}")
     unfinished.write_text(render(directory, report, base), encoding="utf-8")
     return unfinished.replace(path)
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, of which each is compiled once for all pages of a process."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment
 
 
 def _holds(gate: GateReport) -> bool:

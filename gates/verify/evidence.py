@@ -52,9 +52,11 @@ def _table_flaws(
         if list(names.items()) != list(columns.items()):
             yield f"its columns are {_listed(names)}, declared are {_listed(columns)}"
             return
-        for condition, problem in _rules(name):
-            sql = f"SELECT count(*) FROM {source} WHERE {condition}"  # noqa: S608
-            (count,) = connection.execute(sql).fetchone() or (0,)
+        rules = list(_rules(name))
+        # One look at the table for all of its rules: there are a dozen of each table.
+        counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition, _ in rules)
+        counted = connection.execute(f"SELECT {counts} FROM {source}").fetchone() or ()  # noqa: S608
+        for count, (_, problem) in zip(counted, rules, strict=True):
             if count:
                 yield f"{count} rows have {problem}"
     except duckdb.Error as error:

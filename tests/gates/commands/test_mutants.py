@@ -254,6 +254,6 @@ def test_an_interrupt_ends_everything(root: Path) -> None:
     assert ended.exit == EXIT_BROKEN, ended.output
     assert "Traceback" not in ended.output
     # The pool's own helper ends as soon as it sees that its parent has.
-    until(lambda: mutants.processes() == {}, "all processes end", within_s=5)
+    until(lambda: mutants.processes() == {}, "all processes end")
     assert mutants.left_behind() == []
     assert list(mutants.scratch.glob("gates-*")) == []
