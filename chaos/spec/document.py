@@ -74,17 +74,14 @@ class Document:
             mark = error.problem_mark or error.context_mark
             place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
             message = ": ".join(filter(None, (error.context, error.problem)))
-            if "got '?'" in message:
-                message += " (inside {…} and […], quote a text that contains a question mark)"
+            if "maximum nesting depth" in message:
+                message = f"nested more than {DEEPEST} deep"
             self._add(place, message)
             return None
         except yaml.reader.ReaderError as error:
             self._add(
                 _place_of_offset(text, error.position), "this character is not allowed in YAML"
             )
-            return None
-        except RecursionError:
-            self._add(Place(1, 1), f"nested more than {DEEPEST} deep")
             return None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             self._add(Place(1, 1), f"cannot be read as YAML: {error}")
@@ -149,5 +146,6 @@ def _place(node: Node) -> Place:
 
 
 def _place_of_offset(text: str, offset: int) -> Place:
-    lines = text[:offset].split("\n")
+    """Where a byte of the text as UTF-8 stands."""
+    lines = text.encode()[:offset].decode().split("\n")
     return Place(len(lines), len(lines[-1]) + 1)

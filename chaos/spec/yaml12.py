@@ -27,8 +27,15 @@ _SCALARS: Final = (
 _INT_BITS: Final = 63
 
 
-class CoreLoader(yaml.SafeLoader):
-    """Resolves scalars by the core schema; `scalar` gives their values."""
+# libyaml's parser: five times faster than PyYAML's own, and the only one, as they do not read everything alike.
+if not yaml.__with_libyaml__:
+    raise ImportError(
+        "this PyYAML was built without libyaml, which reads the specs; install its wheel"
+    )
+
+
+class CoreLoader(yaml.CSafeLoader):
+    """Resolves scalars by the core schema; `scalar` gives their values. Nests at most a thousand deep."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
@@ -42,41 +49,9 @@ for _name, _pattern, _first in _SCALARS:
         _class.add_implicit_resolver(_TAG + _name, re.compile(rf"^(?:{_pattern})$"), _first)
 
 
-class _FastLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-    """The same, five times faster, where PyYAML comes with libyaml."""
-
-    yaml_implicit_resolvers = CoreLoader.yaml_implicit_resolvers
-
-
-# What libyaml reads otherwise than PyYAML itself: a specification must mean the same everywhere. It takes tabs
-# between tokens, question marks inside of flow style and comments behind `|`, and reads `!` another way.
-_READ_OTHERWISE = re.compile(
-    r"[\t?!%]|[|>][-+0-9]*#|[^\n\x20-\x7e\xa0-\u2027\u2030-\ud7ff\ue000-\ufefe\uff00-\ufffd]"
-)
-_MOST_CHARACTERS: Final = 65_536
-_MOST_NESTED: Final = 1_000
-
-
 def compose(text: str) -> Node | None:
-    """The node tree of one document, None of an empty one. Raises yaml.YAMLError, ValueError, RecursionError."""
-    if _is_common(text):
-        try:
-            return _composed(_FastLoader, text)
-        except yaml.YAMLError:
-            # Told by the other one, in its words.
-            pass
-    return _composed(CoreLoader, text)
-
-
-def _is_common(text: str) -> bool:
-    # libyaml nests on the stack of the process.
-    nested = text.count("[") + text.count("{") + text.count("- ")
-    small = len(text) <= _MOST_CHARACTERS and nested <= _MOST_NESTED
-    return small and _READ_OTHERWISE.search(text) is None
-
-
-def _composed(kind: type[yaml.SafeLoader], text: str) -> Node | None:
-    loader = kind(text)
+    """The node tree of one document, None of an empty one. Raises yaml.YAMLError, ValueError."""
+    loader = CoreLoader(text)
     try:
         return loader.get_single_node()
     finally:
