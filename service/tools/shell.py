@@ -21,7 +21,8 @@ class ShellResult(msgspec.Struct, frozen=True):
     """What a command did.
 
     `exit_status` is negative for a signal and None when it was killed for taking too long. Each output is cut after
-    MAX_OUTPUT_BYTES and `truncated` says so. `confinement`: "landlock", or "directory" where the kernel has none.
+    MAX_OUTPUT_BYTES and `truncated` says so. `confinement`: "landlock", or "directory" where the kernel has none; empty
+    when its time was over before it began.
     """
 
     exit_status: int | None
@@ -81,11 +82,11 @@ async def _finish(
     finally:
         # The command may have left children behind that hold the pipes; they go with it.
         _kill_group(process.pid)
-    # A descendant that left the group could keep a pipe open; it is not waited for.
-    await asyncio.wait([asyncio.create_task(process.wait()), *outputs], timeout=DRAIN_S)
+        # A descendant that left the group could keep a pipe open; it is not waited for.
+        await asyncio.wait([asyncio.create_task(process.wait()), *outputs], timeout=DRAIN_S)
     (stdout, cut_stdout), (stderr, cut_stderr) = [_output(task) for task in outputs]
     confinement = os.read(report, 16).decode("ascii")
-    if not confinement:
+    if in_time and not confinement:
         raise ConfinementFailed(stderr.strip().rpartition("\n")[2] or "the launcher ended early")
     exit_status = process.returncode if in_time else None
     return ShellResult(exit_status, stdout, stderr, cut_stdout or cut_stderr, confinement)

@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from service.tools.confine import landlock_version
 from service.tools.shell import MAX_OUTPUT_BYTES, ShellResult, run_shell
+from tests.service.running import until
 
 LONG_S = 30.0
 
@@ -51,14 +51,26 @@ def test_output_is_cut_and_says_so(root: Path) -> None:
     assert ran.truncated
 
 
-def test_too_long_is_ended_with_everything_it_started(root: Path) -> None:
-    ran = shell("sleep 300 & echo $!; sleep 300", root, timeout_s=0.3)
-    assert ran.exit_status is None
-    pid = int(ran.stdout)
-    deadline = time.monotonic() + 20
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not alive(pid)
+@pytest.mark.parametrize("timeout_s", [0, 0.3])
+def test_too_long_is_told_whether_or_not_it_had_begun(root: Path, timeout_s: float) -> None:
+    assert shell("sleep 300", root, timeout_s).exit_status is None
+
+
+def test_what_is_cancelled_is_ended_with_everything_it_started(root: Path) -> None:
+    started = root / "started"
+
+    async def main() -> None:
+        going = asyncio.create_task(
+            run_shell("sleep 300 & echo $! > new; mv new started; sleep 300", root, LONG_S)
+        )
+        await asyncio.to_thread(until, started.exists)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        pid = int(started.read_text())
+        await asyncio.to_thread(until, lambda: not alive(pid))
+
+    asyncio.run(main())
 
 
 def test_a_child_that_keeps_the_pipes_is_not_waited_for(root: Path) -> None:
