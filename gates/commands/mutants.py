@@ -31,7 +31,7 @@ STORE = "mutants"
 EXAMPLES = f"""\
 Each mutant is the source with one small change. A gate's are drawn where its `guards` say that its claim is implemented,
 and are run against that gate. All other code is the tests' business: with --tests, mutants of it are run against the
-tests that execute the changed line, the quickest and most particular first, until one fails. What is finished is not
+tests that execute the changed line, the quickest that are most about it first, until one fails. What is finished is not
 run again until an input changes.
 
 examples:

@@ -1,7 +1,7 @@
 """The tests as killer: they are asked about mutants of all code that no gate guards.
 
 Which tests execute which lines is watched once for each file of tests. A mutant is run against those that execute its
-place only: first those of the file of tests that is called like the module, then the quickest and most particular.
+place only: first those of the file of tests that is called like the module, then the quickest that are most about it.
 """
 
 import hashlib
@@ -32,8 +32,10 @@ from gates.spec.guards import guarded_modules, rest_of
 from gates.spec.project import Project
 
 KILLER = "tests"
-MOST_S = 30.0
-"""Tests of so many seconds together are run against a mutant; what is left are the last in their order."""
+MOST_S = 90.0
+"""Tests that took so many seconds together while they were watched are run against a mutant, the first in their order."""
+_LEAST_S = 0.1
+"""No test is so quick that another should not be before it."""
 
 
 class Selected(Struct, frozen=True):
@@ -166,17 +168,18 @@ def _concerns(mutation: Mutation, test: Execution, of: Watched) -> bool:
 
 
 def selected(module: str, tests: Iterable[Execution], shared_s: Mapping[str, float]) -> Selected:
-    """Those of the module's own file of tests first, then by seconds times lines executed, up to `MOST_S` seconds.
+    """The quickest that are most about the module first, up to `MOST_S` seconds; those of one file stay together.
 
-    A test that executes little says most about each line of it. `shared_s` is what the tests of a file need together,
-    once; those of one file stay together.
+    How much a test is about the module is the part of its lines that are there; those of the file of tests
+    that is called like it come before all others. `shared_s` is what the tests of a file need together, once.
     """
 
     def order(test: Execution) -> tuple[bool, float, str]:
         file = file_of(test.id)
         own = Path(file).stem == f"test_{Path(module).stem}"
-        lines = sum(map(len, test.lines.values()))
-        return not own, (test.seconds + shared_s.get(file, 0.0)) * lines, test.id
+        lines = sum(map(len, test.lines.values())) or 1
+        there = len(test.lines.get(module, ())) or 1
+        return not own, (_LEAST_S + test.seconds) * lines / there, test.id
 
     files: dict[str, list[str]] = {}
     total = 0.0
