@@ -154,7 +154,8 @@ def candidates(mutation: Mutation, watched: Iterable[Watched]) -> list[Execution
     """The tests that execute the place of a mutation.
 
     What is executed when a module is imported is executed by no test in particular: then it is also those tests of a
-    file that imports it which execute anything of the module, or all of them where none does.
+    file that imports it which execute anything of the module, or all of them where none does or the file is called like
+    the module.
     """
     return [test for each in watched for test in each.tests if _concerns(mutation, test, each)]
 
@@ -164,7 +165,11 @@ def _concerns(mutation: Mutation, test: Execution, of: Watched) -> bool:
         return True
     if not executed(mutation, of.imported):
         return False
-    return mutation.file in test.lines or not any(mutation.file in each.lines for each in of.tests)
+    return (
+        mutation.file in test.lines
+        or is_own(test, mutation.file)
+        or not any(mutation.file in each.lines for each in of.tests)
+    )
 
 
 def selected(module: str, tests: Iterable[Execution], shared_s: Mapping[str, float]) -> Selected:
@@ -175,11 +180,9 @@ def selected(module: str, tests: Iterable[Execution], shared_s: Mapping[str, flo
     """
 
     def order(test: Execution) -> tuple[bool, float, str]:
-        file = file_of(test.id)
-        own = Path(file).stem == f"test_{Path(module).stem}"
         lines = sum(map(len, test.lines.values())) or 1
         there = len(test.lines.get(module, ())) or 1
-        return not own, (_LEAST_S + test.seconds) * lines / there, test.id
+        return not is_own(test, module), (_LEAST_S + test.seconds) * lines / there, test.id
 
     files: dict[str, list[str]] = {}
     total = 0.0
@@ -191,6 +194,11 @@ def selected(module: str, tests: Iterable[Execution], shared_s: Mapping[str, flo
         files.setdefault(file, []).append(test.id)
         total += seconds
     return Selected([name for ids in files.values() for name in ids], total)
+
+
+def is_own(test: Execution, module: str) -> bool:
+    """Whether a test stands in a file that is called like a module."""
+    return Path(file_of(test.id)).stem == f"test_{Path(module).stem}"
 
 
 def file_of(test: str) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from service.cli.shared import add_command, print_json, print_line
@@ -39,11 +40,8 @@ def act(options: argparse.Namespace) -> int:
 
     state = StateDir(options.state.absolute())
     key = load_keys(state.keys).audit_key_bytes()
-    connection = open_reader(state.database, load_settings(state.settings).storage)
-    try:
+    with closing(open_reader(state.database, load_settings(state.settings).storage)) as connection:
         report = verify_audit(connection, state.checkpoints, key)
-    finally:
-        connection.close()
     if options.json:
         print_json(report)
     elif report.intact:

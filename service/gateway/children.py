@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from types import TracebackType
 from typing import Final, Self
 
@@ -96,16 +97,12 @@ def in_start_order(processes: Iterable[Process]) -> list[Process]:
 
 
 def _is_ready(host: str, port: int) -> bool:
-    connection = http.client.HTTPConnection(host, port, timeout=1.0)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except OSError:
-        return False
-    except http.client.HTTPException:
-        return False
-    finally:
-        connection.close()
+    with closing(http.client.HTTPConnection(host, port, timeout=1.0)) as connection:
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ from service import SONIA_CONTRACT
 from service.contract import (
     Contract,
     ContractUnreadable,
+    Operation,
     breaking_changes,
     load_contract,
 )
@@ -168,6 +169,26 @@ def test_what_clients_need_not_notice_is_no_break(
     document["paths"]["/v1/sessions/{id}"] = document["paths"].pop("/v1/sessions/{session_id}")
     document["paths"]["/v1/new"] = {"post": {"responses": {}}}
     assert breaking_changes(contract, document, live[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("answered", "broken"),
+    [
+        ({"enum": ["on"]}, False),
+        ({"type": "string", "enum": ["on", "off"]}, False),
+        ({"enum": ["on", "off", "odd"]}, True),
+        ({"type": "string"}, True),
+    ],
+)
+def test_an_answer_of_fixed_words_may_only_lose_some(
+    answered: dict[str, Any], broken: bool
+) -> None:
+    fixed = Contract("v1", {"GET /x/{id}": Operation(responses={"200": {"state": "=on|=off"}})})
+    state = {"schema": {"properties": {"state": answered}}}
+    answers = {"200": {"content": {"application/json": state}}}
+    live = {"paths": {"/x/{name}": {"get": {"responses": answers}}}}
+    told = breaking_changes(fixed, live, {"GET /x/{other}"})
+    assert [each.partition(" may be ")[0] for each in told] == ["GET /x/{id}: 200.state"] * broken
 
 
 @pytest.mark.parametrize(

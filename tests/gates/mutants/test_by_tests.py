@@ -260,6 +260,12 @@ def test_of_what_is_executed_by_an_import_all_are_asked_that_have_to_do_with_it(
     assert candidates(mutation(CODE, 1), [nobody, elsewhere]) == [other]
 
 
+def test_of_what_is_executed_by_an_import_all_tests_of_the_file_called_like_it_are_asked() -> None:
+    tests = [execution("test_a.py::one", lines={"a.py": [3]}), execution("test_a.py::other")]
+    watched = Watched(tests=tests, imported={"a.py": [1, 2]}, red=[], shared_s=0)
+    assert candidates(mutation(CODE, 1), [watched]) == tests
+
+
 def test_the_quickest_that_are_most_about_the_module_come_first_and_stay_with_their_file() -> None:
     tests = [
         execution("a.py::x", 3, {"m.py": [1]}),

@@ -4,7 +4,7 @@ import json
 import re
 
 from service.clock import MarkFile, wall_ms
-from tests.service.running import State, sonia
+from tests.service.running import State, rows, sonia
 
 DEFAULTS = {
     "auth": {
@@ -95,3 +95,7 @@ def test_time_that_stands_ahead_is_told(state: State) -> None:
     assert accepted[0] == "the machine's clock is accepted; ended for good by the old time:"
     assert accepted[-1] == first
     assert {line.rpartition(": ")[2] for line in accepted[1:-1]} == {"0"}
+    last = "SELECT actor_id, action, effect_id, request_id FROM audit ORDER BY seq DESC LIMIT 1"
+    [(actor, action, effect_id, request_id)] = rows(state, last)
+    assert (actor, action, effect_id) == ("system:doctor", "clock.accept", "mark")
+    assert request_id.startswith("cli_")

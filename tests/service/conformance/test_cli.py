@@ -3,6 +3,7 @@
 import stat
 from pathlib import Path
 
+import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from service.state import StateDir
@@ -47,12 +48,16 @@ def test_what_a_new_state_says_for_a_program(tmp_path: Path, snapshot: SnapshotA
     assert talk.said == snapshot
 
 
-def test_routes_and_contract(state: State, snapshot: SnapshotAssertion) -> None:
+def test_routes_and_contract(
+    state: State, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
+) -> None:
     talk = Conversation(state, {})
     talk.sonia("routes", "routes")
     talk.sonia("routes for a program", "routes", "--json")
     talk.sonia("contract", "contract", "specs/contract/v4.5.0.json")
     assert talk.said == snapshot
+    monkeypatch.chdir(Path(__file__).parents[3])
+    assert command("contract") == (0, "v4.5.0 is kept\n", "")
 
 
 def _listed(root: Path) -> list[str]:
