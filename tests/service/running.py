@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,14 @@ from typing import Any
 import apsw
 import msgspec
 
+from chaos.ports import PortPool
 from service.cli.init import create_state
 from service.processes import BEHIND
 from service.state import StateDir
 
 START_WITHIN_S = 30.0
+MOST_HELD = 64
+HELD: deque[PortPool] = deque()
 
 
 class State(msgspec.Struct, frozen=True):
@@ -103,9 +107,14 @@ def new_state(directory: Path, configuration: str = "") -> State:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port outside of the kernel's ephemeral range, so that no outgoing connection takes it first.
+
+    It is kept from other runs on this machine until many more have been asked for.
+    """
+    if len(HELD) == MOST_HELD:
+        HELD.popleft().release()
+    HELD.append(PortPool())
+    return HELD[-1].take()
 
 
 def environment(port: int, extra: Mapping[str, str] | None = None) -> dict[str, str]:

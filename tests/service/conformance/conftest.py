@@ -9,6 +9,9 @@ from tests.service.conformance.conversation import Conversation, with_gateway
 from tests.service.running import new_state, running
 from tests.service.stack import Stack, running_stack
 
+# Nothing is silent here: what is there answers in time, however busy the machine.
+CONFIGURATION = "turn: {memory_timeout_s: 20, model_timeout_s: 20}\n"
+
 
 @pytest.fixture
 def talk(tmp_path: Path) -> Iterator[Conversation]:
@@ -20,7 +23,8 @@ def talk(tmp_path: Path) -> Iterator[Conversation]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """All four processes, one set for each module."""
-    with running_stack(new_state(tmp_path_factory.mktemp("stack") / "state")) as started:
+    state = new_state(tmp_path_factory.mktemp("stack") / "state", CONFIGURATION)
+    with running_stack(state) as started:
         yield started
 
 

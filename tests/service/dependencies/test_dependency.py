@@ -11,7 +11,8 @@ from service.dependencies.dependency import CallNotSent, Dependency
 from service.dependencies.errors import DependencyUnavailable
 from service.dependencies.http import HttpClient, HttpLimits, HttpRequest
 
-WITHIN_S = 0.15
+SILENT_S = 0.15
+"""How long a silent server is waited for. One that answers may take as long as `PATIENCE_S`."""
 PATIENCE_S = 20.0
 
 
@@ -19,9 +20,9 @@ def dependency_of(url: str, open_for_s: float = 0.05, probe_every_s: float = 0.0
     limits = BreakerLimits(failures=3, open_for_s=open_for_s, max_open_for_s=max(open_for_s, 0.1))
     return Dependency(
         "memory",
-        HttpClient(url, {}, HttpLimits(connect_s=WITHIN_S), time.monotonic),
+        HttpClient(url, {}, HttpLimits(connect_s=PATIENCE_S), time.monotonic),
         Breaker(limits, time.monotonic, lambda: 0.5),
-        probe_within_s=WITHIN_S,
+        probe_within_s=SILENT_S,
         probe_every_s=probe_every_s,
         jitter=lambda: 0.5,
     )
@@ -33,14 +34,14 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-def ask() -> HttpRequest:
-    return HttpRequest("POST", "/internal/memories/search", WITHIN_S, b"{}")
+def ask(within_s: float = PATIENCE_S) -> HttpRequest:
+    return HttpRequest("POST", "/internal/memories/search", within_s, b"{}")
 
 
-async def outcomes(dependency: Dependency, calls: int) -> list[str]:
+async def outcomes(dependency: Dependency, calls: int, within_s: float = PATIENCE_S) -> list[str]:
     """The kinds of outcome of calls that overlap."""
     found = await asyncio.gather(
-        *(dependency.call(ask()) for _ in range(calls)), return_exceptions=True
+        *(dependency.call(ask(within_s)) for _ in range(calls)), return_exceptions=True
     )
     return [type(each).__name__ for each in found]
 
@@ -81,7 +82,7 @@ def test_one_that_never_comes_is_not_asked_for_ever(scripted_server: Any) -> Non
             server.script = scripts.silent()
             dependency = dependency_of(server.url, open_for_s=60.0)
             assert not await dependency.probe()
-            await outcomes(dependency, 3)
+            await outcomes(dependency, 3, SILENT_S)
             reached = server.connections
             assert set(await outcomes(dependency, 20)) == {"CallNotSent"}
             assert server.connections == reached
@@ -136,7 +137,7 @@ def test_a_black_hole_costs_each_caller_its_time_out_and_later_callers_nothing(
             await dependency.call(ask())
             server.hang_up()
             server.script = scripts.silent()
-            assert set(await outcomes(dependency, 10)) == {"DependencyUnavailable"}
+            assert set(await outcomes(dependency, 10, SILENT_S)) == {"DependencyUnavailable"}
             assert dependency.breaker_state is BreakerState.OPEN
             reached = server.connections
             assert set(await outcomes(dependency, 50)) == {"CallNotSent"}
@@ -198,7 +199,7 @@ def test_half_open_lets_one_probe_out(scripted_server: Any) -> None:
         async with scripted_server() as (server, scripts):
             server.script = scripts.silent()
             dependency = dependency_of(server.url, open_for_s=0.001)
-            await outcomes(dependency, 5)
+            await outcomes(dependency, 5, SILENT_S)
             assert dependency.breaker_state is BreakerState.OPEN
             await asyncio.sleep(dependency.retry_in_s())
             before = server.connections
