@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from chaos.errors import HarnessError
-from chaos.spec.step import PathUse
+from chaos.spec.kind import PathUse
 
 STATE = "{state}"
 ROOT = "{root}"

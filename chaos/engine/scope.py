@@ -17,6 +17,7 @@ from chaos.errors import ChaosError, HarnessError, RecordingError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.evidence.schema import Mode
+from chaos.spec.kind import Kinds
 from chaos.spec.matching import mismatches
 from chaos.spec.step import Bearer, Expect, Step
 from chaos.spec.variables import UnknownVariable, Variables, pick
@@ -36,19 +37,6 @@ class Window(Protocol):
     async def close(self) -> None:
         """End the fault and wait until its path is clean again."""
 
-
-class Kind(Struct, frozen=True):
-    """A kind of step: its name in YAML, its Struct, and how it is carried out.
-
-    `run` returns how often the steps inside were run, where there are any.
-    """
-
-    name: str
-    spec: type[Step]
-    run: Callable[..., Awaitable[int | None]]
-
-
-Kinds = Mapping[type[Step], Kind]
 
 Alone: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 """Makes sure that nothing of the session runs beside what is done inside of it."""

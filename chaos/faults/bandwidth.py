@@ -7,6 +7,7 @@ from chaos.faults.base import (
     LONGEST_TRANSFER_MS,
     Attributes,
     ByteRate,
+    FaultKind,
     FaultStep,
     Manner,
     Pair,
@@ -15,9 +16,11 @@ from chaos.faults.base import (
     answer_after,
     at_least,
     far_below,
+    moves,
     not_too_long,
     whole_after,
 )
+from chaos.spec.target import LinkSpec
 
 LEAST_WORTH_MS: Final = 500.0
 
@@ -33,6 +36,12 @@ class Bandwidth(FaultStep, frozen=True, kw_only=True):
     def toxic(self) -> tuple[str, dict[str, int]]:
         """In kilobytes of 1000 bytes per second."""
         return "bandwidth", {"rate": self.rate.kb_per_s}
+
+    def unseen_by(self, link: LinkSpec) -> str | None:
+        """It takes bytes that are worth a while."""
+        least_bytes = self.rate.kb_per_s * LEAST_WORTH_MS
+        why = f"is too small to tell {self.rate} by: it takes {least_bytes:.0f}"
+        return moves(self, link, least_bytes, why)
 
 
 def _worth_ms(attributes: Attributes, received_bytes: int) -> float:
@@ -77,6 +86,9 @@ def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
     return reason
 
 
-SIGNATURE = Signature(
-    clean=_clean, holds=_holds, manner=lambda _: Manner(give_up_ms=3 * LONGEST_TRANSFER_MS)
+FAULT = FaultKind(
+    Bandwidth,
+    Signature(
+        clean=_clean, holds=_holds, manner=lambda _: Manner(give_up_ms=3 * LONGEST_TRANSFER_MS)
+    ),
 )

@@ -1,7 +1,7 @@
 """What all faults have in common: their options, what their proof looks at, and when it holds.
 
-A fault is one file: a Struct with its attributes in the units of YAML, and a `Signature` that says what
-the fault looks like from outside. Everything here is pure, so that a judge who holds nothing but the
+A fault is one file: a Struct with its attributes in the units of YAML and the least probe that tells it, and a
+`Signature` that says what the fault looks like from outside. Everything here is pure, so that a judge who holds nothing but the
 recorded probes comes to the same answer as the run that recorded them.
 """
 
@@ -75,6 +75,10 @@ class FaultStep(Step, frozen=True, kw_only=True):
         """Why these attributes make no sense or cannot be proven, if so."""
         return None
 
+    def unseen_by(self, link: LinkSpec) -> str | None:
+        """Why the link's probe could not tell whether this fault is on, if so: what it takes at the least."""
+        return carries(self, link)
+
 
 class Manner(Struct, frozen=True, kw_only=True):
     """How a fault's probes ask: with which `Connection` header, until when they read, how long they wait."""
@@ -142,6 +146,13 @@ class Signature(Struct, frozen=True, kw_only=True):
     def clean_again(self, attributes: Attributes, probes: Sequence[LinkProbe]) -> str | None:
         """None when the path was seen clean after the fault; otherwise the reason why not."""
         return self.looks(attributes, probes, "after")
+
+
+class FaultKind(Struct, frozen=True):
+    """A fault: how one is written, and what it looks like from outside."""
+
+    spec: type[FaultStep]
+    signature: Signature
 
 
 _PHASES: Mapping[str, str] = {
@@ -274,7 +285,7 @@ def delay_problem(delay: Duration, what: str, *, zero: bool = False) -> str | No
     return None
 
 
-def request_bytes(send: Send) -> int:
+def _request_bytes(send: Send) -> int:
     """About how many bytes the probe's request has, head included."""
     body = send.body.encode() if send.body is not None else b""
     if send.json is not None:
@@ -282,11 +293,6 @@ def request_bytes(send: Send) -> int:
     method, path = send.target()
     fields = sum(len(name) + len(value) + 4 for name, value in (send.headers or {}).items())
     return len(method) + len(path) + fields + len(body) + 60
-
-
-def has_body(send: Send) -> bool:
-    """Whether the answer to the probe can have a body."""
-    return send.target()[0].upper() != "HEAD"
 
 
 def carries(step: FaultStep, link: LinkSpec) -> str | None:
@@ -298,3 +304,16 @@ def carries(step: FaultStep, link: LinkSpec) -> str | None:
     if any(name.lower() == "connection" for name in link.probe.headers or {}):
         return f"the probe of {step.link} sets a Connection header, which the proof of a fault has to choose"
     return None
+
+
+def moves(step: FaultStep, link: LinkSpec, least_bytes: float, why: str) -> str | None:
+    """Why the link's probe does not move so many bytes the way that is troubled, if so; only a run knows an answer's size."""
+    problem = carries(step, link)
+    if problem is not None or link.probe is None:
+        return problem
+    if step.stream == "downstream":
+        if link.probe.target()[0].upper() != "HEAD":
+            return None
+        return f"the probe of {step.link} is a HEAD request: its answer has no body to tell {step.kind} by"
+    size_bytes = _request_bytes(link.probe)
+    return None if size_bytes >= least_bytes else f"the probe's request of {size_bytes} bytes {why}"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from chaos.evidence.schema import LinkProbe
-from chaos.faults.base import Attributes, FaultStep, Manner, Pair, Signature, number
+from chaos.faults.base import Attributes, FaultKind, FaultStep, Manner, Pair, Signature, number
+from chaos.spec.target import LinkSpec
 
 
 class Cut(FaultStep, frozen=True, kw_only=True):
@@ -25,6 +26,10 @@ class Cut(FaultStep, frozen=True, kw_only=True):
             if self.stream == "upstream"
             else None
         )
+
+    def unseen_by(self, link: LinkSpec) -> None:
+        """A connection that is refused tells it, without any answer."""
+        del link
 
 
 def _reached(probe: LinkProbe, whose: str) -> str | None:
@@ -71,10 +76,13 @@ def _established(_attributes: Attributes, probes: Sequence[LinkProbe]) -> str | 
     return None
 
 
-SIGNATURE = Signature(
-    clean=_clean,
-    holds=_holds,
-    manner=lambda _: Manner(give_up_ms=1000.0),
-    established=_established,
-    holds_connections=True,
+FAULT = FaultKind(
+    Cut,
+    Signature(
+        clean=_clean,
+        holds=_holds,
+        manner=lambda _: Manner(give_up_ms=1000.0),
+        established=_established,
+        holds_connections=True,
+    ),
 )

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from chaos.faults.base import (
     Attributes,
+    FaultKind,
     FaultStep,
     Manner,
     Pair,
@@ -63,9 +64,12 @@ def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
     return _controls(attributes, pairs) or at_least(_difference(pairs), attributes["latency"], what)
 
 
-SIGNATURE = Signature(
-    clean=_clean,
-    holds=_holds,
-    manner=lambda attributes: Manner(give_up_ms=1000 + 3 * attributes["latency"]),
-    pairs=lambda attributes: 9 if attributes["jitter"] else 3,
+FAULT = FaultKind(
+    Latency,
+    Signature(
+        clean=_clean,
+        holds=_holds,
+        manner=lambda attributes: Manner(give_up_ms=1000 + 3 * attributes["latency"]),
+        pairs=lambda attributes: 9 if attributes["jitter"] else 3,
+    ),
 )

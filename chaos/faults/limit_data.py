@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from chaos.faults.base import Attributes, FaultStep, Manner, Pair, Signature, all_answered, number
+from chaos.faults.base import (
+    Attributes,
+    FaultKind,
+    FaultStep,
+    Manner,
+    Pair,
+    Signature,
+    all_answered,
+    moves,
+    number,
+)
+from chaos.spec.target import LinkSpec
 from chaos.spec.units import Size
 
 
@@ -24,6 +35,10 @@ class LimitData(FaultStep, frozen=True, kw_only=True):
         if self.stream == "upstream":
             return "what reached the server cannot be seen by a probe at the client's end: limit the downstream"
         return None
+
+    def unseen_by(self, link: LinkSpec) -> str | None:
+        """It takes an answer with a body."""
+        return moves(self, link, 0, "")
 
 
 def _clean(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
@@ -53,4 +68,7 @@ def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
     return reason
 
 
-SIGNATURE = Signature(clean=_clean, holds=_holds, manner=lambda _: Manner(give_up_ms=3000.0))
+FAULT = FaultKind(
+    LimitData,
+    Signature(clean=_clean, holds=_holds, manner=lambda _: Manner(give_up_ms=3000.0)),
+)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from chaos.faults.base import (
     Attributes,
+    FaultKind,
     FaultStep,
     Manner,
     Pair,
@@ -47,8 +48,11 @@ def _holds(_attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
     return reason
 
 
-SIGNATURE = Signature(
-    clean=_clean,
-    holds=_holds,
-    manner=lambda attributes: Manner(give_up_ms=2000 + attributes["timeout"]),
+FAULT = FaultKind(
+    ResetPeer,
+    Signature(
+        clean=_clean,
+        holds=_holds,
+        manner=lambda attributes: Manner(give_up_ms=2000 + attributes["timeout"]),
+    ),
 )

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from chaos.faults.base import (
     LONGEST_TRANSFER_MS,
     Attributes,
+    FaultKind,
     FaultStep,
     Manner,
     Pair,
@@ -16,8 +17,10 @@ from chaos.faults.base import (
     at_least,
     far_below,
     lasted,
+    moves,
     not_too_long,
 )
+from chaos.spec.target import LinkSpec
 from chaos.spec.units import Duration, Size
 
 LEAST_SLICES: Final = 10
@@ -50,6 +53,11 @@ class Slicer(FaultStep, frozen=True, kw_only=True):
         if not 1 <= self.delay.ms <= 10_000:
             return f"delay is {self.delay}: it must be between 1ms, below which slices cannot be seen, and 10s"
         return None
+
+    def unseen_by(self, link: LinkSpec) -> str | None:
+        """It takes enough bytes for several slices."""
+        least_bytes = LEAST_SLICES * (self.size.bytes + self.variation.bytes)
+        return moves(self, link, least_bytes, f"does not make {LEAST_SLICES} slices of {self.size}")
 
 
 def slices(attributes: Attributes, size_bytes: float) -> int:
@@ -104,6 +112,9 @@ def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
     return reason
 
 
-SIGNATURE = Signature(
-    clean=_clean, holds=_holds, manner=lambda _: Manner(give_up_ms=3 * LONGEST_TRANSFER_MS)
+FAULT = FaultKind(
+    Slicer,
+    Signature(
+        clean=_clean, holds=_holds, manner=lambda _: Manner(give_up_ms=3 * LONGEST_TRANSFER_MS)
+    ),
 )

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from chaos.faults.base import (
     Attributes,
+    FaultKind,
     FaultStep,
     Manner,
     Pair,
@@ -67,9 +68,12 @@ def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
     return reason
 
 
-SIGNATURE = Signature(
-    clean=_clean,
-    holds=_holds,
-    # The server must close: only then is there a close to be delayed.
-    manner=lambda attributes: Manner(give_up_ms=2000 + 2 * attributes["delay"]),
+FAULT = FaultKind(
+    SlowClose,
+    Signature(
+        clean=_clean,
+        holds=_holds,
+        # The server must close: only then is there a close to be delayed.
+        manner=lambda attributes: Manner(give_up_ms=2000 + 2 * attributes["delay"]),
+    ),
 )

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from chaos.faults.base import (
     Attributes,
+    FaultKind,
     FaultStep,
     Manner,
     Pair,
@@ -71,11 +72,16 @@ def _ended(asked_ms: float, pair: Pair) -> str | None:
     return None
 
 
-SIGNATURE = Signature(
-    clean=_clean,
-    holds=_holds,
-    # A server that closed after its answer would end the silence.
-    manner=lambda attributes: Manner(
-        keep_alive=True, until_close=False, give_up_ms=1.5 * attributes["timeout"] + SILENT_MS + 100
+FAULT = FaultKind(
+    Timeout,
+    Signature(
+        clean=_clean,
+        holds=_holds,
+        # A server that closed after its answer would end the silence.
+        manner=lambda attributes: Manner(
+            keep_alive=True,
+            until_close=False,
+            give_up_ms=1.5 * attributes["timeout"] + SILENT_MS + 100,
+        ),
     ),
 )

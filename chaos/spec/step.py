@@ -1,7 +1,6 @@
 """What all steps have in common: their options, what they send and what they expect."""
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
@@ -91,17 +90,13 @@ class Defaults(Spec, frozen=True, kw_only=True):
     within: Duration | None = None
 
 
-PathUse = Literal["written", "read"]
-"""What a step does with a path: where it may lie depends on that."""
-
-
 class Step(Spec, frozen=True, kw_only=True):
     """Options of every step. A kind adds one field named like itself.
 
     `at` is an offset from the start of the step it stands under; `to` a process that is talked to
     directly, `via` a link that is gone through instead; `must` stops the scenario when `expect` fails;
     `capture` maps variables to places in the answer (`$.id`, `$.items[0].id`); `exclusive` runs the step
-    with nothing of the session beside it. `PATHS` says of a kind which of its fields are paths, and what for.
+    with nothing of the session beside it.
     """
 
     at: Duration | None = None
@@ -116,7 +111,13 @@ class Step(Spec, frozen=True, kw_only=True):
     exclusive: bool = False
     defaults: Defaults | None = None
 
-    PATHS: ClassVar[Mapping[str, PathUse]] = {}
+    def given(self) -> Collection[str]:
+        """Variables that are set once it is over, besides those that it captures."""
+        return ()
+
+    def bound(self) -> Mapping[str, object]:
+        """Variables of the steps inside of it, each with the list of what it will be, or a text that stands for the list; its kind `keeps`."""
+        return {}
 
     def problem(self) -> str | None:
         """Why this step could never be carried out, whatever the target does, or None."""

@@ -3,9 +3,10 @@
 from typing import Final
 
 from chaos.engine.scope import Scope
+from chaos.spec.kind import Kind
 from chaos.spec.step import Send, Step
 from chaos.spec.units import Duration
-from chaos.steps.request import poll
+from chaos.steps.request import ANSWER, poll
 
 DEFAULT_WITHIN: Final = Duration("5s")
 
@@ -26,3 +27,6 @@ async def run(step: Await, scope: Scope) -> None:
     """Poll; every try is recorded as a request under the step's name."""
     within = step.within or DEFAULT_WITHIN
     await poll(step, step.await_, scope, within.ms, step.every.ms)
+
+
+KIND = Kind("await", Await, run, observes=ANSWER, captures=True, sends=True, only_reads=True)

@@ -2,6 +2,7 @@
 
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 
 
@@ -17,3 +18,6 @@ async def run(step: Clear, scope: Scope) -> None:
     if window is None:
         raise HarnessError(f"no fault named {step.clear!r} is on")
     await window.close()
+
+
+KIND = Kind("clear", Clear, run, names={"clear": "fault"})

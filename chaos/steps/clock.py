@@ -3,6 +3,7 @@
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.shims.faketime import is_shifted, set_clock
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 from chaos.spec.units import Offset
 
@@ -22,3 +23,6 @@ async def run(step: Clock, scope: Scope) -> None:
             f"{process} was not started with `clock_offset`, so its clock cannot be moved"
         )
     set_clock(scope.stack.directory, process, step.offset.ms)
+
+
+KIND = Kind("clock", Clock, run, names={"clock": "process"})

@@ -1,14 +1,13 @@
 """`corrupt`: damage a file the way a disk or a crash does."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import msgspec
 
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
-from chaos.spec.step import PathUse, Step
+from chaos.spec.kind import Kind
+from chaos.spec.step import Step
 
 
 class Corrupt(Step, frozen=True, kw_only=True):
@@ -17,8 +16,6 @@ class Corrupt(Step, frozen=True, kw_only=True):
     `truncate_to` is the number of bytes that stay; `flip` the offset of a byte whose bits are inverted,
     negative from the end; `fill` the offset from which `length` bytes become 0xFF; `append` a text.
     """
-
-    PATHS: ClassVar[Mapping[str, PathUse]] = {"corrupt": "written"}
 
     corrupt: str
     truncate_to: int | None = None
@@ -77,3 +74,6 @@ def _overwrite(path: Path, content: bytes) -> None:
     with path.open("r+b") as file:
         file.write(content)
         file.truncate()
+
+
+KIND = Kind("corrupt", Corrupt, run, paths={"corrupt": "written"})

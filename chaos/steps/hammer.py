@@ -8,6 +8,7 @@ from chaos.engine.scope import Scope
 from chaos.engine.stack import accepts
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 from chaos.spec.units import Duration
 
@@ -79,3 +80,6 @@ async def _try_on(
         count.tries += 1
         first_try.set()
         await asyncio.sleep(every_s)
+
+
+KIND = Kind("hammer", Hammer, run, observes=frozenset({"accepted"}), names={"hammer": "process"})

@@ -3,6 +3,7 @@
 import signal as signals
 
 from chaos.engine.scope import Scope
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 
 
@@ -30,3 +31,6 @@ async def run(step: Kill, scope: Scope) -> None:
     number = step.number()
     assert number is not None, "a step with a problem is not run"
     await scope.stack.signal(scope.variables.text(step.kill), number)
+
+
+KIND = Kind("kill", Kill, run, names={"kill": "process"})

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import Final, Self
 
 import msgspec
 
@@ -34,6 +34,7 @@ from chaos.load.plan import (
     planned,
 )
 from chaos.load.plan import Stage as PlanStage
+from chaos.spec.kind import Kind
 from chaos.spec.step import Send, Spec, Step
 from chaos.spec.units import Duration, Rate
 
@@ -41,6 +42,9 @@ DEFAULT_WITHIN_S: Final = 10.0
 START_S: Final = 15.0
 GRACE_S: Final = 5.0
 """How much longer than it may take a load is waited for before it is ended."""
+
+OWN: Final = frozenset({"i", "uuid"})
+"""Variables that differ for each request of a load."""
 
 _DOUBLED = re.compile(r"\{\{(?:i|uuid)\}\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -62,8 +66,6 @@ class Load(Step, frozen=True, kw_only=True):
     for each of them. Latency counts from the intended start. `within` bounds each request, `at_most`
     the number of all. `at` of the inner steps counts from the first request.
     """
-
-    VARIABLES: ClassVar[frozenset[str]] = frozenset({"i", "uuid"})
 
     load: str
     rate: Rate | list[Stage] | None = None
@@ -200,7 +202,7 @@ def plan_of(step: Load, scope: Scope) -> Plan:
 
 def _message(send: Send, step: Load, scope: Scope) -> Message:
     """One kind of request. The load's own variables stay as they are written."""
-    own = {name: f"{{{name}}}" for name in Load.VARIABLES}
+    own = {name: f"{{{name}}}" for name in OWN}
     variables = scope.variables.child(own)
     sender = scope.sender(send.as_ if send.as_ is not None else step.as_)
     method, path = (variables.text(part) for part in send.target())
@@ -323,3 +325,6 @@ class _Process:
             lines = self._errors.result().decode(errors="replace").strip().splitlines()
             text += "".join(f"; {line}" for line in lines[-1:])
         return text
+
+
+KIND = Kind("load", Load, run, sends=True, names={"load": "load"}, fills={"send": OWN})

@@ -3,6 +3,7 @@
 import asyncio
 
 from chaos.engine.scope import Scope
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 
 
@@ -25,3 +26,6 @@ async def run(step: Parallel, scope: Scope) -> int:
         if isinstance(result, BaseException):
             raise result
     return 1
+
+
+KIND = Kind("parallel", Parallel, run, only_reads=True, at_once=True)

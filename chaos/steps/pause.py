@@ -3,6 +3,7 @@
 import asyncio
 
 from chaos.engine.scope import Scope
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 from chaos.spec.units import Duration
 
@@ -16,3 +17,6 @@ class Pause(Step, frozen=True, kw_only=True):
 async def run(step: Pause, scope: Scope) -> None:
     """Sleep."""
     await asyncio.sleep(step.pause.s)
+
+
+KIND = Kind("pause", Pause, run, only_reads=True)

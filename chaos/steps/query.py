@@ -1,14 +1,12 @@
 """`query`: read-only SQL on a copy of a state file whose writers have stopped."""
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from chaos.engine.files import database_copy, open_elsewhere, select, table_digests
 from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
-from chaos.spec.step import PathUse, Step
+from chaos.spec.kind import Kind
+from chaos.spec.step import Step
 
 
 class Query(Step, frozen=True, kw_only=True):
@@ -17,8 +15,6 @@ class Query(Step, frozen=True, kw_only=True):
     A digest row is `{table, rows, sha256}`; `without` names tables that are left out. Rows stand in `rows`
     under the step's name; `capture` sees them as `$.rows[0].column`.
     """
-
-    PATHS: ClassVar[Mapping[str, PathUse]] = {"query": "read"}
 
     query: str
     sql: str | None = None
@@ -55,3 +51,6 @@ async def run(step: Query, scope: Scope) -> None:
     missing = scope.capture(step, {"rows": rows})
     if missing is not None:
         raise ExpectationFailed(missing)
+
+
+KIND = Kind("query", Query, run, captures=True, paths={"query": "read"})

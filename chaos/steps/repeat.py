@@ -1,9 +1,11 @@
 """`repeat`: the same steps several times, a number or the cross product of lists."""
 
 import itertools
+from collections.abc import Mapping
 
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 
 MOST = 100_000
@@ -18,6 +20,10 @@ class Repeat(Step, frozen=True, kw_only=True):
 
     repeat: int | dict[str, object]
     steps: list[Step]
+
+    def bound(self) -> Mapping[str, object]:
+        """The names with their lists; a number counts as `i`."""
+        return {"i": [0]} if isinstance(self.repeat, int) else self.repeat
 
     def problem(self) -> str | None:
         """Repeating nothing shows nothing."""
@@ -53,3 +59,6 @@ def _passes(step: Repeat, scope: Scope) -> list[dict[str, object]]:
     if len(passes) > MOST:
         raise HarnessError(f"{len(passes)} passes are more than {MOST}")
     return passes
+
+
+KIND = Kind("repeat", Repeat, run, only_reads=True, keeps=True)

@@ -12,11 +12,14 @@ from chaos.engine.wire import decode, headers_by_name, prepare
 from chaos.evidence import schema
 from chaos.evidence.recorder import NULL, as_json
 from chaos.http import Answer, send_once
+from chaos.spec.kind import Kind
 from chaos.spec.step import Send, Step
 
 DEFAULT_WITHIN_MS: Final = 10_000.0
 LONGEST_TRY_MS: Final = 2_000.0
 SHORTEST_TRY_MS: Final = 50.0
+ANSWER: Final = frozenset({"status", "headers", "json", "text", "outcome"})
+"""What an `expect` may speak of where a request is answered."""
 
 
 class Request(Step, frozen=True, kw_only=True):
@@ -125,3 +128,6 @@ async def poll(step: Step, send: Send, scope: Scope, within_ms: float, every_ms:
         if scope.clock.now_ms() > deadline_ms:
             raise ExpectationFailed(f"not within {within_ms:g} ms: {'; '.join(told)}")
         await asyncio.sleep(every_ms / 1000)
+
+
+KIND = Kind("request", Request, run, observes=ANSWER, captures=True, sends=True, only_reads=True)

@@ -3,6 +3,7 @@
 from chaos.engine import again
 from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.errors import TargetError
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 
 
@@ -29,3 +30,6 @@ async def run(step: Restart, scope: Scope) -> None:
         await again.start(scope.stack, names)
     except TargetError as error:
         raise ExpectationFailed(str(error)) from error
+
+
+KIND = Kind("restart", Restart, run, names={"restart": "process"})

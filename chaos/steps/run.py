@@ -8,6 +8,7 @@ from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
 from chaos.guard import end_process
+from chaos.spec.kind import Kind
 from chaos.spec.step import Expect, Step
 from chaos.spec.units import Duration
 
@@ -65,3 +66,13 @@ async def run(step: Run, scope: Scope) -> None:
     problems = list(scope.unexpected(step.expect or Expect(exit=0), observed))
     if problems or missing:
         raise ExpectationFailed("; ".join([*problems, *([missing] if missing else [])]))
+
+
+KIND = Kind(
+    "run",
+    Run,
+    run,
+    observes=frozenset({"exit", "output", "errors"}),
+    captures=True,
+    only_reads=True,
+)

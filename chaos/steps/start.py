@@ -12,6 +12,7 @@ from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
 from chaos.guard import send_signal
 from chaos.shims.faketime import clock_environment
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 from chaos.spec.units import Duration, Offset
 
@@ -82,3 +83,12 @@ async def _await_exit(
         raise ExpectationFailed(message)
     scope.stack.record_life(life)
     scope.check(step.expect, {"exit": life.exit, "errors": output, "ready": False})
+
+
+KIND = Kind(
+    "start",
+    Start,
+    run,
+    observes=frozenset({"exit", "errors", "ready"}),
+    names={"start": "process"},
+)

@@ -15,6 +15,7 @@ from chaos.engine.stack import HARNESS_SOURCE
 from chaos.engine.wire import decode, headers_by_name
 from chaos.evidence import schema
 from chaos.evidence.recorder import NULL, as_json
+from chaos.spec.kind import Kind
 from chaos.spec.step import Spec, Step
 from chaos.spec.units import Duration, Rate
 
@@ -227,3 +228,6 @@ class _Recording:
             json=NULL if json is None else as_json(json),
             frame_ms=self.scope.clock.now_ms(),
         )
+
+
+KIND = Kind("stream", Stream, run, observes=frozenset({"status", "close", "json"}), sends=True)

@@ -9,6 +9,7 @@ from chaos.engine.scope import Scope, StopScenario
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 
 
@@ -95,3 +96,6 @@ def _record(step: Unchanged, scope: Scope, before: Look, after: Look) -> None:
             before=before.get((kind, item)),
             after=after.get((kind, item)),
         )
+
+
+KIND = Kind("unchanged", Unchanged, run)

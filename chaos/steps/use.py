@@ -1,20 +1,21 @@
 """`use`: the steps of a scenario file with arguments."""
 
-from typing import ClassVar
-
 from chaos.engine.scope import Scope
+from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 
 
 class Use(Step, frozen=True, kw_only=True):
     """`use: restart-gateway` with `with: {…}`; `steps` and `gives` are filled in from the scenario file."""
 
-    FILLED_IN: ClassVar[frozenset[str]] = frozenset({"steps", "gives"})
-
     use: str
     with_: dict[str, object] = {}
     steps: list[Step] = []
     gives: list[str] = []
+
+    def given(self) -> list[str]:
+        """What the scenario gives."""
+        return self.gives
 
 
 async def run(step: Use, scope: Scope) -> int:
@@ -26,3 +27,6 @@ async def run(step: Use, scope: Scope) -> int:
         if name in variables:
             scope.variables.set(name, variables[name])
     return 1
+
+
+KIND = Kind("use", Use, run, only_reads=True, keeps=True, filled_in=frozenset({"steps", "gives"}))

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Callable
 
 import apsw
 
@@ -14,7 +13,8 @@ from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
-from chaos.spec.step import PathUse, Step
+from chaos.spec.kind import Kind
+from chaos.spec.step import Step
 from chaos.spec.units import Duration
 
 
@@ -24,8 +24,6 @@ class Watch(Step, frozen=True, kw_only=True):
     A look at a database is one SELECT in a read-only transaction of its own (rows in `rows`, numbered by
     `snapshot`; a look without rows leaves none, so select something in every look).
     """
-
-    PATHS: ClassVar[Mapping[str, PathUse]] = {"database": "read"}
 
     watch: str
     every: Duration = Duration("20ms")
@@ -145,3 +143,6 @@ def _socket_look(step: Watch, scope: Scope) -> Look:
                 )
 
     return look
+
+
+KIND = Kind("watch", Watch, run, names={"processes": "process"}, paths={"database": "read"})

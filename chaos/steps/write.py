@@ -3,9 +3,7 @@
 import re
 import shutil
 import stat
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import apsw
 
@@ -13,7 +11,8 @@ from chaos.engine.files import open_elsewhere, strict_about_names
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.evidence.recorder import as_json
-from chaos.spec.step import PathUse, Step
+from chaos.spec.kind import Kind
+from chaos.spec.step import Step
 
 
 class Write(Step, frozen=True, kw_only=True):
@@ -23,8 +22,6 @@ class Write(Step, frozen=True, kw_only=True):
     `mode: "0600"`, which may stand alone, sets the file's permissions; without it a file that is replaced
     keeps the ones it had.
     """
-
-    PATHS: ClassVar[Mapping[str, PathUse]] = {"write": "written", "copy_of": "read"}
 
     write: str
     text: str | None = None
@@ -114,3 +111,6 @@ def _run_sql(path: Path, sql: str, scope: Scope) -> None:
         raise HarnessError(f"the SQL does not run: {error}") from error
     if changed == 0:
         raise HarnessError("the SQL changed nothing")
+
+
+KIND = Kind("write", Write, run, paths={"write": "written", "copy_of": "read"})

@@ -10,11 +10,10 @@ from chaos.errors import Problem, in_order
 from chaos.faults import impossible
 from chaos.faults.base import FaultStep
 from chaos.spec.document import Document, Path
+from chaos.spec.kind import Noun
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
 from chaos.steps import KINDS
-from chaos.steps.clear import Clear
-from chaos.steps.load import Load
 from gates.judge.lint import Complaint, sql_problems
 from gates.judge.verdict import host_of
 from gates.lint.scenario import lint_scenarios
@@ -29,7 +28,6 @@ from gates.spec.project import Project
 from gates.spec.snapshot import judged_of, rows_by_name
 
 LIST_AND_PLACE = 2
-READING_KINDS = frozenset({"request", "await", "run", "repeat", "parallel", "pause", "use"})
 
 
 def lint(project: Project) -> list[Problem]:
@@ -163,24 +161,28 @@ class _GateLint:
         complain_about_unknown(self.gate.config, ("config",), self.document, known)
         lists = ((("control",), self.gate.control), (("scenario",), self.gate.scenario))
         for path, steps in lists:
-            own = located(steps, path, into_uses=False)
+            own = located(steps, path, written=True)
             StepsLint(self.target, self.document).run(list(own))
         VariablesLint(self.document, rows_by_name(self.gate)).run(lists, known)
 
     def _faults(self) -> None:
         faults = [(path, step) for path, step in self.steps if isinstance(step, FaultStep)]
-        clears = [(path, step) for path, step in self.steps if isinstance(step, Clear)]
-        cleared = {step.clear for _, step in clears}
+        cleared = list(self._named("fault"))
         named: set[str] = set()
         for path, step in faults:
-            self._fault(path, step, cleared)
+            self._fault(path, step, {name for _, name in cleared})
             if step.name in named:
                 self._problem((*path, "name"), f"there is another fault named {step.name!r}")
             named.add(step.name or "")
-        for path, clear in clears:
-            if clear.clear not in named:
-                hint = closest(clear.clear, named)
-                self._problem((*path, "clear"), f"there is no fault named {clear.clear!r}", hint)
+        for path, name in cleared:
+            if name not in named:
+                self._problem(path, f"there is no fault named {name!r}", closest(name, named))
+
+    def _named(self, noun: Noun) -> Iterator[tuple[Path, str]]:
+        """What the steps name of one sort."""
+        for path, step in self.steps:
+            for place, name in KINDS[type(step)].named(step, noun):
+                yield (*path, *place), name
 
     def _fault(self, path: Path, step: FaultStep, cleared: set[str]) -> None:
         if not step.name:
@@ -193,9 +195,7 @@ class _GateLint:
             self._problem(path, f"this fault could never be proven: {reason}")
 
     def _names(self) -> None:
-        for name, count in Counter(
-            step.load for _, step in self.steps if isinstance(step, Load)
-        ).items():
+        for name, count in Counter(name for _, name in self._named("load")).items():
             if count > 1:
                 self._problem(("scenario",), f"{count} loads are named {name!r}")
 
@@ -203,9 +203,9 @@ class _GateLint:
         if self.gate.isolation != "shared":
             return
         for path, step in self.steps:
-            kind = KINDS[type(step)].name
-            if kind not in READING_KINDS:
-                self._problem(path, f"a gate on a shared stack only reads: no {kind!r} step")
+            kind = KINDS[type(step)]
+            if not kind.only_reads:
+                self._problem(path, f"a gate on a shared stack only reads: no {kind.name!r} step")
 
     def _assertions(self) -> None:
         if not self.gate.assert_:
@@ -273,7 +273,8 @@ def alone_in(gate: Gate) -> frozenset[str]:
                 alone.add(step_id)
             # A list and a place in it: what stands there itself, above all that is inside of it.
             if ".".join(step_id.split(".")[:LIST_AND_PLACE]) in alone:
-                names |= {step.name or step_id, *([step.load] if isinstance(step, Load) else [])}
+                loads = (name for _, name in KINDS[type(step)].named(step, "load"))
+                names |= {step.name or step_id, *loads}
     return frozenset(names)
 
 

@@ -23,7 +23,7 @@ def lint_scenarios(project: Project) -> list[Problem]:
         before = len(document.problems)
         steps = filled_scenario(scenario, project.scenarios)
         for target in _targets(name, project):
-            StepsLint(target, document).run(list(located(steps, STEPS, into_uses=False)))
+            StepsLint(target, document).run(list(located(steps, STEPS, written=True)))
             known = target_variables(target) | set(scenario.args)
             VariablesLint(document, {}).run([(STEPS, steps)], known)
         found += document.problems[before:]

@@ -15,24 +15,12 @@ from chaos.spec.step import Bearer, Send, Step
 from chaos.spec.target import Target
 from chaos.spec.variables import path_parts, placeholders
 from chaos.steps import KINDS
-from chaos.steps.use import Use
 from gates.spec.mapping import inner_lists
 
 Located: TypeAlias = tuple[Path, Step]
 """A step with its place."""
 
 BUILTIN_VARIABLES = frozenset({"python", "state", "root", "host", "seed"})
-PROCESS_KINDS = frozenset({"start", "kill", "restart", "hammer", "clock"})
-CAPTURING_KINDS = frozenset({"request", "await", "run", "query"})
-OBSERVED: Mapping[str, frozenset[str]] = {
-    "request": frozenset({"status", "headers", "json", "text", "outcome"}),
-    "await": frozenset({"status", "headers", "json", "text", "outcome"}),
-    "stream": frozenset({"status", "close", "json"}),
-    "run": frozenset({"exit", "output", "errors"}),
-    "start": frozenset({"exit", "errors", "ready"}),
-    "hammer": frozenset({"accepted"}),
-}
-"""What an `expect` may speak of, by kind of step. What a kind does not look at would never fail."""
 
 
 def target_variables(target: Target) -> set[str]:
@@ -77,17 +65,17 @@ class StepsLint:
             self._problem(path, message, closest(name, known))
 
     def _references(self, path: Path, step: Step) -> None:
-        kind = KINDS[type(step)].name
         if step.to is not None:
             self._known((*path, "to"), "process", step.to, self.target.processes)
         if step.via is not None:
             self._known((*path, "via"), "link", step.via, self.target.links)
         if step.to is not None and step.via is not None:
             self._problem((*path, "to"), "go `to` a process directly or `via` a link, not both")
-        for place, name in _processes(step, kind, path):
-            self._known(place, "process", name, self.target.processes)
-        if isinstance(step, FaultStep):
-            self._known((*path, kind), "link", step.link, self.target.links)
+        kind = KINDS[type(step)]
+        for place, name in kind.named(step, "process"):
+            self._known((*path, *place), "process", name, self.target.processes)
+        for place, name in kind.named(step, "link"):
+            self._known((*path, *place), "link", name, self.target.links)
         for place, actor in _actors(step, path):
             if isinstance(actor, str):
                 self._known(place, "actor", actor, self.target.actors)
@@ -102,8 +90,8 @@ class StepsLint:
     def _expected(self, path: Path, step: Step) -> None:
         if step.expect is None:
             return
-        kind = KINDS[type(step)].name
-        observed = OBSERVED.get(kind, frozenset())
+        # What a kind does not look at would never fail.
+        kind, observed = KINDS[type(step)].name, KINDS[type(step)].observes
         for field in step.expect.__struct_fields__:
             value = getattr(step.expect, field)
             if value is None:
@@ -122,16 +110,16 @@ class StepsLint:
                 self._problem((*path, "expect", field), problem)
 
     def _captured(self, path: Path, step: Step) -> None:
-        kind = KINDS[type(step)].name
-        if step.capture and kind not in CAPTURING_KINDS:
-            self._problem((*path, "capture"), f"`{kind}` has no answer to capture from")
+        kind = KINDS[type(step)]
+        if step.capture and not kind.captures:
+            self._problem((*path, "capture"), f"`{kind.name}` has no answer to capture from")
         for name, place in step.capture.items():
             problem = place_problem(place)
             if problem is not None:
                 self._problem((*path, "capture", name), problem)
 
     def _placed(self, path: Path, step: Step) -> None:
-        for field, use in step.PATHS.items():
+        for field, use in KINDS[type(step)].paths.items():
             text = getattr(step, field)
             problem = misplaced(text, use) if text is not None else None
             if problem is not None:
@@ -144,24 +132,13 @@ class StepsLint:
             self._problem(path, problem)
 
 
-def located(steps: list[Step], path: Path, *, into_uses: bool = True) -> Iterator[Located]:
-    """Every step with its place, those of scenarios where they are used."""
+def located(steps: list[Step], path: Path, *, written: bool = False) -> Iterator[Located]:
+    """Every step with its place, those of scenarios where they are used, or those only that are `written` there."""
     for index, step in enumerate(steps):
         here = (*path, index)
         yield here, step
-        if isinstance(step, Use) and not into_uses:
-            continue
-        for place, branch in inner_lists(step, here):
-            yield from located(list(branch), place, into_uses=into_uses)
-
-
-def _processes(step: Step, kind: str, path: Path) -> Iterator[tuple[Path, str]]:
-    """The processes that a step is about, one or a list of them."""
-    value = getattr(step, kind) if kind in PROCESS_KINDS else []
-    if isinstance(value, str):
-        yield (*path, kind), value
-    else:
-        yield from (((*path, kind, index), name) for index, name in enumerate(value))
+        for place, branch in inner_lists(step, here, written=written):
+            yield from located(list(branch), place, written=written)
 
 
 @cache

@@ -6,17 +6,12 @@ from typing import TypeAlias
 import msgspec
 
 from chaos.engine.plan import children, walk
-from chaos.faults.base import FaultStep
 from chaos.spec.document import Document, Path
+from chaos.spec.kind import Noun
 from chaos.spec.loader import closest
 from chaos.spec.step import Step
 from chaos.spec.variables import Placeholder, placeholders, uses, whole_placeholder
 from chaos.steps import KINDS
-from chaos.steps.clear import Clear
-from chaos.steps.load import Load
-from chaos.steps.parallel import Parallel
-from chaos.steps.repeat import Repeat
-from chaos.steps.use import Use
 from gates.spec.mapping import inner_lists
 from gates.spec.resolve import captured
 
@@ -25,8 +20,9 @@ Values: TypeAlias = Sequence[object] | None
 
 Known: TypeAlias = Mapping[str, Values]
 
-NAMES = (FaultStep, Clear, Load)
-"""Kinds of steps whose own name, of a link, a fault or a load, is taken as it is."""
+
+TAKEN: tuple[Noun, ...] = ("link", "fault", "load")
+"""Sorts of names that are taken as they are written."""
 
 
 class VariablesLint:
@@ -68,11 +64,11 @@ class VariablesLint:
     def _uses(self, step: Step, path: Path, known: Known) -> None:
         # An answer is taken before it is compared, and what runs inside is over before the step is.
         late = dict.fromkeys(captured([step]))
-        has_steps = any(children(step)) and not isinstance(step, Repeat | Use)
+        kind = KINDS[type(step)]
+        has_steps = any(children(step)) and not kind.keeps
         for field, value in _texts(step):
             more: Known = late if has_steps or field in ("expect", "name") else {}
-            if isinstance(step, Load) and field == "send":
-                more = {**more, **dict.fromkeys(Load.VARIABLES)}
+            more = {**more, **dict.fromkeys(kind.fills.get(field, ()))}
             for found in uses(value, (*path, field)):
                 self.taken |= {found.name} & self.data.keys()
                 problem = _problem(found.name, {**known, **more} if more else known)
@@ -85,37 +81,28 @@ class VariablesLint:
         self.document.problem(found.place, message, hint, offset=found.offset)
 
     def _names(self, step: Step, path: Path) -> None:
-        kind = KINDS[type(step)].name
+        kind = KINDS[type(step)]
         names = [((*path, "capture", name), name) for name in step.capture]
-        if isinstance(step, NAMES):
-            names.append(((*path, kind), str(getattr(step, kind))))
+        for noun in TAKEN:
+            names += [((*path, *place), name) for place, name in kind.named(step, noun)]
         for place, name in names:
             if list(placeholders(name)):
                 self.document.problem(place, f"no variable is filled in here: {name} is its name")
 
     def _after(self, step: Step, path: Path, known: Known) -> Known:
         """What is known after a step; its inner steps are walked, but for those of scenarios, which have files of their own."""
-        if isinstance(step, Repeat):
-            self._list(step.steps, (*path, "steps"), {**known, **self._bound(step)})
-            return known
-        if not isinstance(step, Use):
-            known = self._inside(step, path, known)
-        return {**known, **dict.fromkeys(captured([step]))}
-
-    def _inside(self, step: Step, path: Path, known: Known) -> Known:
-        for place, inner in inner_lists(step, path):
+        kind, sets = KINDS[type(step)], dict.fromkeys(captured([step]))
+        inside: Known = {**known, **self._bound(step)}
+        for place, inner in inner_lists(step, path, written=True):
             # What one branch captures may be there for another one.
-            at_once = dict.fromkeys(captured([step])) if isinstance(step, Parallel) else {}
-            known = self._list(inner, place, {**known, **at_once})
-        return known
+            inside = self._list(inner, place, {**inside, **sets} if kind.at_once else inside)
+        return {**(known if kind.keeps else inside), **sets}
 
-    def _bound(self, step: Repeat) -> Known:
-        """The variables of a `repeat`, with what they will hold where that is written."""
-        if isinstance(step.repeat, int):
-            return {"i": [0]}
+    def _bound(self, step: Step) -> Known:
+        """The variables that a step has for those inside of it, with what they will hold where that is written."""
         lists = {
             name: self.data.get(whole_placeholder(value) or "", value)
-            for name, value in step.repeat.items()
+            for name, value in step.bound().items()
         }
         return {name: value if isinstance(value, list) else None for name, value in lists.items()}
 
@@ -162,9 +149,9 @@ def _missing(name: str, item: object, parts: Sequence[str]) -> tuple[str, str | 
 def _texts(step: Step) -> Iterator[tuple[str, object]]:
     """Fields of a step in which variables are filled in, as they are written."""
     skipped = {place.partition(".")[0] for place, _ in children(step)}
-    skipped |= {"capture", "defaults", "steps", "gives"}
-    if isinstance(step, NAMES):
-        skipped.add(KINDS[type(step)].name)
+    kind = KINDS[type(step)]
+    skipped |= {"capture", "defaults", *kind.filled_in}
+    skipped |= {field for field, noun in kind.names.items() if noun in TAKEN}
     for name, key in zip(step.__struct_fields__, step.__struct_encode_fields__, strict=True):
         value = getattr(step, name)
         if value and key not in skipped:

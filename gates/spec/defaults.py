@@ -1,7 +1,6 @@
 """Options that stand once for all steps below them in a file."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -12,14 +11,8 @@ from chaos.spec.loader import closest
 from chaos.spec.step import Defaults, Step
 from chaos.spec.target import Target
 from chaos.spec.variables import placeholders
-from chaos.steps.await_ import Await
-from chaos.steps.load import Load
-from chaos.steps.request import Request
-from chaos.steps.stream import Stream
+from chaos.steps import KINDS
 from gates.spec.mapping import map_inner
-
-SENDING: Final = (Request, Await, Load, Stream)
-"""Kinds of steps that send requests: they take what they do not say themselves."""
 
 
 class Spreader(Struct, frozen=True):
@@ -77,7 +70,7 @@ def _merged(outer: Defaults, inner: Defaults) -> Defaults:
 
 def _with(step: Step, defaults: Defaults) -> Step:
     """A step that sends requests, with what it does not say itself."""
-    if not isinstance(step, SENDING):
+    if not KINDS[type(step)].sends:
         return step
     said = Defaults(as_=step.as_, to=step.to, via=step.via, within=step.within)
     given = _merged(defaults, said)

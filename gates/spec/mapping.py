@@ -7,16 +7,21 @@ import msgspec
 from chaos.engine.plan import children
 from chaos.spec.document import Path
 from chaos.spec.step import Step
+from chaos.steps import KINDS
 
 StepMap = Callable[[Step, Path], Step]
 ListMap = Callable[[list[Step], Path], list[Step]]
 
 
-def inner_lists(step: Step, path: Path) -> Iterator[tuple[Path, tuple[Step, ...]]]:
-    """Each list of steps inside of a step with its place in the document."""
+def inner_lists(
+    step: Step, path: Path, *, written: bool = False
+) -> Iterator[tuple[Path, tuple[Step, ...]]]:
+    """Each list of steps inside of a step with its place in the document, or those only that are `written` there."""
+    filled_in = KINDS[type(step)].filled_in if written else frozenset()
     for place, inner in children(step):
-        parts = (int(part) if part.isdigit() else part for part in place.split("."))
-        yield (*path, *parts), inner
+        field, *parts = (int(part) if part.isdigit() else part for part in place.split("."))
+        if field not in filled_in:
+            yield (*path, field, *parts), inner
 
 
 def map_inner(step: Step, path: Path, change: ListMap) -> Step:

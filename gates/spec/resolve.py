@@ -11,7 +11,7 @@ from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
 from chaos.spec.step import Defaults, Step
 from chaos.spec.target import Target
-from chaos.steps.repeat import Repeat
+from chaos.steps import KINDS
 from chaos.steps.use import Use
 from gates.spec.assertion import Assertion, Named
 from gates.spec.braces import without_variables
@@ -107,13 +107,11 @@ def complain_about_gifts(scenario: ScenarioFile, scenarios: Scenarios, document:
 
 
 def captured(steps: list[Step]) -> set[str]:
-    """Variables that are set once the steps have been walked: what is captured in a `repeat` stays there."""
+    """Variables that are set once the steps have been walked: what is captured in a step whose kind keeps it stays there."""
     found: set[str] = set()
     for step in steps:
-        found |= step.capture.keys()
-        if isinstance(step, Use):
-            found |= set(step.gives)
-        elif not isinstance(step, Repeat):
+        found |= {*step.capture, *step.given()}
+        if not KINDS[type(step)].keeps:
             found = found.union(*(captured(list(inner)) for _, inner in children(step)))
     return found
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from chaos.spec.step import Step
 from chaos.spec.target import Target
 from chaos.spec.units import Unit
-from chaos.steps import BY_NAME
+from chaos.steps import BY_NAME, KINDS
 from gates.mutants.equivalent import Equivalents
 from gates.spec.gate import Gate
 from gates.spec.release import Release
@@ -79,8 +79,7 @@ def stale(directory: Path) -> list[Path]:
 
 def documented_fields(struct: type[Struct]) -> list[str]:
     """The keys of a Struct that are written in YAML, in their order."""
-    filled_in: object = getattr(struct, "FILLED_IN", frozenset())
-    assert isinstance(filled_in, frozenset)
+    filled_in = KINDS[struct].filled_in if issubclass(struct, Step) and struct in KINDS else ()
     return [
         field.encode_name for field in msgspec.structs.fields(struct) if field.name not in filled_in
     ]

@@ -7,7 +7,7 @@ import msgspec
 from chaos.engine.plan import walk
 from chaos.faults.base import FaultStep
 from chaos.spec.target import Target
-from chaos.steps.load import Load
+from chaos.steps import KINDS
 from gates.spec.assertion import Judged
 from gates.spec.gate import Gate
 
@@ -42,7 +42,7 @@ def judged_of(gate: Gate, target: Target) -> Judged:
         with_=gate.with_,
         data=rows_by_name(gate),
         faults=[step.name or "" for step in steps if isinstance(step, FaultStep)],
-        loads=[step.load for step in steps if isinstance(step, Load)],
+        loads=[name for step in steps for _, name in KINDS[type(step)].named(step, "load")],
         host=gate.host,
         collected={declared.table: declared.columns for declared in target.collect},
         spec_sha256=sha256_of(gate),

@@ -110,6 +110,14 @@ def test_every_kind_is_explained_with_all_its_options_and_an_example(name: str) 
     assert any(re.search(rf"\b{name}:\s", example) for example in examples(section))
 
 
+@pytest.mark.parametrize("field", documented_fields(Expect))
+def test_what_a_step_expects_is_what_its_kind_observes(field: str) -> None:
+    (row,) = re.findall(
+        rf"^\| `{field}` \| (.*?) \|", sections()["What a step expects"], re.MULTILINE
+    )
+    assert set(row.split(", ")) == {one.name for one in BY_NAME.values() if field in one.observes}
+
+
 @pytest.mark.parametrize("example", examples(GUIDE), ids=lambda text: text.partition("\n")[0])
 def test_every_example_is_right(example: str, tmp_path: Path) -> None:
     first = example.partition(":")[0]

@@ -7,7 +7,7 @@ import pytest
 
 from chaos.engine.paths import Places, misplaced
 from chaos.errors import HarnessError
-from chaos.spec.step import PathUse
+from chaos.spec.kind import PathUse
 
 
 @pytest.fixture
