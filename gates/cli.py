@@ -32,7 +32,7 @@ examples:
   python -m gates run C4 key-rotation        some, by id or name; writes below runs/ and decides no release
   python -m gates run A3 --repeat 20         is it stable? twenty runs, their verdicts and durations
   python -m gates lint                       every problem of every spec, with file, line and column
-  python -m gates explain A3                 what a gate does, in prose and with its SQL
+  python -m gates explain A3                 what a gate claims and what turns it red; --full for its steps and SQL
   python -m gates run --prove --key KEY      all gates with their proofs, signed: what a release needs
   python -m gates judge releases/v4.6.0      the same verdicts again, from the evidence alone
   python -m gates verify releases/v4.6.0     that, and every file, proof and signature
@@ -178,8 +178,11 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 if one is out of date"
     )
-    explain = verbs.add_parser("explain", help="what a gate does, in prose and with its SQL")
+    explain = verbs.add_parser(
+        "explain", help="a gate in prose: what it claims and what turns it red"
+    )
     explain.add_argument("gate", help="id or name")
+    explain.add_argument("--full", action="store_true", help="all of it, with steps and SQL")
     listed = verbs.add_parser("list", help="all gates of the release, and which of them exist")
     which = listed.add_mutually_exclusive_group()
     which.add_argument("--missing", action="store_true", help="only those that do not exist yet")

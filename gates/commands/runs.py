@@ -15,7 +15,7 @@ from rich.table import Table
 
 from chaos.errors import HarnessError, Problem, SpecError, errors_among
 from gates.formats.console import counted, print_report
-from gates.formats.explain import explain as explained
+from gates.formats.explain import brief, in_full
 from gates.judge.connection import message_of
 from gates.lint.gate import lint as all_problems
 from gates.release import ledger
@@ -170,7 +170,8 @@ def explain(arguments: argparse.Namespace, console: Console) -> int:
         project.raise_problems()
         raise HarnessError(f"{arguments.gate!r} is not a gate; `python -m gates list` shows all")
     gate = project.gates[name]
-    text = "\n".join(explained(gate, project.targets[gate.target]))
+    lines = in_full(gate, project.targets[gate.target]) if arguments.full else brief(gate)
+    text = "\n".join(lines)
     console.print(Markdown(text) if console.is_terminal else text, markup=False)
     return EXIT_PROMOTE
 

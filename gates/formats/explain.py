@@ -1,6 +1,6 @@
-"""A gate in prose: what it starts, what it does, what must be true, and with which SQL."""
+"""A gate in prose: in brief what it claims and what turns it red, in full all that it does, and with which SQL."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
@@ -13,13 +13,35 @@ from gates.spec.assertion import Assertion
 from gates.spec.gate import Gate
 from gates.spec.snapshot import rows_by_name
 
+SHAM: Final = "its faults are sham: everything is done but to inject them"
 MOST_CHARACTERS: Final = 160
+MOST_LINES: Final = 30
+
+_FRAME_LINES: Final = 11
+_MOST_CLAIMS: Final = 10
 
 
-def explain(gate: Gate, target: Target) -> Iterator[str]:
-    """Lines of Markdown."""
-    yield f"# {gate.id} {gate.gate}: {gate.title}"
-    yield f"\n{gate.class_} gate, epic {gate.epic or '-'}. {gate.why}"
+def brief(gate: Gate) -> Iterator[str]:
+    """At most `MOST_LINES` lines of Markdown: where the gate comes from, what must be true, and what turns it red.
+
+    A defect is followed by the numbers of the assertions that it fails.
+    """
+    yield from _head(gate)
+    yield from ("", "It passes if", "")
+    claims = [f"{number}. {_line(one.that)}" for number, one in enumerate(gate.assert_, 1)]
+    claims = _first(claims, _MOST_CLAIMS)
+    yield from claims
+    yield from ("", "It is known to fail when", "")
+    known = [(defect.defect, set(defect.fails)) for defect in gate.falsified_by]
+    known.append((SHAM, {one.that for one in gate.assert_ if one.killed_by_sham}))
+    defects = [f"- {_line(what)} ({_numbers(gate, fails)})" for what, fails in known if fails]
+    yield from _first(defects, MOST_LINES - _FRAME_LINES - len(claims))
+    yield from ("", f"With its steps and its SQL: `python -m gates explain {gate.id} --full`")
+
+
+def in_full(gate: Gate, target: Target) -> Iterator[str]:
+    """All of it as lines of Markdown, without what stands nowhere in its file."""
+    yield from _head(gate)
     started = ", ".join(gate.needs or target.processes)
     shared = " (on a stack that gates which only read share)" if gate.isolation == "shared" else ""
     alone = " Nothing else runs beside it." if gate.exclusive else ""
@@ -46,7 +68,32 @@ def explain(gate: Gate, target: Target) -> Iterator[str]:
         yield f"- {defect.defect} (`{defect.file}`): {', '.join(defect.fails)}"
     for assertion in gate.assert_:
         if assertion.killed_by_sham:
-            yield f"- its faults are only pretended: {assertion.that}"
+            yield f"- {SHAM}: {assertion.that}"
+
+
+def _head(gate: Gate) -> Iterator[str]:
+    epic = f", epic {gate.epic}" if gate.epic else ""
+    yield f"# {gate.id} {gate.gate}: {_line(gate.title)}"
+    yield ""
+    yield f"{gate.class_} gate{epic}. {_line(gate.why)}"
+
+
+def _numbers(gate: Gate, names: Collection[str]) -> str:
+    """Which of the assertions these are."""
+    numbers = (number for number, one in enumerate(gate.assert_, 1) if one.that in names)
+    return ", ".join(map(str, numbers))
+
+
+def _line(text: str) -> str:
+    """A sentence on one line."""
+    return " ".join(text.split())
+
+
+def _first(lines: list[str], most: int) -> list[str]:
+    """So many of them, the last one saying how many are left out."""
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], f"- and {len(lines) - most + 1} more"]
 
 
 def _claim(assertion: Assertion) -> str:
@@ -70,27 +117,35 @@ def _fixed(gate: Gate) -> Iterator[str]:
 
 def _steps(steps: list[Step], depth: int) -> Iterator[str]:
     for step in steps:
-        kind = KINDS[type(step)].name
         at = f"at {step.at}: " if step.at is not None else ""
-        yield f"{'  ' * depth}- {at}**{kind}** {'; '.join(_options(step, kind))}"
+        options = "; ".join(_options(step))
+        yield f"{'  ' * depth}- {at}**{KINDS[type(step)].name}** {options}".rstrip()
         for _, inner in children(step):
             yield from _steps(list(inner), depth + 1)
 
 
-def _options(step: Step, kind: str) -> Iterator[str]:
-    """What the step is about, then everything in which it is not as a step is by default."""
+def _options(step: Step) -> Iterator[str]:
+    """What the step is about, then everything that its author says of it besides."""
+    kind = KINDS[type(step)]
     inner = {place.partition(".")[0] for place, _ in children(step)}
-    fields = sorted(msgspec.structs.fields(step), key=lambda field: field.encode_name != kind)
-    for field in fields:
-        value = getattr(step, field.name)
-        usual = field.default_factory() if callable(field.default_factory) else field.default
-        if field.name in inner or field.encode_name in ("at", "defaults") or value == usual:
+    left_out = {*inner, *kind.filled_in, "at", "defaults"}
+    for key, value in sorted(_said(step), key=lambda said: said[0] != kind.name):
+        if key in left_out:
             continue
         if value is True:
-            yield field.encode_name
+            yield key
         else:
-            name = "" if field.encode_name == kind else f"{field.encode_name} "
+            name = "" if key == kind.name else f"{key} "
             yield f"{name}`{_cut(_shown(value))}`"
+
+
+def _said(struct: msgspec.Struct) -> Iterator[tuple[str, object]]:
+    """Keys of a Struct with their values, where they are not what they are by default."""
+    for field in msgspec.structs.fields(struct):
+        value = getattr(struct, field.name)
+        usual = field.default_factory() if callable(field.default_factory) else field.default
+        if value != usual:
+            yield field.encode_name, value
 
 
 def _shown(value: object) -> str:
@@ -98,10 +153,9 @@ def _shown(value: object) -> str:
     if isinstance(value, Send):
         who = f" as {_shown(value.as_)}" if value.as_ is not None else ""
         return f"{' '.join(value.target())}{who}"
-    plain = msgspec.to_builtins(value, enc_hook=str)
     if isinstance(value, msgspec.Struct):
-        plain = {name: item for name, item in plain.items() if item not in (None, {}, [])}
-        return ", ".join(f"{name} {_shown(item)}" for name, item in plain.items())
+        return ", ".join(f"{key} {_shown(item)}" for key, item in _said(value))
+    plain = msgspec.to_builtins(value, enc_hook=str)
     if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
         return ", ".join(map(_shown, value))
     if isinstance(plain, str):

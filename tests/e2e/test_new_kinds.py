@@ -153,7 +153,7 @@ def extended(project: Project) -> Project:
 
 
 def test_a_gate_that_uses_them_is_explained_run_and_judged(extended: Project) -> None:
-    lines = extended.command.finish("explain", "late").output.splitlines()
+    lines = extended.command.finish("explain", "late", "--full").output.splitlines()
     begin = lines.index("- **knock** `web`; expect `accepted 1`")
     assert lines[begin + 1].startswith(
         "  - **request** `GET /?open={opened}`; name `after the knock`"

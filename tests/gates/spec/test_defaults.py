@@ -10,7 +10,7 @@ from chaos.spec.step import Bearer, Defaults, Spec, Step
 from chaos.spec.target import Actor, LinkSpec, ProcessSpec, Target
 from chaos.spec.units import Duration
 from chaos.steps.use import Use
-from gates.formats.explain import explain
+from gates.formats.explain import in_full
 from gates.lint.gate import lint
 from gates.spec.defaults import Spreader
 from gates.spec.project import CHOOSERS
@@ -162,7 +162,7 @@ def test_a_scenario_takes_its_own_defaults_and_not_those_of_the_gate(tmp_path: P
     assert isinstance(use, Use)
     assert (use.steps[0].as_, use.steps[0].within) == (None, Duration("9s"))
     assert first.control[0].as_ == "nobody"
-    assert "as `nobody`" in "\n".join(explain(first, read.targets["shop"]))
+    assert "as `nobody`" in "\n".join(in_full(first, read.targets["shop"]))
 
 
 def test_a_gate_with_defaults_is_the_gate_without_that_says_it_everywhere(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chaos.spec.target import View
-from gates.formats.explain import explain
+from gates.formats.explain import in_full
 from gates.lint.gate import lint
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
@@ -76,7 +76,7 @@ def test_a_gate_that_uses_a_view_of_a_view_has_no_problems_and_explains_both(
         tmp_path, gate=using("good", "with: {mine: {at_least: 1, query: select * from good}}\n")
     )
     assert said(read) == []
-    words = "\n".join(explain(read.gates["first"], read.targets["shop"]))
+    words = "\n".join(in_full(read.gates["first"], read.targets["shop"]))
     assert "`tried`, a view of target shop, is, with at least 2 rows" in words
     assert "`good`, a view of target shop, is, with at least 1 rows" in words
     assert "`mine` is, with at least 1 rows" in words
