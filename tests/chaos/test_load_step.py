@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from chaos.clock import RunClock
-from chaos.engine.scope import Kind, Run, Scope, StopScenario
+from chaos.engine.scope import Run, Scope, StopScenario
 from chaos.engine.stack import Stack
 from chaos.errors import HarnessError
 from chaos.evidence import schema
@@ -19,6 +19,7 @@ from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard
 from chaos.load.plan import Bursts, Clients, Rates
 from chaos.load.plan import Stage as PlanStage
+from chaos.spec.kind import Kind
 from chaos.spec.loader import load
 from chaos.spec.step import Bearer, Send, Spec, Step
 from chaos.spec.target import Actor, LinkSpec, ProcessSpec, Target
