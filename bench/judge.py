@@ -8,10 +8,10 @@ from statistics import median
 from bench.harness import FEW, MANY, Gates
 from bench.processes import ROOT
 from bench.report import Measured, unmeasured
+from chaos.faults import SIGNATURES
 from gates.judge.connection import open_release
 from gates.judge.verdict import judge_gate
 from gates.release.rejudge import judge_directory
-from gates.run.quick import FAULT_PROOFS
 from gates.run.session import judged_in
 
 PART = "d"
@@ -68,7 +68,7 @@ def real(rounds: int) -> Measured:
         evidence = open_release(directory / "evidence", collected)
         opened_s = time.perf_counter()
         for gate in gates.values():
-            judge_gate(evidence, gate, FAULT_PROOFS)
+            judge_gate(evidence, gate, SIGNATURES)
         opening.append((opened_s - began_s) * 1000)
         judging.append((time.perf_counter() - opened_s) * 1000 / len(gates))
     return Measured(

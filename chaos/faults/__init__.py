@@ -3,12 +3,11 @@
 Nothing below this package but `window` and `run` touches a process or a socket.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from chaos.evidence.schema import LinkProbe
-from chaos.faults.base import Attributes, FaultKind, FaultStep, Signature
+from chaos.faults.base import FaultKind, FaultStep, Signature
 from chaos.spec.target import LinkSpec
 
 FILES: Final = (
@@ -29,16 +28,6 @@ FAULTS: Mapping[str, type[FaultStep]] = {fault.spec.kind: fault.spec for fault i
 
 SIGNATURES: Mapping[str, Signature] = {fault.spec.kind: fault.signature for fault in _FAULTS}
 """What every fault looks like from outside, by the same keys."""
-
-Proof = Callable[[Attributes, Sequence[LinkProbe]], str | None]
-
-PROOFS: Mapping[str, Proof] = {kind: signature.proof for kind, signature in SIGNATURES.items()}
-"""(attributes as recorded, the probes of one window) → None when proven, otherwise the reason why not."""
-
-CLEAN_AGAIN: Mapping[str, Proof] = {
-    kind: signature.clean_again for kind, signature in SIGNATURES.items()
-}
-"""The same for the path being clean again after the window."""
 
 
 def impossible(step: FaultStep, link: LinkSpec) -> str | None:

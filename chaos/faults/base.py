@@ -1,4 +1,4 @@
-"""What all faults have in common: their options, what their proof looks at, and when it holds.
+"""What all faults have in common: their options, what their signature looks at, and when it is there.
 
 A fault is one file: a Struct with its attributes in the units of YAML and the least probe that tells it, and a
 `Signature` that says what the fault looks like from outside. Everything here is pure, so that a judge who holds nothing but the
@@ -72,7 +72,7 @@ class FaultStep(Step, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def problem(self) -> str | None:
-        """Why these attributes make no sense or cannot be proven, if so."""
+        """Why these attributes make no sense or cannot be seen, if so."""
         return None
 
     def unseen_by(self, link: LinkSpec) -> str | None:
@@ -117,7 +117,7 @@ class Signature(Struct, frozen=True, kw_only=True):
     established: Callable[[Attributes, Sequence[LinkProbe]], str | None] = _no_check
     holds_connections: bool = False
 
-    def proof(
+    def took_hold(
         self,
         attributes: Attributes,
         probes: Sequence[LinkProbe],
@@ -296,13 +296,13 @@ def _request_bytes(send: Send) -> int:
 
 
 def carries(step: FaultStep, link: LinkSpec) -> str | None:
-    """Why the link's probe cannot carry any proof, if so."""
+    """Why the link's probe cannot show any signature, if so."""
     if link.probe is None:
         return (
             f"link {step.link} declares no `probe`, and without an answer only a cut can be proven"
         )
     if any(name.lower() == "connection" for name in link.probe.headers or {}):
-        return f"the probe of {step.link} sets a Connection header, which the proof of a fault has to choose"
+        return f"the probe of {step.link} sets a Connection header, which the signature of a fault has to choose"
     return None
 
 

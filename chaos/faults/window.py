@@ -152,7 +152,7 @@ class FaultWindow:
         if self._held is not None:
             key, self._held = self._held, None
             self._record("start", await self._with.prober.spend(key, self._paths, self._ask))
-        reason = await self._watch("start") or self._signature.proof(
+        reason = await self._watch("start") or self._signature.took_hold(
             self._attributes, self._probes, ("before", "start")
         )
         if reason is None:
@@ -236,7 +236,7 @@ class FaultWindow:
         elif self.proven_ms is None:
             self._blame("it was ended before it was proven")
         else:
-            reason = self._signature.proof(self._attributes, self._probes)
+            reason = self._signature.took_hold(self._attributes, self._probes)
             proven = reason is None
             if reason is not None:
                 self.why = reason

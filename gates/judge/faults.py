@@ -1,9 +1,9 @@
 """Whether the faults of a run took hold, computed again from what its probes saw."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
-from msgspec import Struct
 
 from chaos.evidence.schema import Fault, LinkBypass, LinkProbe
 from chaos.evidence.schema import Link as LinkTraffic
@@ -11,19 +11,25 @@ from gates.judge import integrity, tables
 from gates.judge.connection import Evidence, RunKey, RunRecord
 from gates.judge.result import FaultResult
 
-Proof = Callable[[Mapping[str, float], Sequence[LinkProbe]], str | None]
-"""(attributes as recorded, the probes of one window) → None when it holds, otherwise why not."""
+Attributes = Mapping[str, float]
 
 
-class Proofs(Struct, frozen=True):
-    """The pure functions that know what each kind of fault looks like: while it is on, and once it is gone."""
+class Signature(Protocol):
+    """What a kind of fault looks like from outside. Pure: of its attributes as recorded and the probes of one window."""
 
-    on: Mapping[str, Proof]
-    clean_again: Mapping[str, Proof]
+    def took_hold(self, attributes: Attributes, probes: Sequence[LinkProbe], /) -> str | None:
+        """None when it was away before, took hold and held; otherwise why that cannot be said."""
+
+    def clean_again(self, attributes: Attributes, probes: Sequence[LinkProbe], /) -> str | None:
+        """None when it was gone afterwards; otherwise why that cannot be said."""
+
+
+Signatures = Mapping[str, Signature]
+"""By the kind of fault. Whoever calls the judge hands them in: it imports nothing that makes faults."""
 
 
 def judge_faults(
-    evidence: Evidence, record: RunRecord, planned: Sequence[str], proofs: Proofs
+    evidence: Evidence, record: RunRecord, planned: Sequence[str], signatures: Signatures
 ) -> list[FaultResult]:
     """One result per fault that was planned or recorded, in order of their rows; a fault without a row is not proven."""
     rows = evidence.rows(Fault, record.key)
@@ -34,7 +40,9 @@ def judge_faults(
         index = seen.get(row.fault, 0)
         seen[row.fault] = index + 1
         probes = windows.get(row.fault, [])
-        why = _unproven(evidence, record, row, probes[index] if index < len(probes) else [], proofs)
+        why = _unproven(
+            evidence, record, row, probes[index] if index < len(probes) else [], signatures
+        )
         results.append(_result(row, why))
     return results + [_absent(name) for name in dict.fromkeys(planned) if name not in seen]
 
@@ -56,17 +64,25 @@ def _windows(probes: Sequence[LinkProbe]) -> dict[str, list[list[LinkProbe]]]:
 
 
 def _unproven(
-    evidence: Evidence, record: RunRecord, row: Fault, probes: Sequence[LinkProbe], proofs: Proofs
+    evidence: Evidence,
+    record: RunRecord,
+    row: Fault,
+    probes: Sequence[LinkProbe],
+    signatures: Signatures,
 ) -> str | None:
     """The first reason why the fault counts for nothing, or None."""
-    return next(_reasons(evidence, record, row, probes, proofs), None)
+    return next(_reasons(evidence, record, row, probes, signatures), None)
 
 
 def _reasons(
-    evidence: Evidence, record: RunRecord, row: Fault, probes: Sequence[LinkProbe], proofs: Proofs
+    evidence: Evidence,
+    record: RunRecord,
+    row: Fault,
+    probes: Sequence[LinkProbe],
+    signatures: Signatures,
 ) -> Iterator[str]:
     yield from _recorded_reasons(row)
-    yield from _recomputed_reasons(row, probes, proofs)
+    yield from _recomputed_reasons(row, probes, signatures)
     yield from _traffic_reasons(evidence, record, row)
 
 
@@ -81,9 +97,12 @@ def _recorded_reasons(row: Fault) -> Iterator[str]:
         yield "the path was not seen clean again"
 
 
-def _recomputed_reasons(row: Fault, probes: Sequence[LinkProbe], proofs: Proofs) -> Iterator[str]:
+def _recomputed_reasons(
+    row: Fault, probes: Sequence[LinkProbe], signatures: Signatures
+) -> Iterator[str]:
     attributes = msgspec.json.decode(row.attributes, type=dict[str, float])
-    if row.kind not in proofs.on or row.kind not in proofs.clean_again:
+    signature = signatures.get(row.kind)
+    if signature is None:
         yield f"nothing is known about proving a {row.kind}"
         return
     if any(probe.link != row.link for probe in probes):
@@ -91,10 +110,10 @@ def _recomputed_reasons(row: Fault, probes: Sequence[LinkProbe], proofs: Proofs)
     if not probes:
         yield "it has no probes"
         return
-    held = proofs.on[row.kind](attributes, probes)
+    held = signature.took_hold(attributes, probes)
     if held is not None:
         yield held
-    clean = proofs.clean_again[row.kind](attributes, probes)
+    clean = signature.clean_again(attributes, probes)
     if clean is not None:
         yield f"after the fault: {clean}"
 

@@ -10,7 +10,7 @@ from chaos.evidence.schema import Mode
 from gates.judge import assertions, binding, comparator, integrity, leaves, telling
 from gates.judge.compiler import compile_gate
 from gates.judge.connection import Evidence, RunRecord, message_of
-from gates.judge.faults import Proofs, judge_faults
+from gates.judge.faults import Signatures, judge_faults
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.result import (
     AssertionResult,
@@ -36,7 +36,7 @@ _LATENCIES = frozenset({"latency_ms", "service_ms"})
 
 
 def judge_attempts(
-    evidence: Evidence, judged: Judged, proofs: Proofs, mode: Mode = "healthy"
+    evidence: Evidence, judged: Judged, signatures: Signatures, mode: Mode = "healthy"
 ) -> list[GateVerdict]:
     """The verdicts on a gate's attempts, at least one; the last of them is the verdict on the gate.
 
@@ -49,7 +49,7 @@ def judge_attempts(
     if chosen.problem is not None:
         return [_none(judged, chosen.problem)]
     verdicts = [
-        judge_gate(evidence, judged, proofs, record.run.run_id) for record in chosen.records
+        judge_gate(evidence, judged, signatures, record.run.run_id) for record in chosen.records
     ]
     wrong = [*_repeated_without_reason(verdicts[:-1])]
     return [*verdicts[:-1], _with_findings(verdicts[-1], wrong)]
@@ -80,19 +80,19 @@ def _with_findings(verdict: GateVerdict, found: list[Finding]) -> GateVerdict:
 
 
 def judge_gate(
-    evidence: Evidence, judged: Judged, proofs: Proofs, run_id: str | None = None
+    evidence: Evidence, judged: Judged, signatures: Signatures, run_id: str | None = None
 ) -> GateVerdict:
     """The verdict on a gate by its healthy runs, or on the run with this id in whatever mode.
 
     Never raises: whatever goes wrong while judging is UNKNOWN, with the error's text.
     """
     if run_id is None:
-        return judge_attempts(evidence, judged, proofs)[-1]
+        return judge_attempts(evidence, judged, signatures)[-1]
     try:
         chosen = integrity.choose(evidence, judged.gate, run_id)
         if chosen.problem is not None:
             return _none(judged, chosen.problem)
-        return _judge(evidence, judged, proofs, chosen.records[0])
+        return _judge(evidence, judged, signatures, chosen.records[0])
     except Exception as error:  # noqa: BLE001 - a judge that breaks must never pass anything
         return _broken(judged, error)
 
@@ -108,10 +108,12 @@ def _broken(judged: Judged, error: Exception) -> GateVerdict:
     return _verdict(judged, None, [], [], [finding])
 
 
-def _judge(evidence: Evidence, judged: Judged, proofs: Proofs, record: RunRecord) -> GateVerdict:
+def _judge(
+    evidence: Evidence, judged: Judged, signatures: Signatures, record: RunRecord
+) -> GateVerdict:
     plan = compile_gate(evidence.connection, judged)
     found = integrity.findings(evidence, judged, record, limit_ms(plan))
-    faults = judge_faults(evidence, record, judged.faults, proofs)
+    faults = judge_faults(evidence, record, judged.faults, signatures)
     if not plan.problems and not rests_on_outside(plan):
         message = "no assertion rests on a table that is observed from outside"
         found.append(Finding("UNKNOWN", "assertion", message))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from chaos.faults import SIGNATURES
 from gates.judge.connection import Evidence, RunRecord
 from gates.judge.result import GateVerdict
 from gates.judge.tables import stored
@@ -17,7 +18,6 @@ from gates.release.report import (
     GateReport,
     absent,
 )
-from gates.run.quick import FAULT_PROOFS
 from gates.run.session import Session
 from gates.spec.assertion import Judged
 from gates.spec.gate import Defect, Gate
@@ -71,7 +71,7 @@ def reports_of(
         # Not selected, so there is nothing to judge; it is listed as not run.
         return
     if session.options.repeat == 1:
-        verdicts = judge_attempts(evidence, judged, FAULT_PROOFS, session.mode)
+        verdicts = judge_attempts(evidence, judged, SIGNATURES, session.mode)
         by_run = {record.run.run_id: record for record in records}
         last = by_run.get(verdicts[-1].run_id or "")
         report = _report_of(gate, rerun, verdicts[-1], evidence, last, judged)
@@ -79,10 +79,10 @@ def reports_of(
         yield msgspec.structs.replace(report, attempts=attempts if len(attempts) > 1 else [])
         return
     for record in sorted(records, key=lambda record: record.run.seed):
-        verdict = judge_gate(evidence, judged, FAULT_PROOFS, record.run.run_id)
+        verdict = judge_gate(evidence, judged, SIGNATURES, record.run.run_id)
         yield _report_of(gate, rerun, verdict, evidence, record, judged)
     for _ in range(session.options.repeat - len(records)):
-        verdict = judge_gate(evidence, judged, FAULT_PROOFS, "none")
+        verdict = judge_gate(evidence, judged, SIGNATURES, "none")
         yield _report_of(gate, rerun, verdict, evidence, None, judged)
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from chaos.errors import HarnessError
 from chaos.evidence.schema import Run
+from chaos.faults import SIGNATURES
 from gates.judge.connection import Evidence, RunKey, open_release
 from gates.judge.integrity import GATE_DIGEST, digests_of
 from gates.judge.result import Finding, GateVerdict
@@ -18,7 +19,6 @@ from gates.release import wheel
 from gates.release.own_runs import unlike
 from gates.release.report import Made, timestamp_of
 from gates.release.specs import TARGET_DIGEST, Specs, read_specs
-from gates.run.quick import FAULT_PROOFS
 from gates.run.session import Session, judged_in
 from gates.spec.assertion import Judged
 from gates.spec.edits import StaleError, edited
@@ -95,7 +95,7 @@ def proofs_again(directory: Path, shipped: Shipped) -> dict[str, Proven]:
             continue
         key = (trial.run_id, trial.gate)
         run = runs.get(key)
-        verdict = judge_gate(evidence, judged, FAULT_PROOFS, trial.run_id)
+        verdict = judge_gate(evidence, judged, SIGNATURES, trial.run_id)
         wrong = [*_wrong(trial, run, shipped)]
         if key in used:
             wrong.append("its run is used twice")

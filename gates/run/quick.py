@@ -10,14 +10,11 @@ from pathlib import Path
 from chaos.evidence import schema
 from chaos.evidence.direct import in_order, is_plain, source
 from chaos.evidence.sealing import Collected, Loader, Rows
-from chaos.faults import CLEAN_AGAIN, PROOFS
+from chaos.faults import SIGNATURES
 from gates.judge.connection import Evidence, RunKey, RunRecord, open_blank
-from gates.judge.faults import Proofs
 from gates.judge.result import GateVerdict
 from gates.judge.verdict import judge_gate
 from gates.spec.assertion import Judged
-
-FAULT_PROOFS = Proofs(on=PROOFS, clean_again=CLEAN_AGAIN)
 
 
 class QuickJudge:
@@ -39,13 +36,13 @@ class QuickJudge:
         # Of a run that broke off, what its target collects may be missing.
         if is_plain(files) and not (judged.faults or judged.loads or judged.collected):
             self._plain.take(files)
-            verdict = judge_gate(self._plain, judged, FAULT_PROOFS, run_id)
+            verdict = judge_gate(self._plain, judged, SIGNATURES, run_id)
             if verdict.status == "PASS":
                 return verdict
         evidence, loader = self._any
         loader.load([run, *([exercise] if exercise.is_dir() else [])])
         evidence.refresh()
-        return judge_gate(evidence, judged, FAULT_PROOFS, run_id)
+        return judge_gate(evidence, judged, SIGNATURES, run_id)
 
     def close(self) -> None:
         """End the databases and their threads: beside them an interpreter that winds down may be aborted."""

@@ -13,12 +13,12 @@ from msgspec import Struct
 
 from chaos.errors import Problem, errors_among
 from chaos.evidence.sealing import Loader
+from chaos.faults import SIGNATURES
 from gates.cli import main
 from gates.judge import connection
 from gates.judge.connection import Evidence
 from gates.lint.gate import lint
 from gates.release.report import EXIT_SPEC
-from gates.run.quick import FAULT_PROOFS
 from gates.spec.project import Project, read_project
 from gates.spec.snapshot import judged_of
 from tests.gates.judge.runs import Run, verdict_of
@@ -96,7 +96,7 @@ def assert_outcome(project: Project, evidence: Evidence, case: Case) -> None:
     judged = judged_of(project.gates["first"], project.targets["shop"])
     # The run is of none of these versions in particular.
     changed = {name: getattr(judged, name) for name in judged.__struct_fields__}
-    verdict = verdict_of(evidence, type(judged)(**changed | {"spec_sha256": ""}), FAULT_PROOFS)
+    verdict = verdict_of(evidence, type(judged)(**changed | {"spec_sha256": ""}), SIGNATURES)
     assert verdict.status == case.outcome
     assert case.said in verdict.detail
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos.faults import CLEAN_AGAIN, FAULTS, PROOFS
+from chaos.faults import FAULTS, SIGNATURES
 from chaos.faults.bandwidth import Bandwidth
 from chaos.faults.base import ByteRate, FaultStep
 from chaos.faults.cut import Cut
@@ -97,8 +97,8 @@ def test_fault_is_proven_and_leaves_a_clean_path(tmp_path: Path, name: str) -> N
             assert times == sorted(time for time in times if time is not None)
             attributes = msgspec.json.decode(fault.attributes)
             # A judge with nothing but the evidence comes to the same answer.
-            assert PROOFS[fault.kind](attributes, made.probes()) is None
-            assert CLEAN_AGAIN[fault.kind](attributes, made.probes()) is None
+            assert SIGNATURES[fault.kind].took_hold(attributes, made.probes()) is None
+            assert SIGNATURES[fault.kind].clean_again(attributes, made.probes()) is None
             assert b"x" in await get(made.link_port)
 
     run(scenario)
@@ -118,7 +118,10 @@ def test_sham_is_recorded_as_such_and_never_proven(tmp_path: Path, name: str) ->
             assert fault.proven_ms == fault.on_ms
             assert fault.clean_ms is not None
             assert (
-                PROOFS[fault.kind](msgspec.json.decode(fault.attributes), made.probes()) is not None
+                SIGNATURES[fault.kind].took_hold(
+                    msgspec.json.decode(fault.attributes), made.probes()
+                )
+                is not None
             )
 
     run(scenario)

@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chaos.faults import SIGNATURES
 from gates.commands.prove import kept_of, ship
 from gates.judge.verdict import judge_attempts
 from gates.prove.store import FOLDER
 from gates.release.conclude import conclude
 from gates.release.rejudge import judge_directory, rejudge
 from gates.release.report import GateReport, Report
-from gates.run.quick import FAULT_PROOFS
 from gates.verify.verify import Expected, verify
 from tests.gates.small_release import SmallRelease
 from tests.gates.tampering import close_again, edit_table
@@ -144,6 +144,6 @@ def test_an_attempt_does_not_begin_before_the_one_it_repeats_has_ended(
     records[1] = msgspec.structs.replace(records[1], run=early)
     judgement.evidence._runs = {"first": records}
     judged = judgement.shipped.judged["first"]
-    (verdict,) = judge_attempts(judgement.evidence, judged, FAULT_PROOFS)
+    (verdict,) = judge_attempts(judgement.evidence, judged, SIGNATURES)
     assert verdict.status == "UNKNOWN"
     assert "began before the one it repeats had ended" in verdict.detail

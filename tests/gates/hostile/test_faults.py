@@ -10,11 +10,10 @@ from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
 from chaos.evidence.schema import LinkProbe
 from chaos.evidence.sealing import Loader
-from chaos.faults import CLEAN_AGAIN, FAULTS, PROOFS
+from chaos.faults import FAULTS, SIGNATURES
 from gates.judge.connection import Evidence
 from gates.judge.result import GateVerdict
-from gates.run.quick import FAULT_PROOFS
-from tests.chaos.faults.test_proofs import RECIPES, Look, Recipe, evidence, proof
+from tests.chaos.faults.test_signatures import RECIPES, Look, Recipe, evidence, proof
 from tests.gates.judge.runs import Run, assertion, judged, verdict_of
 
 NewRun = Callable[..., Run]
@@ -45,7 +44,7 @@ def test_a_system_that_is_slow_or_gone_by_itself(kind: str) -> None:
 @pytest.mark.parametrize("phase", ["before", "start", "end", "after"])
 def test_a_phase_that_nobody_looked_at(kind: str, phase: str) -> None:
     rows = [row for row in evidence(RECIPES[kind]) if row.phase != phase]
-    both = (PROOFS[kind], CLEAN_AGAIN[kind])
+    both = (SIGNATURES[kind].took_hold, SIGNATURES[kind].clean_again)
     assert any(each(RECIPES[kind].attributes, rows) is not None for each in both)
 
 
@@ -54,7 +53,7 @@ def test_a_fault_that_never_went_away(kind: str) -> None:
     on = [row for row in evidence(RECIPES[kind]) if row.phase == "end"]
     after = [msgspec.structs.replace(row, phase="after") for row in on]
     rows = [row for row in evidence(RECIPES[kind]) if row.phase != "after"]
-    assert CLEAN_AGAIN[kind](RECIPES[kind].attributes, [*rows, *after]) is not None
+    assert SIGNATURES[kind].clean_again(RECIPES[kind].attributes, [*rows, *after]) is not None
 
 
 @kinds
@@ -77,7 +76,7 @@ def test_a_fault_that_was_there_at_the_start_only(kind: str) -> None:
     ],
 )
 def test_less_than_was_asked_for(kind: str, asked: dict[str, float]) -> None:
-    assert PROOFS[kind](asked, evidence(RECIPES[kind])) is not None
+    assert SIGNATURES[kind].took_hold(asked, evidence(RECIPES[kind])) is not None
 
 
 # -- in a run
@@ -90,7 +89,7 @@ def verdict(live: tuple[Evidence, Loader]) -> Callable[..., GateVerdict]:
     def judge(*directories: Path) -> GateVerdict:
         loader.load(list(directories))
         loaded.refresh()
-        return verdict_of(loaded, SPEC, FAULT_PROOFS)
+        return verdict_of(loaded, SPEC, SIGNATURES)
 
     return judge
 

@@ -176,7 +176,7 @@ RULES: dict[int, Rule] = {
         f"{FAULTS}::test_less_than_was_asked_for",
         f"{FAULTS}::test_a_fault_that_is_not_whole",
         f"{FAULTS}::test_the_probes_of_one_fault_prove_no_second",
-        f"{CHAOS}/faults/test_proofs.py::test_dead_server_behind_a_live_proxy_is_no_cut",
+        f"{CHAOS}/faults/test_signatures.py::test_dead_server_behind_a_live_proxy_is_no_cut",
     ), ("judged/a-fault-that-was-not-there",)),
     22: Rule("impossible and misspelt faults are refused", (
         f"{CHAOS}/faults/test_impossible.py::test_impossible_fault_says_why",

@@ -1,14 +1,14 @@
 """Runs that are written with the real recorder, and sealed and judged with the real code."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder, as_json
 from gates.judge.connection import Evidence
-from gates.judge.faults import Proofs
+from gates.judge.faults import Signatures
 from gates.judge.result import GateVerdict
 from gates.judge.verdict import judge_gate
 from gates.spec.assertion import Assertion, Judged
@@ -202,8 +202,15 @@ def proof(_attributes: object, _probes: object) -> str | None:
     return None
 
 
-PROVEN = Proofs({"cut": proof}, {"cut": proof})
-UNPROVEN = Proofs({"cut": no_proof}, {"cut": proof})
+class Signature(Struct, frozen=True):
+    """One that says what it is told to say."""
+
+    took_hold: Callable[[object, object], str | None] = proof
+    clean_again: Callable[[object, object], str | None] = proof
+
+
+PROVEN: Signatures = {"cut": Signature()}
+UNPROVEN: Signatures = {"cut": Signature(no_proof)}
 
 
 def judged(*asserts: Assertion, gate: str = "demo", **changes: object) -> Judged:
@@ -216,6 +223,6 @@ def assertion(**changes: object) -> Assertion:
 
 
 def verdict_of(
-    evidence: Evidence, spec: Judged, proofs: Proofs = PROVEN, run_id: str | None = None
+    evidence: Evidence, spec: Judged, signatures: Signatures = PROVEN, run_id: str | None = None
 ) -> GateVerdict:
-    return judge_gate(evidence, spec, proofs, run_id)
+    return judge_gate(evidence, spec, signatures, run_id)

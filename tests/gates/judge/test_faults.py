@@ -9,10 +9,11 @@ from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
 from chaos.evidence.schema import LinkProbe
 from chaos.evidence.sealing import Loader
+from chaos.faults import SIGNATURES
 from gates.judge.connection import Evidence
-from gates.judge.faults import Proofs
+from gates.judge.faults import Signatures
 from gates.judge.result import GateVerdict
-from tests.gates.judge.runs import PROVEN, UNPROVEN, Run, assertion, judged, verdict_of
+from tests.gates.judge.runs import PROVEN, UNPROVEN, Run, Signature, assertion, judged, verdict_of
 
 NewRun = Callable[..., Run]
 Judge = Callable[..., GateVerdict]
@@ -25,13 +26,13 @@ def verdict(live: tuple[Evidence, Loader]) -> Judge:
 
     def judge(
         directory: Path,
-        proofs: Proofs = PROVEN,
+        signatures: Signatures = PROVEN,
         run_id: str | None = None,
         beside: Path | None = None,
     ) -> GateVerdict:
         loader.load([directory, *([beside] if beside else [])])
         evidence.refresh()
-        return verdict_of(evidence, SPEC, proofs, run_id)
+        return verdict_of(evidence, SPEC, signatures, run_id)
 
     return judge
 
@@ -169,16 +170,15 @@ def test_every_window_of_a_repeated_fault_needs_its_own_proof(
     run = carried(probed(probed(new_run().connected()).fault())).fault(
         on_ms=300.0, proven_ms=301.0, off_ms=302.0, clean_ms=303.0
     )
-    found = verdict(run.plain().close(), Proofs({"cut": note}, {"cut": lambda _, __: None}))
+    found = verdict(run.plain().close(), {"cut": Signature(note)})
     assert [fault.proven for fault in found.faults] == [True, False]
     assert seen == [["before"] * 2 + ["start"] * 2 + ["end"] * 2 + ["after"] * 2] * 2
 
 
 def test_the_path_must_be_clean_again_by_its_probes(new_run: NewRun, verdict: Judge) -> None:
-    proofs = Proofs(PROVEN.on, {"cut": lambda _, __: "still refused"})
-    assert (
-        "after the fault: still refused" in verdict(faulted(new_run).plain().close(), proofs).detail
-    )
+    still = {"cut": Signature(clean_again=lambda _, __: "still refused")}
+    found = verdict(faulted(new_run).plain().close(), still)
+    assert "after the fault: still refused" in found.detail
 
 
 def test_a_sham_is_never_proven_but_its_assertions_are_judged(
@@ -195,7 +195,6 @@ def test_a_sham_is_never_proven_but_its_assertions_are_judged(
     assert (found.status, found.assertions[0].status) == ("FAIL", "FAIL")
 
 
-def test_the_real_proofs_judge_real_probes(new_run: NewRun, verdict: Judge) -> None:
-    faults = pytest.importorskip("chaos.faults")
-    found = verdict(faulted(new_run).plain().close(), Proofs(faults.PROOFS, faults.CLEAN_AGAIN))
+def test_the_real_signatures_judge_real_probes(new_run: NewRun, verdict: Judge) -> None:
+    found = verdict(faulted(new_run).plain().close(), SIGNATURES)
     assert (found.status, found.faults[0].proven) == ("UNKNOWN", False)

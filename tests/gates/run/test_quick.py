@@ -8,10 +8,11 @@ import pytest
 
 from chaos.evidence.direct import Direct
 from chaos.evidence.sealing import seal
+from chaos.faults import SIGNATURES
 from gates.judge.connection import open_release
 from gates.judge.result import GateVerdict
 from gates.judge.verdict import judge_gate
-from gates.run.quick import FAULT_PROOFS, QuickJudge
+from gates.run.quick import QuickJudge
 from gates.spec.assertion import Judged, Named
 from tests.gates.judge.runs import Run, assertion, judged
 
@@ -31,7 +32,7 @@ def new_run(tmp_path: Path) -> Callable[..., Run]:
 def sealed_verdict(directory: Path, spec: Judged) -> GateVerdict:
     release = directory.parent.parent.parent / f"release-{directory.parent.name}"
     seal([directory], release, {})
-    return judge_gate(open_release(release, {}), spec, FAULT_PROOFS)
+    return judge_gate(open_release(release, {}), spec, SIGNATURES)
 
 
 def plain(run: Run) -> Run:

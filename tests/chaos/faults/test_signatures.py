@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos.evidence.schema import LinkProbe
-from chaos.faults import CLEAN_AGAIN, FAULTS, PROOFS
+from chaos.faults import FAULTS, SIGNATURES
 from chaos.faults.base import Attributes
 
 
@@ -92,7 +92,7 @@ def row(
 
 
 def proof(kind: str, rows: Sequence[LinkProbe]) -> str | None:
-    return PROOFS[kind](RECIPES[kind].attributes, rows)
+    return SIGNATURES[kind].took_hold(RECIPES[kind].attributes, rows)
 
 
 kinds = pytest.mark.parametrize("kind", FAULTS)
@@ -102,7 +102,7 @@ kinds = pytest.mark.parametrize("kind", FAULTS)
 def test_every_fault_has_evidence_that_proves_it(kind: str) -> None:
     rows = evidence(RECIPES[kind])
     assert proof(kind, rows) is None
-    assert CLEAN_AGAIN[kind](RECIPES[kind].attributes, rows) is None
+    assert SIGNATURES[kind].clean_again(RECIPES[kind].attributes, rows) is None
 
 
 @kinds
@@ -113,7 +113,7 @@ def test_order_of_the_rows_does_not_matter(kind: str) -> None:
 @kinds
 def test_nothing_proves_nothing(kind: str) -> None:
     assert proof(kind, []) is not None
-    assert CLEAN_AGAIN[kind](RECIPES[kind].attributes, []) is not None
+    assert SIGNATURES[kind].clean_again(RECIPES[kind].attributes, []) is not None
 
 
 @kinds
@@ -141,7 +141,7 @@ def test_path_that_was_faulty_before_proves_nothing(kind: str) -> None:
     ]
     assert proof(kind, rows) is not None
     after = [msgspec.structs.replace(one, phase="after") for one in rows if one.phase == "before"]
-    assert CLEAN_AGAIN[kind](recipe.attributes, after) is not None
+    assert SIGNATURES[kind].clean_again(recipe.attributes, after) is not None
 
 
 @kinds
@@ -236,7 +236,7 @@ def test_any_evidence_gets_an_answer(kind: str, shape: list[tuple[str, str, str,
     for phase, path, connection, look in shape:
         rows.append(row(rows, phase, path, look, connection))
     assert proof(kind, rows) is None or proof(kind, rows)
-    assert CLEAN_AGAIN[kind](RECIPES[kind].attributes, rows) != ""
+    assert SIGNATURES[kind].clean_again(RECIPES[kind].attributes, rows) != ""
 
 
 @kinds
@@ -287,9 +287,9 @@ def test_silence_without_end_takes_half_a_second_to_tell() -> None:
     )
     short = dataclasses.replace(silent, on=Look(0.2, None, None, 400, 0, "timeout"))
     ended = dataclasses.replace(silent, on=Look(0.2, None, None, 600, 0, "eof"))
-    assert PROOFS["timeout"](attributes, evidence(silent)) is None
-    assert PROOFS["timeout"](attributes, evidence(short)) is not None
-    assert PROOFS["timeout"](attributes, evidence(ended)) is not None
+    assert SIGNATURES["timeout"].took_hold(attributes, evidence(silent)) is None
+    assert SIGNATURES["timeout"].took_hold(attributes, evidence(short)) is not None
+    assert SIGNATURES["timeout"].took_hold(attributes, evidence(ended)) is not None
 
 
 @pytest.mark.parametrize(
@@ -323,5 +323,5 @@ def test_upstream_faults_are_measured_by_the_request() -> None:
     on = Look(0.2, 601, 601.2, 601.3, 100)
     upstream = dataclasses.replace(RECIPES["bandwidth"], on=on, attributes={"rate": 10})
     with_request = {"rate": 10, "request_bytes": 6000}
-    assert PROOFS["bandwidth"](with_request, evidence(upstream)) is None
-    assert PROOFS["bandwidth"]({"rate": 10}, evidence(upstream)) is not None
+    assert SIGNATURES["bandwidth"].took_hold(with_request, evidence(upstream)) is None
+    assert SIGNATURES["bandwidth"].took_hold({"rate": 10}, evidence(upstream)) is not None
