@@ -205,7 +205,7 @@ def test_ready_says_which_dependencies_are_down(gateway: Gateway) -> None:
 def test_a_body_that_is_too_large_is_refused(gateway: Gateway) -> None:
     answer = gateway.operator("POST", "/tasks", {"kind": "x", "payload": {"a": "x" * 1_100_000}})
     assert answer.status == 413
-    assert answer.json["code"] == "too_large"
+    assert (answer.json["title"], answer.json["code"]) == ("Content too large", "too_large")
 
 
 def test_an_unknown_configuration_key_refuses_to_start(tmp_path: object) -> None:
