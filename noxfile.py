@@ -172,10 +172,12 @@ def baseline(session: nox.Session) -> None:
 
 @_session("shims", "test", "mutants")
 def tests(session: nox.Session) -> None:
-    """Run the tests on two workers. What follows `--` goes to pytest."""
+    """Run the tests, and print the slowest. What follows `--` goes to pytest."""
     _provide_toxiproxy(session)
     environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    session.run("pytest", "-n", "2", *session.posargs, env=environment)
+    # A quarter of the time they wait for processes: three workers keep two cores busy.
+    slowest = ("--durations=20", "--durations-min=1")
+    session.run("pytest", "-n", "3", *slowest, *session.posargs, env=environment)
 
 
 @_session("shims", "test", "bench", "lint")
