@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,8 @@ def test_the_same_memory_twice_is_one_and_another_text_is_refused(store: MemoryS
     assert (new, again_new, again) == (True, False, first)
     with pytest.raises(MemoryConflict):
         store.store("other", memory_id="m", session_id=None, now_ms=3)
+    with pytest.raises(MemoryConflict):
+        store.store("text", memory_id="m", session_id="s", now_ms=4)
     assert store.count() == 1
 
 
@@ -67,6 +70,33 @@ def test_what_is_no_database_or_newer_is_refused(tmp_path: Path) -> None:
         MemoryStore(garbage)
     with pytest.raises(MemoryStoreUnusable):
         MemoryStore(tmp_path)
+
+
+def altered(path: Path, statement: str) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(("version", "said"), [(0, "already exists"), (2, "version 2")])
+def test_another_version_is_refused(tmp_path: Path, version: int, said: str) -> None:
+    path = tmp_path / "memory.db"
+    MemoryStore(path).close()
+    altered(path, f"PRAGMA user_version = {version}")
+    with pytest.raises(MemoryStoreUnusable, match=said):
+        MemoryStore(path)
+
+
+def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    MemoryStore(path).close()
+    altered(
+        path,
+        "PRAGMA ignore_check_constraints = 1;"
+        " INSERT INTO memories VALUES (1, 'm', 'text', 0, NULL, 1)",
+    )
+    with pytest.raises(MemoryStoreUnusable, match="damaged"):
+        MemoryStore(path)
 
 
 def test_a_long_query_is_cut_to_its_first_words() -> None:

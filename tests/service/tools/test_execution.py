@@ -64,6 +64,39 @@ def test_arguments_that_do_not_fit(name: str, arguments: dict[str, object]) -> N
         canonical_arguments(name, arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "at_the_limit", "beyond"),
+    [
+        ("file.read", {"path": "a" * 1024}, {"path": "a" * 1025}),
+        ("file.read", {"path": "a", "max_bytes": 1_048_576}, {"max_bytes": 1_048_577}),
+        ("file.read", {"path": "a", "max_bytes": 1}, {"max_bytes": 0}),
+        ("file.write", {"path": "a", "content": "x" * 1_048_576}, {"content": "x" * 1_048_577}),
+        ("shell.run", {"command": "x" * 16_384}, {"command": "x" * 16_385}),
+        ("shell.run", {"command": "x", "timeout_s": 20}, {"timeout_s": 20.001}),
+    ],
+    ids=["path", "most read", "least read", "content", "command", "time"],
+)
+def test_arguments_at_their_limits_and_beyond(
+    name: str, at_the_limit: dict[str, object], beyond: dict[str, object]
+) -> None:
+    canonical_arguments(name, at_the_limit)
+    with pytest.raises(BadArguments):
+        canonical_arguments(name, {**at_the_limit, **beyond})
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "canonical"),
+    [
+        ("file.read", {"path": "a"}, '{"max_bytes":1048576,"path":"a"}'),
+        ("shell.run", {"command": "true"}, '{"command":"true","timeout_s":10}'),
+    ],
+)
+def test_arguments_that_are_left_out(
+    name: str, arguments: dict[str, object], canonical: str
+) -> None:
+    assert canonical_arguments(name, arguments) == canonical
+
+
 def test_unknown_tools(workspace: Workspace) -> None:
     with pytest.raises(UnknownTool):
         canonical_arguments("file.delete", {})
