@@ -17,12 +17,13 @@ import uvloop
 from litestar import get
 from litestar.types import ASGIApp
 
-from service.auth.roles import OPERATOR, PUBLIC
+from service.auth.roles import Role
 from service.cli.init import create_state
 from service.control import Control, open_control
 from service.gateway.app import assemble, create_litestar
 from service.gateway.boot import boot
 from service.gateway.doorway import Doorway
+from service.http.guards import PUBLIC, require_role
 from service.ids import random_id
 from service.processes import Listen
 from service.state import StateDir
@@ -48,7 +49,7 @@ def build(directory: Path) -> tuple[dict[Which, ASGIApp], Control, str]:
     token = create_state(state, force=False).operator
     control = open_control(state)
     services = boot(control, Listen("127.0.0.1", 0), {}, random_id)
-    gated = create_litestar(services, [get("/bench", opt=OPERATOR)(answer)])
+    gated = create_litestar(services, [get("/bench", guards=[require_role(Role.OPERATOR)])(answer)])
     plain = assemble([get("/bench", opt=PUBLIC)(answer)])
     apps: dict[Which, ASGIApp] = {
         "gated": Doorway(gated, random_id, services.metrics),

@@ -41,7 +41,7 @@ def act(options: argparse.Namespace) -> int:
     """Compare and list what is broken; exit code 1 when anything is."""
     from service.contract import breaking_changes, load_contract
     from service.gateway.app import HANDLERS, assemble
-    from service.gateway.routing import list_routes
+    from service.http.routing import list_routes
 
     contract = load_contract(options.file)
     app = assemble(HANDLERS)

@@ -1,10 +1,10 @@
-"""The gateway as an ASGI application: one table of handlers, one gate before them."""
+"""The gateway as an ASGI application: one table of handlers, authentication before them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar._openapi.plugin import OpenAPIPlugin
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -18,7 +18,6 @@ from service.gateway import (
     auditlog,
     confirmations,
     diagnostics,
-    health,
     memories,
     policies,
     sessions,
@@ -30,15 +29,16 @@ from service.gateway import (
 )
 from service.gateway.call import Services, provide_call
 from service.gateway.doorway import Doorway
-from service.gateway.gate import Gate
-from service.gateway.idempotency import Idempotency
 from service.gateway.lifespan import Lifespan, running
-from service.gateway.problems import EXCEPTION_HANDLERS
-from service.gateway.routing import (
+from service.http import health
+from service.http.authentication import Authentication, answer_refused_role
+from service.http.guards import RoleRefused
+from service.http.idempotency import Idempotency
+from service.http.problems import EXCEPTION_HANDLERS, AnyRequest, on_problem
+from service.http.routing import (
     RouteList,
-    declare_automatic_options,
     list_routes,
-    refuse_undeclared,
+    resolve_roles,
 )
 
 MAX_BODY_BYTES: Final = 1_000_000
@@ -58,7 +58,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     *auditlog.HANDLERS,
     *stream.HANDLERS,
 )
-"""Every route of the gateway. To add one, write its handler with a role in `opt` and list it here."""
+"""Every route of the gateway. To add one, write its handler with its guard and list it here."""
 
 
 def assemble(
@@ -66,13 +66,14 @@ def assemble(
     middleware: Sequence[DefineMiddleware] = (),
     lifespan: Sequence[Lifespan] = (),
     state: State | None = None,
+    on_role_refused: Callable[[AnyRequest, RoleRefused], Response[bytes]] = on_problem,
 ) -> Litestar:
     """Build an application of `handlers`. Raises StartRefused when one declares no role."""
     app = Litestar(
         route_handlers=list(handlers),
         middleware=list(middleware),
         dependencies={"call": Provide(provide_call, sync_to_thread=False)},
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, RoleRefused: on_role_refused},
         state=state,
         openapi_config=None,
         logging_config=None,
@@ -80,30 +81,34 @@ def assemble(
         request_max_body_size=MAX_BODY_BYTES,
     )
     _describe(app)
-    declare_automatic_options(app)
-    refuse_undeclared(app)
+    resolve_roles(app)
     return app
 
 
 def create_litestar(
     services: Services, handlers: Sequence[ControllerRouterHandler] = HANDLERS
 ) -> Litestar:
-    """Build the gateway's application with its gate before every handler."""
-    idempotency = partial(
-        Idempotency,
-        storage=services.storage,
-        clock=services.clock,
-        max_body_bytes=MAX_BODY_BYTES,
-    )
-    gate = DefineMiddleware(
-        Gate,
-        posts=idempotency,
+    """Build the gateway's application with authentication before every handler."""
+    authentication = DefineMiddleware(
+        Authentication,
         registry=services.registry,
         clock=services.clock,
         denied=services.denied,
         enabled=services.settings.auth.enabled,
     )
-    return assemble(handlers, [gate], [running(services)], State({"services": services}))
+    idempotency = DefineMiddleware(
+        Idempotency,
+        storage=services.storage,
+        clock=services.clock,
+        max_body_bytes=MAX_BODY_BYTES,
+    )
+    return assemble(
+        handlers,
+        [authentication, idempotency],
+        [running(services)],
+        State({"services": services}),
+        partial(answer_refused_role, denied=services.denied),
+    )
 
 
 def describe_routes() -> RouteList:

@@ -8,7 +8,7 @@ import msgspec
 from litestar import post
 from litestar.params import JSONBody
 
-from service.auth.roles import OPERATOR
+from service.auth.roles import Role
 from service.errors import Conflict, Forbidden, Invalid
 from service.gateway.call import Call, InjectedCall
 from service.gateway.confirmations import (
@@ -23,6 +23,7 @@ from service.gateway.confirmations import (
 from service.gateway.policies import decision
 from service.gateway.toolcalls import ToolAnswer, tool_answer
 from service.gateway.toolruns import ToolRun, begin_run, run_tool
+from service.http.guards import require_role
 from service.storage import Effect
 from service.tools.table import TOOLS
 
@@ -76,7 +77,7 @@ def _approve(connection: apsw.Connection, call: Call, request: ApproveRequest) -
     return Effect(run, "confirmations", row.id, {"args_sha256": row.args_sha256, "run": run.run_id})
 
 
-@post(["/approve", "/v1/approve"], opt=OPERATOR, status_code=200)
+@post(["/approve", "/v1/approve"], guards=[require_role(Role.OPERATOR)], status_code=200)
 async def approve(call: InjectedCall, data: JSONBody[ApproveRequest]) -> ApproveAnswer:
     """Decide a confirmation, and run the stored call when it is approved.
 

@@ -8,10 +8,11 @@ from litestar import route
 from litestar.params import QueryParameter
 
 from service.audit.verify import AuditReport, verify_audit
-from service.auth.roles import OBSERVER
+from service.auth.roles import Role
 from service.gateway.call import InjectedCall
-from service.gateway.paging import Cursor, Limit, Numbered, Page, read_page
-from service.gateway.routing import READ
+from service.http.guards import require_role
+from service.http.paging import Cursor, Limit, Numbered, Page, read_page
+from service.http.routing import READ
 from service.storage.query import select
 
 After = Annotated[int, QueryParameter(name="after", ge=0)]
@@ -98,7 +99,7 @@ def event(row: EventRow) -> Event:
     )
 
 
-@route("/v1/audit", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route("/v1/audit", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
 def list_audit(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> Page[AuditEntry]:
     """List audit rows, oldest first."""
     return call.storage.read(
@@ -106,7 +107,7 @@ def list_audit(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> 
     )
 
 
-@route("/v1/audit/verify", http_method=READ, opt=OBSERVER)
+@route("/v1/audit/verify", http_method=READ, guards=[require_role(Role.OBSERVER)])
 async def verify(call: InjectedCall) -> AuditReport:
     """Check the whole chain and all checkpoints."""
     check = partial(
@@ -117,7 +118,7 @@ async def verify(call: InjectedCall) -> AuditReport:
     return await call.storage.read_apart(check)
 
 
-@route("/v1/events", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route("/v1/events", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
 def list_events(call: InjectedCall, after: After = 0, limit: Limit = 50) -> Page[Event]:
     """List what changed after the event numbered `after`, in order."""
     rows = call.storage.read(

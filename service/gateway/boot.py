@@ -12,9 +12,9 @@ from service.dependencies import open_dependencies
 from service.gateway.call import Services
 from service.gateway.checks import check_audit, check_exposure, check_operator
 from service.gateway.confirmations import expire_overdue
-from service.gateway.idempotency import settle as settle_keys
 from service.gateway.metrics import Metrics
 from service.gateway.toolruns import settle_interrupted
+from service.http.idempotency import settle as settle_keys
 from service.ids import NewId
 from service.keys import new_secret
 from service.processes import BEHIND, Listen

@@ -12,7 +12,7 @@ from service.auth.registry import Actor, Registry
 from service.clock import Clock
 from service.dependencies import Dependencies
 from service.gateway.metrics import Metrics
-from service.gateway.sockets import method_of
+from service.http.sockets import method_of
 from service.ids import NewId
 from service.keys import KeyMaterial
 from service.settings import Settings
@@ -72,11 +72,11 @@ InjectedCall = NamedDependency[Call]
 
 
 def provide_call(scope: Scope, state: State) -> Call:
-    """Build the Call of a request that the gate let through; Litestar injects it as `call`."""
+    """Build the Call of a request that was let through; Litestar injects it as `call`."""
     request = scope["state"]
     services: Services = state.services
     return Call(
-        actor=request["actor"],
+        actor=scope["user"],
         request_id=request["request_id"],
         route=scope["path_template"],
         method=method_of(scope),

@@ -13,12 +13,13 @@ import msgspec
 from litestar import route
 from litestar.params import FromPath
 
-from service.auth.roles import OBSERVER
+from service.auth.roles import Role
 from service.effects import system_cause
 from service.errors import Conflict, NotFound
 from service.gateway.call import Call, InjectedCall
-from service.gateway.paging import Cursor, Limit, Numbered, Page, read_page
-from service.gateway.routing import READ
+from service.http.guards import require_role
+from service.http.paging import Cursor, Limit, Numbered, Page, read_page
+from service.http.routing import READ
 from service.ids import NewId
 from service.jsontypes import Json
 from service.storage import Cause, Effect, Storage
@@ -171,7 +172,12 @@ def expire_cause(request_id: str, confirmation_id: str) -> Cause:
     return system_cause("confirmations", "confirmation.expire", request_id, confirmation_id)
 
 
-@route("/v1/confirmations", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route(
+    "/v1/confirmations",
+    http_method=READ,
+    guards=[require_role(Role.OBSERVER)],
+    sync_to_thread=False,
+)
 def list_confirmations(
     call: InjectedCall, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ConfirmationView]:
@@ -192,7 +198,7 @@ def list_confirmations(
 @route(
     "/v1/confirmations/{confirmation_id:str}",
     http_method=READ,
-    opt=OBSERVER,
+    guards=[require_role(Role.OBSERVER)],
     sync_to_thread=False,
 )
 def get_confirmation(call: InjectedCall, confirmation_id: FromPath[str]) -> ConfirmationView:

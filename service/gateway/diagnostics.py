@@ -4,9 +4,10 @@ import msgspec
 from litestar import Request, Response, route
 from litestar.datastructures import State
 
-from service.auth.roles import OBSERVER, PUBLIC
+from service.auth.roles import Role
 from service.gateway.call import Services
-from service.gateway.routing import READ, RouteList, list_routes
+from service.http.guards import PUBLIC, require_role
+from service.http.routing import READ, RouteList, list_routes
 from service.storage.store import StorageReport
 
 
@@ -50,13 +51,15 @@ def metrics(state: State) -> Response[str]:
     return Response(lines, media_type="text/plain; version=0.0.4")
 
 
-@route("/v1/routes", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route("/v1/routes", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
 def routes(request: Request[object, object, State]) -> RouteList:
     """List every route of the live application with its role."""
     return list_routes(request.app)
 
 
-@route("/v1/openapi.json", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route(
+    "/v1/openapi.json", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False
+)
 def openapi(request: Request[object, object, State]) -> dict[str, object]:
     """Describe the live application in OpenAPI 3.1."""
     return request.app.openapi_schema.to_schema()

@@ -6,11 +6,12 @@ import msgspec
 from litestar import route
 from litestar.params import Parameter
 
-from service.auth.roles import OBSERVER
+from service.auth.roles import Role
 from service.dependencies import MemoryUnavailable
 from service.errors import Unavailable
 from service.gateway.call import InjectedCall
-from service.gateway.routing import READ
+from service.http.guards import require_role
+from service.http.routing import READ
 from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, MAX_TOKENS, Memory
 
 
@@ -21,7 +22,7 @@ class MemoryPage(msgspec.Struct, frozen=True):
     tokens: int
 
 
-@route("/v1/memory", http_method=READ, opt=OBSERVER)
+@route("/v1/memory", http_method=READ, guards=[require_role(Role.OBSERVER)])
 async def find_memories(
     call: InjectedCall,
     q: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)],

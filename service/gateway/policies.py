@@ -8,11 +8,12 @@ import msgspec
 from litestar import Response, put, route
 from litestar.params import FromPath, HeaderParameter, JSONBody
 
-from service.auth.roles import OBSERVER, OPERATOR
+from service.auth.roles import Role
 from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
 from service.gateway.call import InjectedCall
-from service.gateway.paging import Page
-from service.gateway.routing import READ
+from service.http.guards import require_role
+from service.http.paging import Page
+from service.http.routing import READ
 from service.jsontypes import Json
 from service.storage import Effect
 from service.storage.query import select, select_one
@@ -63,7 +64,7 @@ def required_version(if_match: str | None) -> int:
     return int(found[1])
 
 
-@route("/v1/policies", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route("/v1/policies", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
 def list_policies(call: InjectedCall) -> Page[Policy]:
     """List all policies."""
     found = call.storage.read(
@@ -72,7 +73,7 @@ def list_policies(call: InjectedCall) -> Page[Policy]:
     return Page(tuple(found), None)
 
 
-@put("/v1/policies/{name:str}", opt=OPERATOR)
+@put("/v1/policies/{name:str}", guards=[require_role(Role.OPERATOR)])
 async def set_policy(
     call: InjectedCall, name: FromPath[str], data: JSONBody[NewPolicy], if_match: IfMatch = None
 ) -> Response[Policy]:

@@ -5,11 +5,12 @@ import msgspec
 from litestar import Response, delete, post, route
 from litestar.params import FromPath, JSONBody
 
-from service.auth.roles import OBSERVER, OPERATOR
+from service.auth.roles import Role
 from service.errors import Conflict, Invalid, NotFound
 from service.gateway.call import InjectedCall
-from service.gateway.paging import Cursor, Limit, Numbered, Page, read_page
-from service.gateway.routing import READ
+from service.http.guards import require_role
+from service.http.paging import Cursor, Limit, Numbered, Page, read_page
+from service.http.routing import READ
 from service.storage import Effect
 from service.storage.query import select_one
 
@@ -90,7 +91,7 @@ def count_turn(connection: apsw.Connection, session_id: str, now_ms: int, reques
     )
 
 
-@post("/v1/sessions", opt=OPERATOR)
+@post("/v1/sessions", guards=[require_role(Role.OPERATOR)])
 async def create_session(
     call: InjectedCall, data: JSONBody[NewSession | None] = None
 ) -> Response[Session]:
@@ -116,7 +117,7 @@ async def create_session(
     return Response(made, headers={"Location": f"/v1/sessions/{session_id}"})
 
 
-@route("/v1/sessions", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route("/v1/sessions", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
 def list_sessions(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> Page[Session]:
     """List sessions, oldest first."""
     now_ms = call.now_ms()
@@ -127,13 +128,18 @@ def list_sessions(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) 
     )
 
 
-@route("/v1/sessions/{session_id:str}", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route(
+    "/v1/sessions/{session_id:str}",
+    http_method=READ,
+    guards=[require_role(Role.OBSERVER)],
+    sync_to_thread=False,
+)
 def get_session(call: InjectedCall, session_id: FromPath[str]) -> Session:
     """Show one session."""
     return view(call.storage.read(lambda connection: find(connection, session_id)), call.now_ms())
 
 
-@delete("/v1/sessions/{session_id:str}", opt=OPERATOR)
+@delete("/v1/sessions/{session_id:str}", guards=[require_role(Role.OPERATOR)])
 async def close_session(call: InjectedCall, session_id: FromPath[str]) -> None:
     """Close a session before its time."""
 

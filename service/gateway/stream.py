@@ -16,11 +16,12 @@ from litestar.datastructures import State
 from litestar.exceptions import WebSocketDisconnect
 
 from service.auth.registry import Actor, Presented
-from service.auth.roles import OPERATOR, permits
+from service.auth.roles import Role, permits
 from service.errors import ProblemError
 from service.gateway.call import Call, InjectedCall, Services
-from service.gateway.sockets import PROTOCOL
 from service.gateway.turns import TurnAnswer, TurnRequest, answer_turn
+from service.http.guards import require_role
+from service.http.sockets import PROTOCOL
 
 TOKEN_OVER: Final = 4401
 ROLE_LOST: Final = 4403
@@ -88,7 +89,7 @@ def closing_code(services: Services, presented: Presented | None) -> int | None:
         # As at the gate: the end must outlive this process, or a clock turned back would undo it.
         services.clock.persist(now_ms)
         return TOKEN_OVER
-    return None if permits(verdict.role, "operator") else ROLE_LOST
+    return None if permits(verdict.role, Role.OPERATOR) else ROLE_LOST
 
 
 async def watch(services: Services, presented: Presented | None) -> int:
@@ -131,10 +132,10 @@ async def converse(socket: Socket, call: Call, presented: Presented | None) -> N
         await socket.send_text(msgspec.json.encode(answer).decode())
 
 
-@websocket("/v1/stream", opt=OPERATOR)
+@websocket("/v1/stream", guards=[require_role(Role.OPERATOR)])
 async def stream(socket: Socket, call: InjectedCall) -> None:
     """Serve one stream until the caller leaves, its token ends (4401) or loses its role (4403)."""
-    presented: Presented | None = socket.scope["state"].get("presented")
+    presented: Presented | None = socket.scope.get("auth")
     await socket.accept(PROTOCOL)
     await socket.send_text(msgspec.json.encode(ReadyFrame(call.actor.id, call.request_id)).decode())
     talking = asyncio.create_task(converse(socket, call, presented))

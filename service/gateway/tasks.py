@@ -7,12 +7,13 @@ import msgspec
 from litestar import Response, post, route
 from litestar.params import FromPath, JSONBody
 
-from service.auth.roles import OBSERVER, OPERATOR
+from service.auth.roles import Role
 from service.errors import Conflict, Invalid, NotFound
 from service.gateway.call import InjectedCall
-from service.gateway.paging import Cursor, Limit, Numbered, Page, read_page
-from service.gateway.routing import READ
 from service.gateway.sessions import live_session
+from service.http.guards import require_role
+from service.http.paging import Cursor, Limit, Numbered, Page, read_page
+from service.http.routing import READ
 from service.storage import Effect
 from service.storage.query import select_one
 
@@ -76,7 +77,7 @@ def find(connection: apsw.Connection, task_id: str) -> TaskRow:
     return row
 
 
-@post(["/tasks", "/v1/tasks"], opt=OPERATOR)
+@post(["/tasks", "/v1/tasks"], guards=[require_role(Role.OPERATOR)])
 async def create_task(call: InjectedCall, data: JSONBody[NewTask]) -> Response[Task]:
     """Accept a task; once answered, it is durable."""
     if not 0 < len(data.kind) <= MAX_KIND:
@@ -106,7 +107,12 @@ async def create_task(call: InjectedCall, data: JSONBody[NewTask]) -> Response[T
     return Response(made, headers={"Location": f"/v1/tasks/{task_id}"})
 
 
-@route(["/tasks", "/v1/tasks"], http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route(
+    ["/tasks", "/v1/tasks"],
+    http_method=READ,
+    guards=[require_role(Role.OBSERVER)],
+    sync_to_thread=False,
+)
 def list_tasks(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> Page[Task]:
     """List tasks, oldest first."""
     return call.storage.read(
@@ -117,7 +123,7 @@ def list_tasks(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> 
 @route(
     ["/tasks/{task_id:str}", "/v1/tasks/{task_id:str}"],
     http_method=READ,
-    opt=OBSERVER,
+    guards=[require_role(Role.OBSERVER)],
     sync_to_thread=False,
 )
 def get_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
@@ -126,7 +132,9 @@ def get_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
 
 
 @post(
-    ["/tasks/{task_id:str}/cancel", "/v1/tasks/{task_id:str}/cancel"], opt=OPERATOR, status_code=200
+    ["/tasks/{task_id:str}/cancel", "/v1/tasks/{task_id:str}/cancel"],
+    guards=[require_role(Role.OPERATOR)],
+    status_code=200,
 )
 async def cancel_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
     """Call a task off. 409 when it is over already."""

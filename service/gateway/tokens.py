@@ -8,11 +8,12 @@ from litestar import Response, delete, post, route
 from litestar.params import FromPath, JSONBody
 
 from service.auth import tokens
-from service.auth.roles import OBSERVER, OPERATOR
+from service.auth.roles import Role
 from service.gateway.call import Call, InjectedCall
-from service.gateway.idempotency import SECRET
-from service.gateway.paging import Page
-from service.gateway.routing import READ
+from service.http.guards import require_role
+from service.http.idempotency import SECRET
+from service.http.paging import Page
+from service.http.routing import READ
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 Name = Annotated[str, msgspec.Meta(max_length=100)]
@@ -39,7 +40,7 @@ def change_of(call: Call) -> tokens.Change:
     return tokens.Change(call.now_ms(), call.request_id, call.services.registry.invalidate)
 
 
-@post("/v1/tokens", opt=OPERATOR | SECRET)
+@post("/v1/tokens", guards=[require_role(Role.OPERATOR)], opt=SECRET)
 async def issue_token(call: InjectedCall, data: JSONBody[IssueRequest]) -> Response[tokens.Issued]:
     """Issue a token."""
     new = tokens.NewToken(
@@ -56,7 +57,12 @@ async def issue_token(call: InjectedCall, data: JSONBody[IssueRequest]) -> Respo
     return Response(issued, headers={"Location": f"/v1/tokens/{issued.id}", **_NO_STORE})
 
 
-@post("/v1/tokens/{token_id:str}/rotate", opt=OPERATOR | SECRET, status_code=200)
+@post(
+    "/v1/tokens/{token_id:str}/rotate",
+    guards=[require_role(Role.OPERATOR)],
+    opt=SECRET,
+    status_code=200,
+)
 async def rotate_token(
     call: InjectedCall, token_id: FromPath[str], data: JSONBody[RotateRequest | None] = None
 ) -> Response[tokens.Issued]:
@@ -75,14 +81,14 @@ async def rotate_token(
     return Response(issued, headers=_NO_STORE)
 
 
-@delete("/v1/tokens/{token_id:str}", opt=OPERATOR)
+@delete("/v1/tokens/{token_id:str}", guards=[require_role(Role.OPERATOR)])
 async def revoke_token(call: InjectedCall, token_id: FromPath[str]) -> None:
     """End a token and all its secrets, at once."""
     run = partial(tokens.revoke, token_id=token_id, change=change_of(call))
     await call.storage.change(call.cause("token.revoke", token_id), run)
 
 
-@route("/v1/tokens", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route("/v1/tokens", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
 def list_tokens(call: InjectedCall) -> Page[tokens.Token]:
     """List all tokens, those that are over included."""
     return Page(tuple(call.storage.read(partial(tokens.list_all, now_ms=call.now_ms()))), None)

@@ -8,15 +8,16 @@ from litestar import Response, post, route
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
-from service.auth.roles import OBSERVER, OPERATOR
+from service.auth.roles import Role
 from service.effects import Effect
 from service.errors import Forbidden, NotFound, ProblemError, Unavailable, Unprocessable
 from service.gateway.call import Call, InjectedCall
 from service.gateway.confirmations import Confirmation, NewConfirmation, create_confirmation
 from service.gateway.policies import decision
-from service.gateway.routing import READ
 from service.gateway.sessions import live_session
 from service.gateway.toolruns import ToolRun, begin_run, run_tool
+from service.http.guards import require_role
+from service.http.routing import READ
 from service.tools.table import (
     TOOLS,
     BadArguments,
@@ -90,7 +91,7 @@ class _DeniedByPolicy(Exception):
     """The policy forbids the call; nothing was written."""
 
 
-@route("/v1/tools", http_method=READ, opt=OBSERVER, sync_to_thread=False)
+@route("/v1/tools", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
 def list_tools(call: InjectedCall) -> ToolPage:
     """Every tool there is, how dangerous it is, and what happens to a call of it at present."""
     return call.storage.read(
@@ -100,7 +101,7 @@ def list_tools(call: InjectedCall) -> ToolPage:
 
 @post(
     "/v1/tools/{name:str}/execute",
-    opt=OPERATOR,
+    guards=[require_role(Role.OPERATOR)],
     status_code=200,
     responses={202: ResponseSpec(ToolAnswer, description="A confirmation waits for a decision.")},
 )

@@ -7,11 +7,12 @@ import msgspec
 from litestar import post
 from litestar.params import JSONBody
 
-from service.auth.roles import OPERATOR
+from service.auth.roles import Role
 from service.dependencies import Dependencies, MemoryUnavailable, ModelUnavailable
 from service.effects import Effect
 from service.gateway.call import Call, InjectedCall
 from service.gateway.sessions import count_turn, live_session
+from service.http.guards import require_role
 from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
 from service.model.builtin import fallback_answer
 from service.settings import TurnSettings
@@ -46,7 +47,7 @@ class _Thought(msgspec.Struct, frozen=True):
     degraded_reasons: list[str]
 
 
-@post("/v1/turn", opt=OPERATOR, status_code=200)
+@post("/v1/turn", guards=[require_role(Role.OPERATOR)], status_code=200)
 async def take_turn(data: JSONBody[TurnRequest], call: InjectedCall) -> TurnAnswer:
     """Answer `text`, with what is remembered about it.
 

@@ -10,9 +10,12 @@ from typing import Final
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.gateway.problems import MEDIA_TYPE, Problem
+from service.auth.registry import Actor
+from service.auth.roles import Role
+from service.http.problems import MEDIA_TYPE, Problem
 from service.ids import NewId
 
+GATEWAY: Final = Actor("gateway", Role.SERVICE, "whoever presents the service token")
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz"})
 REQUEST_ID_HEADER: Final = b"x-request-id"
 MAX_REQUEST_ID_CHARS: Final = 64
@@ -53,6 +56,8 @@ class ServiceTokenGate:
                 message["headers"] = [*message.get("headers", ()), stamp]
             await send(message)
 
+        if known:
+            scope["user"] = GATEWAY
         if known or scope["path"] in PUBLIC_PATHS:
             await self._app(scope, receive, send_stamped)
         else:

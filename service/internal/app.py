@@ -6,13 +6,13 @@ from contextlib import AbstractAsyncContextManager
 from litestar import Litestar, Request, route
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
-from service.auth.roles import PUBLIC, SERVICE
-from service.gateway.health import Health, healthz
-from service.gateway.problems import EXCEPTION_HANDLERS
-from service.gateway.routing import READ, RouteList, list_routes, refuse_undeclared
+from service.auth.roles import Role
+from service.http.guards import EVERYBODY, PUBLIC, require_role
+from service.http.health import Health, healthz
+from service.http.problems import EXCEPTION_HANDLERS
+from service.http.routing import READ, RouteList, list_routes, resolve_roles
 from service.ids import NewId
 from service.internal.access import PUBLIC_PATHS, ServiceTokenGate
 
@@ -27,13 +27,17 @@ def readyz() -> Health:
     return Health("ready")
 
 
-@route("/internal/ready", http_method=READ, opt=SERVICE, sync_to_thread=False)
+@route(
+    "/internal/ready", http_method=READ, guards=[require_role(Role.SERVICE)], sync_to_thread=False
+)
 def internal_ready() -> Health:
     """As /readyz, for callers who want to know that their service token is accepted as well."""
     return Health("ready")
 
 
-@route("/internal/routes", http_method=READ, opt=SERVICE, sync_to_thread=False)
+@route(
+    "/internal/routes", http_method=READ, guards=[require_role(Role.SERVICE)], sync_to_thread=False
+)
 def internal_routes(request: InternalRequest) -> RouteList:
     """List what this process answers, walked from the live application."""
     return list_routes(request.app)
@@ -58,18 +62,12 @@ def internal_app(
         openapi_config=None,
         logging_config=None,
     )
-    _declare_automatic_options(app)
-    refuse_undeclared(app)
+    resolve_roles(app, options=_asked_of_options)
     return ServiceTokenGate(app, service_token, new_id)
 
 
-def _declare_automatic_options(app: Litestar) -> None:
-    """Declare the OPTIONS handlers that Litestar adds by itself as what the gate makes of their paths."""
-    for each in app.routes:
-        if isinstance(each, HTTPRoute):
-            for handler in each.route_handlers:
-                if handler.http_methods == {"OPTIONS"}:
-                    handler.opt.update(PUBLIC if each.path in PUBLIC_PATHS else SERVICE)
+def _asked_of_options(path: str) -> str:
+    return EVERYBODY if path in PUBLIC_PATHS else Role.SERVICE
 
 
 def _provide(value: object) -> Provide:

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from litestar import Litestar, Response, post
 
-from service.auth.roles import SERVICE
+from service.auth.roles import Role
 from service.clock import wall_ms
 from service.errors import Conflict, StartRefused
+from service.http.guards import require_role
 from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
@@ -39,7 +40,7 @@ class MemoryThread:
         self._thread.shutdown(wait=True)
 
 
-@post("/internal/memories", opt=SERVICE)
+@post("/internal/memories", guards=[require_role(Role.SERVICE)])
 async def store_memory(data: StoreMemory, memories: MemoryThread) -> Response[Memory]:
     """Remember a text: 201 when it is new, 200 when this id holds it already, 409 when it holds another."""
     memory_id = data.memory_id or random_id("mem")
@@ -55,7 +56,7 @@ async def store_memory(data: StoreMemory, memories: MemoryThread) -> Response[Me
     return Response(memory, status_code=201 if new else 200)
 
 
-@post("/internal/memories/search", opt=SERVICE, status_code=200)
+@post("/internal/memories/search", guards=[require_role(Role.SERVICE)], status_code=200)
 async def search_memories(data: SearchMemories, memories: MemoryThread) -> FoundMemories:
     """The memories about a query, best first, within a token budget."""
     ranked = await memories.run(lambda store: store.search(data.query, data.limit))

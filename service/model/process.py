@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from litestar import post
 
-from service.auth.roles import SERVICE
+from service.auth.roles import Role
 from service.errors import ProblemError, StartRefused
+from service.http.guards import require_role
 from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
@@ -23,7 +24,7 @@ class ProviderFailed(ProblemError):
     default_code: ClassVar[str] = "provider_failed"
 
 
-@post("/internal/chat/completions", opt=SERVICE, status_code=200)
+@post("/internal/chat/completions", guards=[require_role(Role.SERVICE)], status_code=200)
 async def complete(data: ChatRequest, provider: Provider) -> ChatCompletion:
     """The next message of a conversation; 502 with the kind of failure when the provider gives none."""
     try:

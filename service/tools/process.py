@@ -5,8 +5,9 @@ from typing import ClassVar, Final
 
 from litestar import post
 
-from service.auth.roles import SERVICE
+from service.auth.roles import Role
 from service.errors import Forbidden, NotFound, ProblemError, StartRefused, Unprocessable
+from service.http.guards import require_role
 from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
@@ -41,7 +42,7 @@ class Slots:
         self._free.release()
 
 
-@post("/internal/tools/{name:str}/execute", opt=SERVICE, status_code=200)
+@post("/internal/tools/{name:str}/execute", guards=[require_role(Role.SERVICE)], status_code=200)
 async def execute_tool(
     name: str, data: ExecuteTool, workspace: Workspace, slots: Slots, max_run_s: float
 ) -> ToolOutcome:

@@ -15,7 +15,7 @@ from service.contract import (
     load_contract,
 )
 from service.gateway.app import HANDLERS, assemble
-from service.gateway.routing import list_routes
+from service.http.routing import list_routes
 
 CONTRACT = Path(__file__).parents[2] / "specs" / "contract" / f"{SONIA_CONTRACT}.json"
 

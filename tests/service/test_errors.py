@@ -1,7 +1,7 @@
 """What each error answers: its status and title are public, and its code is what programs compare."""
 
-import service.gateway.idempotency
 import service.gateway.toolcalls
+import service.http.idempotency
 import service.model.process
 import service.tools.process  # noqa: F401 - these define errors of their own
 from service.errors import EXIT_REFUSED, Invalid, ProblemError, Unavailable

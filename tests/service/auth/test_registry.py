@@ -17,7 +17,7 @@ from service.auth.registry import (
     judge,
     parse_token,
 )
-from service.auth.roles import permits
+from service.auth.roles import Role, permits
 from service.keys import hash_secret
 
 ACTOR = Actor("tok_1", "operator", "alice")
@@ -66,18 +66,22 @@ def test_any_bytes_can_be_presented(token: bytes) -> None:
     assert presented is None or judge(record(), presented.sha256, 0) is Refusal.WRONG_SECRET
 
 
-@pytest.mark.parametrize("role", ["", "root", "public", "service", "Operator", "operator "])
-def test_a_role_nobody_knows_permits_nothing(role: str) -> None:
-    assert not permits(role, "operator")
-    assert not permits(role, "observer")
-    assert not permits("operator", role)
+@pytest.mark.parametrize("actor", ["", "root", "public", "Operator", "operator "])
+@pytest.mark.parametrize("required", Role)
+def test_a_role_nobody_knows_permits_nothing(actor: str, required: Role) -> None:
+    assert not permits(actor, required)
 
 
 def test_roles_permit_what_the_design_says() -> None:
-    assert permits("operator", "operator")
-    assert permits("operator", "observer")
-    assert permits("observer", "observer")
-    assert not permits("observer", "operator")
+    permitted = {
+        (actor, required) for actor in Role for required in Role if permits(actor, required)
+    }
+    assert permitted == {
+        ("operator", "operator"),
+        ("operator", "observer"),
+        ("observer", "observer"),
+        ("service", "service"),
+    }
 
 
 class Tokens:

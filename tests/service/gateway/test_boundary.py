@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from litestar import Litestar, get, post
+from litestar import Litestar, WebSocket, get, post, websocket
+from litestar.datastructures import State as AppState
 from litestar.handlers import asgi
 
-from service.auth.roles import OBSERVER, OPERATOR
+from service.auth.roles import Role
 from service.errors import StartRefused
 from service.gateway.app import HANDLERS, assemble
-from service.gateway.routing import walk
+from service.http.guards import PUBLIC, require_role
+from service.http.routing import walk
 from tests.service.running import Answer, Gateway, State, alter, new_state, rows, running
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -42,8 +44,7 @@ def live_routes(gateway: Gateway) -> list[tuple[str, str, str]]:
 
 
 def test_no_unsafe_method_is_open_and_public_paths_are_the_diagnostics() -> None:
-    for item, declared in walk(assemble(HANDLERS)):
-        assert declared
+    for item in walk(assemble(HANDLERS)):
         if item.method == "OPTIONS":
             assert item.role == "public"
         elif item.kind == "http" and item.method in SAFE:
@@ -225,9 +226,28 @@ def undeclared() -> None:
     """A handler that forgot its role."""
 
 
-@post("/misspelt", opt={"role": "operater"}, sync_to_thread=False)
-def misspelt() -> None:
-    """A handler whose role nobody has heard of."""
+@post("/doubled", guards=[require_role(Role.OBSERVER), require_role(Role.OPERATOR)])
+async def doubled() -> None:
+    """A handler that asks for two roles."""
+
+
+@post("/contradicted", guards=[require_role(Role.OBSERVER)], opt=PUBLIC)
+async def contradicted() -> None:
+    """A handler that asks for a role and is for everybody."""
+
+
+async def anything(_: object, __: object) -> None:
+    """A guard that says nothing of roles."""
+
+
+@post("/otherwise", guards=[anything])
+async def otherwise() -> None:
+    """A handler with a guard that is none of roles."""
+
+
+@websocket("/socket")
+async def socket(socket: WebSocket[object, object, AppState]) -> None:
+    """A WebSocket that forgot its role."""
 
 
 @asgi("/mounted", is_mount=True, copy_scope=True)
@@ -237,7 +257,14 @@ async def mounted(scope: object, receive: object, send: object) -> None:
 
 @pytest.mark.parametrize(
     ("handler", "named"),
-    [(undeclared, "GET /undeclared"), (misspelt, "POST /misspelt"), (mounted, r"\* /mounted")],
+    [
+        (undeclared, "GET /undeclared"),
+        (doubled, "POST /doubled"),
+        (contradicted, "POST /contradicted"),
+        (otherwise, "POST /otherwise"),
+        (socket, "WEBSOCKET /socket"),
+        (mounted, r"\* /mounted"),
+    ],
 )
 def test_a_route_without_a_role_keeps_the_gateway_from_starting(
     handler: object, named: str
@@ -247,11 +274,11 @@ def test_a_route_without_a_role_keeps_the_gateway_from_starting(
 
 
 def test_the_walk_sees_mounts_and_sockets() -> None:
-    @asgi("/mounted", is_mount=True, copy_scope=True, opt=OBSERVER)
+    @asgi("/mounted", is_mount=True, copy_scope=True, guards=[require_role(Role.OBSERVER)])
     async def declared(scope: object, receive: object, send: object) -> None:
         """A mount with a role."""
 
     app: Litestar = assemble([*HANDLERS, declared])
-    kinds = {(item.kind, item.path, item.role) for item, _ in walk(app)}
-    assert ("mount", "/mounted", OBSERVER["role"]) in kinds
-    assert ("websocket", "/v1/stream", OPERATOR["role"]) in kinds
+    kinds = {(item.kind, item.path, item.role) for item in walk(app)}
+    assert ("mount", "/mounted", "observer") in kinds
+    assert ("websocket", "/v1/stream", "operator") in kinds

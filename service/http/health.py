@@ -4,8 +4,8 @@ import msgspec
 from litestar import route
 
 from service import SONIA_CONTRACT, SONIA_VERSION
-from service.auth.roles import PUBLIC
-from service.gateway.routing import READ
+from service.http.guards import PUBLIC
+from service.http.routing import READ
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing import Final
 
 import apsw
 import msgspec
+from litestar.enums import ScopeType
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
@@ -26,8 +27,10 @@ from litestar.types import (
 )
 
 from service.auth.registry import Actor
+from service.auth.roles import Role, permits
 from service.clock import Clock
 from service.errors import Conflict, Invalid, ProblemError, Unprocessable
+from service.http.guards import REQUIRED
 from service.storage import Storage
 from service.storage.query import select_one
 
@@ -153,8 +156,19 @@ def key_of(scope: Scope) -> str | None:
     return key
 
 
+def permitted(scope: Scope) -> Actor | None:
+    """The caller of a POST that its role allows. None of all others: guards come later and refuse for themselves."""
+    if scope["type"] != ScopeType.HTTP or scope["method"] != "POST":
+        return None
+    required = scope["route_handler"].opt.get(REQUIRED)
+    if not isinstance(required, Role):
+        return None
+    actor: Actor = scope["user"]
+    return actor if permits(actor.role, required) else None
+
+
 class Idempotency:
-    """Stands behind the gate, so that the actor is known, and before the handlers of POST."""
+    """Middleware behind authentication, for POST. It remembers and replays only what the caller's role permits."""
 
     def __init__(self, app: ASGIApp, storage: Storage, clock: Clock, max_body_bytes: int) -> None:
         self._app = app
@@ -164,11 +178,11 @@ class Idempotency:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request, or answer it as it was answered before."""
-        key = key_of(scope)
-        if key is None:
+        actor = permitted(scope)
+        key = None if actor is None else key_of(scope)
+        if actor is None or key is None:
             await self._app(scope, receive, send)
             return
-        actor: Actor = scope["state"]["actor"]
         body = await read_body(receive, self._max_body_bytes)
         if body is None:
             return

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from service.auth.registry import Actor, Refusal
-from service.gateway.denials import (
+from service.http.denials import (
     Denial,
     denied_cause,
     refuse_credentials,

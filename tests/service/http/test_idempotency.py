@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.errors import Conflict, Unprocessable
-from service.gateway.idempotency import Entry, judge
+from service.http.idempotency import Entry, judge
 from tests.service.running import Answer, Gateway, State, rows, running, sonia
 
 

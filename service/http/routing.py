@@ -1,6 +1,6 @@
 """Which routes the live application has, and which role each asks for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -9,8 +9,8 @@ from litestar.handlers import BaseRouteHandler
 from litestar.routes import ASGIRoute, BaseRoute, HTTPRoute, WebSocketRoute
 from litestar.types import Method
 
-from service.auth.roles import DECLARABLE, PUBLIC, ROLE_KEY
 from service.errors import StartRefused
+from service.http.guards import EVERYBODY, REQUIRED, requirement
 
 READ: Final[Sequence[Method]] = ("GET", "HEAD")
 """The methods of a reading handler: HEAD works wherever GET does."""
@@ -31,21 +31,11 @@ class RouteList(msgspec.Struct, frozen=True):
     items: tuple[RouteItem, ...]
 
 
-def declare_automatic_options(app: Litestar) -> None:
-    """Declare the OPTIONS handlers that Litestar adds by itself as public: they only list methods."""
-    for each in app.routes:
-        if isinstance(each, HTTPRoute):
-            for handler in each.route_handlers:
-                if handler.http_methods == {"OPTIONS"}:
-                    handler.opt.update(PUBLIC)
-
-
-def walk(app: Litestar) -> Iterator[tuple[RouteItem, bool]]:
-    """Yield every method of every route, mounts and sockets included, and whether its role is declared."""
+def walk(app: Litestar) -> Iterator[RouteItem]:
+    """Yield every method of every route, mounts and sockets included, with what `resolve_roles` found."""
     for each in app.routes:
         for method, kind, handler in _handlers(each):
-            role = handler.opt.get(ROLE_KEY)
-            yield RouteItem(method, each.path_format, str(role), kind), role in DECLARABLE
+            yield RouteItem(method, each.path_format, str(handler.opt.get(REQUIRED)), kind)
 
 
 def _handlers(each: BaseRoute) -> Iterator[tuple[str, str, BaseRouteHandler]]:
@@ -58,15 +48,22 @@ def _handlers(each: BaseRoute) -> Iterator[tuple[str, str, BaseRouteHandler]]:
         yield "*", "mount", each.route_handler
 
 
-def refuse_undeclared(app: Litestar) -> None:
-    """Raise StartRefused naming every route whose handler declares no role that SONIA knows."""
-    undeclared = [f"{item.method} {item.path}" for item, declared in walk(app) if not declared]
+def resolve_roles(app: Litestar, options: Callable[[str], str] = lambda _: EVERYBODY) -> None:
+    """Find which role each handler asks for. Raises StartRefused naming all that ask for none, or for several.
+
+    `options` says it of the OPTIONS handlers that Litestar adds by itself, by their path: they only list methods.
+    """
+    undeclared = []
+    for each in app.routes:
+        for method, _, handler in _handlers(each):
+            found = options(each.path) if method == "OPTIONS" else requirement(handler)
+            handler.opt[REQUIRED] = found
+            if found is None:
+                undeclared.append(f"{method} {each.path_format}")
     if undeclared:
         raise StartRefused(f"no role is declared for {', '.join(sorted(undeclared))}")
 
 
 def list_routes(app: Litestar) -> RouteList:
     """Every route of the live application, ordered by path and method."""
-    return RouteList(
-        tuple(sorted((item for item, _ in walk(app)), key=lambda item: (item.path, item.method)))
-    )
+    return RouteList(tuple(sorted(walk(app), key=lambda item: (item.path, item.method))))

@@ -1,4 +1,4 @@
-"""Refusals at the gate: how they are answered, and what the audit log is told of them."""
+"""Refused requests: how they are answered, and what the audit log is told of them."""
 
 from typing import Final
 
@@ -7,8 +7,8 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from service.auth.registry import Actor, Refusal
-from service.gateway.problems import MEDIA_TYPE, Problem
-from service.gateway.sockets import deny_socket, method_of
+from service.http.problems import MEDIA_TYPE, Problem
+from service.http.sockets import deny_socket, method_of
 from service.storage import Cause
 
 _CHALLENGE_ABSENT: Final = b"Bearer"
@@ -67,12 +67,15 @@ def denied_cause(scope: Scope, denial: Denial) -> Cause:
     )
 
 
+def problem_of(scope: Scope, denial: Denial) -> Problem:
+    """What the caller is told."""
+    request_id = scope["state"]["request_id"]
+    return Problem(denial.status, denial.title, denial.code, denial.detail, request_id)
+
+
 async def send_denial(scope: Scope, receive: Receive, send: Send, denial: Denial) -> None:
     """Answer `denial` over HTTP, or as the HTTP answer that refuses a WebSocket."""
-    problem = Problem(
-        denial.status, denial.title, denial.code, denial.detail, scope["state"]["request_id"]
-    )
-    body = msgspec.json.encode(problem)
+    body = msgspec.json.encode(problem_of(scope, denial))
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),

@@ -1,0 +1,147 @@
+"""Authentication: every request passes here after routing, and before its guards and its handler.
+
+Whoever asks for more than what is public needs a token that holds. The caller is `scope["user"]` from here on, and
+what it presented is `scope["auth"]`; whether its role is enough is the guard's to say.
+"""
+
+from typing import Final
+
+from litestar import Response
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send, WebSocketScope
+
+from service.audit.denied import DeniedAttempts
+from service.auth.registry import Actor, Presented, Refusal, Registry, parse_token
+from service.auth.roles import Role
+from service.clock import Clock
+from service.http.denials import (
+    Denial,
+    denied_cause,
+    problem_of,
+    refuse_credentials,
+    refuse_role,
+    send_denial,
+)
+from service.http.guards import EVERYBODY, REFUSED, REQUIRED, RoleRefused
+from service.http.problems import AnyRequest, problem_response
+from service.http.sockets import bearer_of_socket
+
+_HTTP: Final = ScopeType.HTTP
+_BEARER: Final = b"bearer "
+AUTH_OFF: Final = Actor("auth:off", Role.OPERATOR, "authentication is off")
+
+
+def authorization_of(scope: Scope) -> bytes | None:
+    """Return the value of the Authorization header, or None."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return value
+    return None
+
+
+def bearer_of(authorization: bytes) -> bytes:
+    """Return the token of an Authorization header, b"" for another scheme."""
+    return authorization[7:].strip() if authorization[:7].lower() == _BEARER else b""
+
+
+class Authentication:
+    """Middleware that lets a request pass to `app` with its caller, or answers 401."""
+
+    def __init__(
+        self, app: ASGIApp, registry: Registry, clock: Clock, denied: DeniedAttempts, enabled: bool
+    ) -> None:
+        self._app = app
+        self._registry = registry
+        self._clock = clock
+        self._denied = denied
+        self._enabled = enabled
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401, or go on with `scope["user"]` set. A handler that asks for nothing admits nobody."""
+        required = scope["route_handler"].opt.get(REQUIRED)
+        if required == EVERYBODY:
+            await self._app(scope, receive, send)
+            return
+        verdict = self._remembered(scope) or self._authenticate(scope)
+        if isinstance(verdict, Actor) and required is None:
+            verdict = refuse_role(verdict)
+        if isinstance(verdict, Denial):
+            await self._deny(scope, receive, send, verdict)
+            return
+        scope["user"] = verdict
+        onward = send if scope["type"] == _HTTP else self._refusing(scope, receive, send)
+        await self._app(scope, receive, onward)
+
+    async def _deny(self, scope: Scope, receive: Receive, send: Send, denial: Denial) -> None:
+        self._denied.record(denied_cause(scope, denial), denial.reason)
+        await send_denial(scope, receive, send, denial)
+
+    def _refusing(self, scope: Scope, receive: Receive, send: Send) -> Send:
+        """A `send` that refuses with a whole HTTP answer where a guard did: Litestar only closes the WebSocket."""
+
+        async def refuse(message: Message) -> None:
+            refused: Actor | None = scope["state"].pop(REFUSED, None)
+            if refused is None:
+                await send(message)
+            else:
+                await self._deny(scope, receive, send, refuse_role(refused))
+
+        return refuse
+
+    def _remembered(self, scope: Scope) -> Actor | None:
+        """The caller, when the same header was found right before; never a refusal.
+
+        This saves time and decides nothing: what is not remembered is authenticated from scratch.
+        """
+        if scope["type"] == _HTTP and self._enabled:
+            authorization = authorization_of(scope)
+            return self._registry.recall(authorization) if authorization is not None else None
+        return None
+
+    def _authenticate(self, scope: Scope) -> Actor | Denial:
+        if not self._enabled:
+            return AUTH_OFF
+        if scope["type"] == _HTTP:
+            actor = self._authenticate_request(scope)
+        else:
+            actor = self._authenticate_socket(scope)
+        return refuse_credentials(actor) if isinstance(actor, Refusal) else actor
+
+    def _authenticate_request(self, scope: Scope) -> Actor | Refusal:
+        authorization = authorization_of(scope)
+        if authorization is None:
+            return Refusal.ABSENT
+        presented = parse_token(bearer_of(authorization))
+        verdict = self._verify(presented)
+        if isinstance(verdict, Actor) and presented is not None:
+            self._registry.remember(authorization, presented, verdict)
+        return verdict
+
+    def _authenticate_socket(self, scope: WebSocketScope) -> Actor | Refusal:
+        token = bearer_of_socket(scope)
+        if token is None:
+            return Refusal.ABSENT
+        presented = parse_token(token)
+        scope["auth"] = presented
+        return self._verify(presented)
+
+    def _verify(self, presented: Presented | None) -> Actor | Refusal:
+        if presented is None:
+            return Refusal.MALFORMED
+        now_ms = self._clock.now_ms()
+        verdict = self._registry.verify(presented, now_ms)
+        if verdict is Refusal.EXPIRED:
+            # The refusal must outlive this process, or a clock turned back would undo it.
+            self._clock.persist(now_ms)
+        return verdict
+
+
+def answer_refused_role(
+    request: AnyRequest, error: RoleRefused, denied: DeniedAttempts
+) -> Response[bytes]:
+    """Answer a guard's refusal of a request with its challenge, and note it in the audit log."""
+    denial = refuse_role(error.actor)
+    denied.record(denied_cause(request.scope, denial), denial.reason)
+    return problem_response(
+        problem_of(request.scope, denial), {"WWW-Authenticate": denial.challenge.decode()}
+    )

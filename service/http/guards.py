@@ -1,0 +1,67 @@
+"""Litestar guards: every handler names the role it asks for, or says that it is for everybody.
+
+    @post("/tasks", guards=[require_role(Role.OPERATOR)])
+    @get("/healthz", opt=PUBLIC)
+
+Who calls is known before: authentication stands in front of all handlers.
+"""
+
+from typing import Final, TypeAlias
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from service.auth.registry import Actor
+from service.auth.roles import Role, permits
+from service.errors import Forbidden
+
+EVERYBODY: Final = "public"
+PUBLIC: Final[dict[str, object]] = {EVERYBODY: True}
+"""For the `opt` of a handler that everybody may use."""
+
+REQUIRED: Final = "required role"
+"""Where a handler's `opt` holds what `requirement` found at start-up."""
+
+REFUSED: Final = "refused actor"
+"""Where the state of a connection holds whom a guard refused: a WebSocket is refused with a whole answer for it."""
+
+Connection: TypeAlias = "ASGIConnection[object, object, object, object]"
+
+
+class RoleRefused(Forbidden):
+    """The caller is known, and its role is not enough."""
+
+    default_code = "insufficient_scope"
+
+    def __init__(self, actor: Actor) -> None:
+        super().__init__("the token's role does not allow this")
+        self.actor = actor
+
+
+class RoleGuard:
+    """Lets callers pass whose role satisfies `role`. Async, as Litestar runs other guards in a thread."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+        """Raise RoleRefused unless the role of `connection.user` is enough."""
+        actor: Actor = connection.scope["user"]
+        if not permits(actor.role, self.role):
+            connection.scope["state"][REFUSED] = actor
+            raise RoleRefused(actor)
+
+
+def require_role(role: Role) -> RoleGuard:
+    """The guard of a handler that asks for `role`."""
+    return RoleGuard(role)
+
+
+def requirement(handler: BaseRouteHandler) -> Role | str | None:
+    """The one role that the guards of a handler ask for, EVERYBODY, or None where it is not exactly one of them."""
+    declared: list[Role | str] = [
+        guard.role for guard in handler.resolve_guards() if isinstance(guard, RoleGuard)
+    ]
+    if handler.opt.get(EVERYBODY):
+        declared.append(EVERYBODY)
+    return declared[0] if len(declared) == 1 else None
