@@ -64,7 +64,7 @@ class DeniedAttempts:
                 bucket.suppressed = 0
 
     def _filled(self, reason: str) -> _Bucket:
-        """The bucket of a reason, as full as it is by now; there are as many as the gate has reasons."""
+        """The bucket of a reason, as full as it is by now; there are as many as there are reasons of refusal."""
         now_ms = self._clock.now_ms()
         bucket = self._buckets.setdefault(reason, _Bucket(self._capacity, now_ms))
         gained = (now_ms - bucket.filled_at_ms) / 1000 * self._per_s

@@ -86,7 +86,7 @@ def closing_code(services: Services, presented: Presented | None) -> int | None:
     now_ms = services.clock.now_ms()
     verdict = services.registry.verify(presented, now_ms)
     if not isinstance(verdict, Actor):
-        # As at the gate: the end must outlive this process, or a clock turned back would undo it.
+        # As for requests: the end must outlive this process, or a clock turned back would undo it.
         services.clock.persist(now_ms)
         return TOKEN_OVER
     return None if permits(verdict.role, Role.OPERATOR) else ROLE_LOST
