@@ -18,7 +18,7 @@ FILES: Final = (
     "stream",
     "load",
     "await_",
-    # end a fault
+    # faults, which stand in `chaos.faults`, and
     "clear",
     # processes
     "start",
@@ -40,10 +40,9 @@ FILES: Final = (
     "use",
 )
 
-_KINDS: tuple[Kind, ...] = (
-    *(import_module(f"{__name__}.{file}").KIND for file in FILES),
-    *(Kind(name, spec, run_fault, names={name: "link"}) for name, spec in FAULTS.items()),
-)
+_FAULTS = [Kind(name, spec, run_fault, names={name: "link"}) for name, spec in FAULTS.items()]
+_KINDS: list[Kind] = [import_module(f"{__name__}.{file}").KIND for file in FILES]
+_KINDS[FILES.index("clear") : FILES.index("clear")] = _FAULTS
 
 KINDS: Kinds = {kind.spec: kind for kind in _KINDS}
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}

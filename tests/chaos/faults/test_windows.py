@@ -264,7 +264,8 @@ def test_client_that_stops_reading_hangs_the_removal(tmp_path: Path) -> None:
             await window.close()
             (fault,) = made.faults()
             assert fault.clean_ms is None
-            assert "was killed" in (fault.why or "")
+            # What the fault says first may be that the probes at its end found a busy machine.
+            assert "was killed" in (made.proxies.problem or "")
             writer.transport.abort()
 
     run(scenario)
