@@ -1,0 +1,34 @@
+"""Lists in pages: where each begins, and what is no place to begin."""
+
+import apsw
+import pytest
+
+from service.errors import Invalid
+from service.gateway.paging import Numbered, read_cursor, read_page
+
+
+@pytest.mark.parametrize(("cursor", "seq"), [(None, 0), ("0", 0), ("7", 7), ("9" * 18, 10**18 - 1)])
+def test_a_cursor_is_where_the_last_page_ended(cursor: str | None, seq: int) -> None:
+    assert read_cursor(cursor) == seq
+
+
+@pytest.mark.parametrize("cursor", ["", "-1", "x", "1.0", " 1", "²", "9" * 19])
+def test_what_was_never_given_out_is_refused(cursor: str) -> None:
+    with pytest.raises(Invalid, match="cursor"):
+        read_cursor(cursor)
+
+
+@pytest.mark.parametrize(
+    ("rows", "pages"),
+    [(0, [[]]), (1, [[1]]), (4, [[1, 2], [3, 4]]), (5, [[1, 2], [3, 4], [5]])],
+)
+def test_pages_follow_one_another_until_nothing_is_left(rows: int, pages: list[list[int]]) -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE things (seq INTEGER PRIMARY KEY)")
+    connection.executemany("INSERT INTO things VALUES (?)", [(n + 1,) for n in range(rows)])
+    found, cursor = [], None
+    while not found or cursor is not None:
+        page = read_page(connection, Numbered, "things", lambda row: row.seq, 2, cursor)
+        found.append(list(page.items))
+        cursor = page.next_cursor
+    assert found == pages
