@@ -4,10 +4,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+import apsw
 import pytest
 
 from service.errors import Conflict, Unprocessable
-from service.http.idempotency import Entry, judge
+from service.http.idempotency import Entry, Kept, Slot, begin, complete, find, judge, settle
+from service.storage.migrations import migrate
 from tests.service.running import Answer, Gateway, State, rows, running, sonia
 
 
@@ -147,3 +149,43 @@ def test_what_cannot_be_repeated_says_why(known: Entry, error: type[Any], code: 
     with pytest.raises(error) as refused:
         judge(known, "a")
     assert refused.value.code == code
+
+
+SLOT = Slot("tok_a", "/tasks", "k")
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def begun() -> apsw.Connection:
+    """A database with a key that was begun on day ten."""
+    connection = apsw.Connection(":memory:")
+    migrate(connection, 0)
+    assert begin(connection, SLOT, "aa", 10 * DAY_MS) is None
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("status", "secret", "kept"),
+    [
+        (200, False, Entry("aa", "done", 200, '[["a","b"]]', b"x")),
+        (399, True, Entry("aa", "secret", 399)),
+        (400, True, Entry("aa", "done", 400, '[["a","b"]]', b"x")),
+        (499, False, Entry("aa", "done", 499, '[["a","b"]]', b"x")),
+        (500, False, None),
+    ],
+)
+def test_what_is_kept_of_an_answer(
+    begun: apsw.Connection, status: int, secret: bool, kept: Entry | None
+) -> None:
+    complete(begun, SLOT, Kept(status, [("a", "b")], b"x"), secret)
+    assert find(begun, SLOT) == kept
+    assert begin(begun, SLOT, "bb", 11 * DAY_MS) == kept
+
+
+def test_at_a_start_what_was_in_flight_is_interrupted_and_what_is_a_day_old_is_forgotten(
+    begun: apsw.Connection,
+) -> None:
+    settle(begun, 11 * DAY_MS)
+    assert find(begun, SLOT) == Entry("aa", "interrupted")
+    settle(begun, 11 * DAY_MS + 1)
+    assert find(begun, SLOT) is None
