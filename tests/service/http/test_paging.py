@@ -4,7 +4,7 @@ import apsw
 import pytest
 
 from service.errors import Invalid
-from service.gateway.paging import Numbered, read_cursor, read_page
+from service.http.paging import Numbered, read_cursor, read_page
 
 
 @pytest.mark.parametrize(("cursor", "seq"), [(None, 0), ("0", 0), ("7", 7), ("9" * 18, 10**18 - 1)])

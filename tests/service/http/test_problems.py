@@ -8,7 +8,7 @@ from litestar import Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from service.errors import Conflict
-from service.gateway.problems import on_http_error, on_problem, on_unexpected
+from service.http.problems import on_http_error, on_problem, on_unexpected
 
 REQUEST = cast("Any", SimpleNamespace(scope={"state": {"request_id": "req_1"}}))
 
