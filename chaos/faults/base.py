@@ -273,6 +273,42 @@ def not_too_long(asked_ms: float) -> str | None:
     return f"what the probe moves would take {asked_ms:.0f} ms: it may take at most {LONGEST_TRANSFER_MS:.0f}"
 
 
+def slow_transfer(
+    asked_ms: Callable[[Attributes, float], float],
+    tells: Callable[[Attributes, float], str | None],
+    answer_took: Callable[[LinkProbe], float | None],
+) -> Signature:
+    """The signature of a fault that makes a transfer longer, as `bandwidth` and `slicer` do.
+
+    Of its attributes and the bytes that were moved, `asked_ms` is how long these take at the least, and `tells`
+    why they do not tell, if so. `answer_took` measures an answer; a request is over when its answer begins.
+    """
+
+    def check(compare: Callable[[float | None, float, str], str | None]) -> Check:
+        def reason_of(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
+            took = answer_after if "request_bytes" in attributes else answer_took
+            reason = all_answered(pairs, link=True)
+            for pair in pairs:
+                moved_bytes = attributes.get("request_bytes", pair.link.received_bytes)
+                asked = asked_ms(attributes, moved_bytes)
+                reason = (
+                    reason
+                    or tells(attributes, moved_bytes)
+                    or far_below(took(pair.direct), asked, "the direct control's time")
+                    or compare(took(pair.link), asked, "the time through the link")
+                )
+            return reason
+
+        return reason_of
+
+    give_up_ms = 3 * LONGEST_TRANSFER_MS
+    return Signature(
+        clean=check(far_below),
+        holds=check(at_least),
+        manner=lambda _: Manner(give_up_ms=give_up_ms),
+    )
+
+
 def delay_problem(delay: Duration, what: str, *, zero: bool = False) -> str | None:
     """Why a delay cannot be put on a link and proven, if so."""
     if zero and delay.ms == 0:

@@ -1,24 +1,16 @@
 """`slicer`: data arrives in small pieces with a pause after each."""
 
 import math
-from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from chaos.faults.base import (
-    LONGEST_TRANSFER_MS,
     Attributes,
     FaultKind,
     FaultStep,
-    Manner,
-    Pair,
-    Signature,
-    all_answered,
-    answer_after,
-    at_least,
-    far_below,
     lasted,
     moves,
     not_too_long,
+    slow_transfer,
 )
 from chaos.spec.target import LinkSpec
 from chaos.spec.units import Duration, Size
@@ -60,61 +52,22 @@ class Slicer(FaultStep, frozen=True, kw_only=True):
         return moves(self, link, least_bytes, f"does not make {LEAST_SLICES} slices of {self.size}")
 
 
-def slices(attributes: Attributes, size_bytes: float) -> int:
-    """The least number of slices that `size_bytes` can have been cut into."""
-    return math.ceil(size_bytes / (attributes["average_size"] + attributes["size_variation"]))
+def _slices(attributes: Attributes, moved_bytes: float) -> int:
+    """The least number of slices that so many bytes can have been cut into."""
+    return math.ceil(moved_bytes / (attributes["average_size"] + attributes["size_variation"]))
 
 
-def _asked_ms(attributes: Attributes, pair: Pair) -> float:
-    count = slices(attributes, attributes.get("request_bytes", pair.link.received_bytes))
-    return (count - 1) * attributes["delay"] / 1000
+def _asked_ms(attributes: Attributes, moved_bytes: float) -> float:
+    return (_slices(attributes, moved_bytes) - 1) * attributes["delay"] / 1000
 
 
-def _tells(attributes: Attributes, pair: Pair) -> str | None:
-    count = slices(attributes, attributes.get("request_bytes", pair.link.received_bytes))
+def _tells(attributes: Attributes, moved_bytes: float) -> str | None:
+    count = _slices(attributes, moved_bytes)
     if count >= LEAST_SLICES:
         # Slices are cut by halves, so there may be twice as many as are certain.
-        return not_too_long(2 * _asked_ms(attributes, pair))
+        return not_too_long(2 * _asked_ms(attributes, moved_bytes))
     return f"what the probe moved makes {count} slices: it takes {LEAST_SLICES} to tell"
 
 
-def _took(attributes: Attributes, pair: Pair) -> tuple[float | None, float | None]:
-    # A request's slices are over when the answer begins; an answer's are between its first and last byte.
-    measure = answer_after if "request_bytes" in attributes else lasted
-    return measure(pair.link), measure(pair.direct)
-
-
-def _clean(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    reason = all_answered(pairs, link=True)
-    for pair in pairs:
-        asked_ms = _asked_ms(attributes, pair)
-        through, past = _took(attributes, pair)
-        reason = (
-            reason
-            or _tells(attributes, pair)
-            or far_below(past, asked_ms, "the direct control's time")
-        )
-        reason = reason or far_below(through, asked_ms, "the time through the link")
-    return reason
-
-
-def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    reason = all_answered(pairs, link=True)
-    for pair in pairs:
-        asked_ms = _asked_ms(attributes, pair)
-        through, past = _took(attributes, pair)
-        reason = (
-            reason
-            or _tells(attributes, pair)
-            or far_below(past, asked_ms, "the direct control's time")
-        )
-        reason = reason or at_least(through, asked_ms, "the time through the link")
-    return reason
-
-
-FAULT = FaultKind(
-    Slicer,
-    Signature(
-        clean=_clean, holds=_holds, manner=lambda _: Manner(give_up_ms=3 * LONGEST_TRANSFER_MS)
-    ),
-)
+# An answer's slices are between its first and last byte.
+FAULT = FaultKind(Slicer, slow_transfer(_asked_ms, _tells, lasted))
