@@ -1,6 +1,5 @@
 """A child's half of the bargain: to end when its gateway has ended."""
 
-import ctypes
 import os
 import signal
 import threading
@@ -22,6 +21,8 @@ def end_with_parent(environ: Mapping[str, str]) -> None:
     descriptor = environ.get(PARENT_PIPE)
     if descriptor is None:
         return
+    import ctypes  # noqa: PLC0415 - a process without a parent does without
+
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     threading.Thread(target=_await_end, args=(int(descriptor),), name="parent", daemon=True).start()
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from service import SONIA_CONTRACT, SONIA_VERSION
 from service.cli import audit, contract, doctor, init, routes, run, token, up
+from service.cli.shared import Parser
 from service.errors import EXIT_REFUSED, ProblemError, SoniaError, StartRefused
 
 COMMANDS: Final = (init, up, run, token, audit, routes, contract, doctor)
@@ -17,10 +18,10 @@ DEFAULT_STATE: Final = "sonia-state"
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
-    top = argparse.ArgumentParser(prog="sonia", description="SONIA's operator boundary.")
+    top = Parser(prog="sonia", description="SONIA's operator boundary.")
     version = f"sonia {SONIA_VERSION} (contract {SONIA_CONTRACT})"
     top.add_argument("--version", action="version", version=version)
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument(
         "--state",
         type=Path,

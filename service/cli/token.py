@@ -8,7 +8,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from service.cli.shared import add_command, duration_ms, print_json, print_line
+from service.cli.shared import Parser, add_command, duration_ms, print_json, print_line
 from service.state import StateDir
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ sonia token list --json"""
 def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
     """Add the command and its four actions."""
     command = add_command(
-        commands, argparse.ArgumentParser(add_help=False), "token", act, "Manage tokens.", EXAMPLES
+        commands, Parser(add_help=False), "token", act, "Manage tokens.", EXAMPLES
     )
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     issue = actions.add_parser("issue", parents=[common], help="issue a token and show it once")

@@ -1,11 +1,10 @@
 """Serving the gateway: checks, then the application, then, last of all, the port."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from service.control import open_control
-from service.gateway.children import Children
 from service.ids import random_id
 from service.processes import GATEWAY
 from service.state import StateDir
@@ -31,9 +30,16 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
             app = create_app(boot(control, listen, environ, random_id))
             # Bound here, so that a port in use is a refusal; it listens after the lifespan began.
             bound = bind(listen)
-            with Children(state, environ) if with_children else nullcontext():
+            with _children(state, environ) if with_children else nullcontext():
                 serve_on(app, bound, MAX_FRAME_BYTES)
         finally:
             control.close()
     finally:
         state.unlock(lock)
+
+
+def _children(state: StateDir, environ: Mapping[str, str]) -> AbstractContextManager[object]:
+    """The other processes; what starts them is imported by whoever has some."""
+    from service.gateway.children import Children  # noqa: PLC0415 - see above
+
+    return Children(state, environ)

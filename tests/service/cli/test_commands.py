@@ -173,7 +173,7 @@ def test_up_starts_everything_and_leaves_nothing_behind(
 def test_a_command_imports_nothing_of_a_server(state: State, command: str) -> None:
     code = (
         "import sys; from service.cli import main; code = main(sys.argv[1:]);"
-        " print('imported', *({'asyncio', 'litestar', 'uvicorn', 'yaml'} & sys.modules.keys()));"
+        " print('imported', *({'asyncio', 'litestar', 'shutil', 'uvicorn', 'yaml'} & sys.modules.keys()));"
         " sys.exit(code)"
     )
     done = subprocess.run(
