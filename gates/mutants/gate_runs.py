@@ -20,6 +20,7 @@ from gates.mutants.store import keep
 from gates.mutants.watched import OUT, ROOT, SHIM, Lines
 from gates.prove.copied import Copy, carry_out, judged, plan_in
 from gates.prove.copies import copy_sources
+from gates.run.bytecode import compile_sources
 from gates.run.session import Session, load_session, project_of
 from gates.spec.project import Project
 
@@ -133,9 +134,11 @@ def _run(
     mutation: Mutation | None = None,
 ) -> _Ran:
     gate = project.gates[name]
-    copy_sources(Path(session.root), project.targets[gate.target].source, copy.root)
+    sources = project.targets[gate.target].source
+    copy_sources(Path(session.root), sources, copy.root)
     if mutation is not None:
         mutate(copy.root, mutation)
+    compile_sources(copy.root, sources)
     plan = plan_in(session, project, gate, copy, place / "run" / name)
     in_time, seconds = carry_out(session, gate, plan, within_s)
     return _Ran(

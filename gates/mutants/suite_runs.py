@@ -20,7 +20,8 @@ from gates.mutants.evaluate import Finding, Outcome
 from gates.mutants.mutations import Mutation, mutate
 from gates.mutants.store import keep
 from gates.mutants.watched import OUT, ROOT, Execution, Lines, Watched
-from gates.prove.copies import compile_sources, copy_sources
+from gates.prove.copies import copy_sources
+from gates.run.bytecode import compile_sources
 
 LIMIT_S = 30.0
 LIMIT_FACTOR = 4.0

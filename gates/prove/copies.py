@@ -1,10 +1,8 @@
 """Throw-away copies of the system under test, with or without a defect."""
 
 import ast
-import compileall
 import difflib
 import os
-import py_compile
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,18 +37,6 @@ def copy_sources(root: Path, sources: list[str], into: Path) -> None:
         for link in links_below(place):
             _require_inside(link, root, sources)
         shutil.copytree(place, into / source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-
-
-def compile_sources(root: Path, sources: list[str]) -> None:
-    """Compile a copy anew, so that not every process which is started in it does.
-
-    Python checks the content of a source before it believes this bytecode, not its time: an edit that comes
-    later is run all the same. What cannot be compiled is left to whoever starts it.
-    """
-    for source in sources:
-        compileall.compile_dir(
-            root / source, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
-        )
 
 
 def links_below(place: Path) -> Iterator[Path]:

@@ -14,10 +14,11 @@ from chaos.errors import HarnessError
 from gates.judge.integrity import MOST_ATTEMPTS
 from gates.judge.result import GateVerdict
 from gates.prove.copied import Copy, carry_out, judged, plan_in
-from gates.prove.copies import Edit, apply, compile_sources, copy_sources
+from gates.prove.copies import Edit, apply, copy_sources
 from gates.prove.evaluate import Trial, is_by_host, nothing_shown
 from gates.prove.jobs import Job
 from gates.prove.store import Kept, Store
+from gates.run.bytecode import compile_sources
 from gates.run.locks import turn
 from gates.run.pool import spread
 from gates.run.session import Session, load_session

@@ -27,6 +27,7 @@ from chaos.errors import HarnessError
 from chaos.evidence.schema import Mode
 from chaos.faults.base import FaultStep
 from chaos.links.toxiproxy_binary import ToxiproxyBinary, cache_directory, locate
+from gates.run.bytecode import compile_sources
 from gates.run.durations import in_order, last_runs
 from gates.spec.assertion import Judged
 from gates.spec.frozen import freeze
@@ -160,8 +161,16 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
         started_at_ms=time.time() * 1000,
     )
     session.save()
+    compile_sources(root, _without_trace(root, sources_of(project)))
     freeze(session.path, project, names)
     return session
+
+
+def _without_trace(root: Path, sources: Iterable[str]) -> Iterator[str]:
+    """Those in which git ignores bytecode: anywhere else it would be a change that nobody committed."""
+    for source in sources:
+        if _git(root, "check-ignore", "-q", f"{source}/__pycache__/module.pyc") is not None:
+            yield source
 
 
 def _listed(project: Project, name: str) -> Listed:

@@ -13,9 +13,10 @@ import pytest
 from chaos.errors import HarnessError
 from gates.judge.result import AssertionResult, FaultResult, Finding, GateVerdict, Status
 from gates.mutants.evaluate import outcome_of_gate, tally
-from gates.prove.copies import apply, compile_sources, copy_sources, edited_lines, links_below
+from gates.prove.copies import apply, copy_sources, edited_lines, links_below
 from gates.prove.evaluate import GateProof, Kind, Trial, evaluate
 from gates.prove.jobs import jobs_of
+from gates.run.bytecode import compile_sources
 from gates.spec.gate import Defect
 from gates.spec.guards import guarded_modules, rest_of
 from tests.gates.small_project import project
