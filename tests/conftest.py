@@ -1,6 +1,12 @@
 """What holds for every test."""
 
+import signal
+
 from hypothesis import HealthCheck, settings
+
+# A shell starts what it runs in the background with interrupts ignored, and all that tests start would inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something about the machine only, and a busy one is no reason to fail.
 settings.register_profile(

@@ -1,15 +1,13 @@
 """Specs that somebody would like to get away with: none of them is run, or what is run does not pass.
 
-Each file below `cases` says in its first line what comes of it: `exit 3` and what is said, or the status that it is
-judged with over a run in which everything went well.
+Each case below `cases` says what comes of it: `exit 3` and what is said, or the status that it is judged with over
+a run in which everything went well.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from msgspec import Struct
 
 from chaos.errors import Problem, errors_among
 from chaos.evidence.sealing import Loader
@@ -23,39 +21,15 @@ from gates.spec.project import Project, read_project
 from gates.spec.snapshot import judged_of
 from tests.gates.judge.runs import Run, verdict_of
 from tests.gates.small_project import FILES, write_project
+from tests.specs.patches import ALL, BASES, BY_NAME, GATE, Case, patched
 
-CASES = Path(__file__).parent / "cases"
-GATE = "specs/gates/a/first.yaml"
-HEAD = re.compile(r"# (exit 3|UNKNOWN|FAIL): (.+)\n(?:# stands for (\S+)\n)?")
 COLLECTED = {"orders": {"id": "BIGINT"}}
-
-
-class Case(Struct, frozen=True):
-    """One file: what comes of it, what is said, and the file of the project that it stands for."""
-
-    path: Path
-    outcome: str
-    said: str
-    stands_for: str
-
-    @property
-    def text(self) -> str:
-        return self.path.read_text(encoding="utf-8")
-
-
-def read_case(path: Path) -> Case:
-    head = HEAD.match(path.read_text(encoding="utf-8"))
-    assert head, f"{path} does not say what comes of it"
-    return Case(path, head[1], head[2], head[3] or GATE)
+REFUSED = [case for case in ALL if case.outcome == "exit 3"]
+JUDGED = [case for case in ALL if case.outcome != "exit 3"]
 
 
 def name_of(case: Case) -> str:
-    return str(case.path.relative_to(CASES).with_suffix(""))
-
-
-ALL = [read_case(path) for path in sorted(CASES.rglob("*.yaml"))]
-REFUSED = [case for case in ALL if case.outcome == "exit 3"]
-JUDGED = [case for case in ALL if case.outcome != "exit 3"]
+    return case.name
 
 
 def written(case: Case, root: Path) -> Path:
@@ -103,11 +77,10 @@ def assert_outcome(project: Project, evidence: Evidence, case: Case) -> None:
 
 def test_the_run_they_are_judged_over_passes_otherwise(tmp_path: Path, all_well: Evidence) -> None:
     """Else none of the cases would have shown anything."""
-    (base,) = [case for case in JUDGED if name_of(case) == "judged/or-true"]
-    text = base.text.replace("status = 200 or true", "status = 200")
+    text = BASES[GATE]
     project = read_project(write_project(tmp_path, {GATE: text}))
     assert errors_among(lint(project)) == []
-    assert_outcome(project, all_well, Case(base.path, "PASS", "1 assertions hold", GATE))
+    assert_outcome(project, all_well, Case("", "PASS", "1 assertions hold", GATE, text))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +89,7 @@ def test_the_run_they_are_judged_over_passes_otherwise(tmp_path: Path, all_well:
 def test_the_command_refuses_to_run_it(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (case,) = [case for case in REFUSED if name_of(case) == name]
+    case = BY_NAME[name]
     specs, runs = written(case, tmp_path), tmp_path / "runs"
     code = main(["--specs", str(specs), "run", "--runs", str(runs), "--releases", str(runs)])
     out, err = capfd.readouterr()
@@ -220,7 +193,35 @@ def test_scenarios_that_use_each_other_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_group_of_cases_is_there() -> None:
-    groups = {case.path.parent.name for case in ALL}
-    assert groups == {
+    assert len(BY_NAME) == len(ALL)
+    assert {name.partition("/")[0] for name in BY_NAME} == {
         "assertions", "faults", "frame", "judged", "release", "scenario", "sql", "steps", "target", "yaml",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("patch", "after"),
+    [
+        ("-b\n+x\n", "a\nx\nc\nc\n"),
+        (" a\n+x\n", "a\nx\nb\nc\nc\n"),
+        ("-a\n@@\n b\n-c\n", "b\nc\n"),
+        ("+x\n+\n", "x\n\n"),
+    ],
+)
+def test_a_patch_is_applied_where_it_fits(patch: str, after: str) -> None:
+    assert patched("a\nb\nc\nc\n", patch, "it") == after
+
+
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [
+        ("-x\n+y\n", "0 times"),
+        ("-c\n+y\n", "2 times"),
+        (" b\n", "changes nothing"),
+        ("", "changes nothing"),
+        ("-b\n?y\n", "a line of no hunk"),
+    ],
+)
+def test_a_patch_that_does_not_fit_once_is_an_error(patch: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        patched("a\nb\nc\nc\n", patch, "it")

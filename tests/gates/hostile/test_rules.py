@@ -9,6 +9,7 @@ import pytest
 from msgspec import Struct
 
 from gates.spec.project import read_project
+from tests.specs.patches import BY_NAME
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "soundness.md"
@@ -296,7 +297,7 @@ def test_a_rule_has_tests_and_each_of_them_exists(number: int) -> None:
         assert function.startswith("test_")
         assert function in functions_in(module), f"there is no {test}"
     for case in rule.cases:
-        assert (ROOT / "tests" / "specs" / "cases" / f"{case}.yaml").is_file(), case
+        assert case in BY_NAME, case
 
 
 def test_every_hostile_module_is_named() -> None:
