@@ -10,7 +10,7 @@ from chaos.errors import errors_among
 from gates.lint.gate import lint
 from gates.release.report import Made
 from gates.spec.project import read_project
-from tests.gates.small_release import SmallRelease
+from tests.builders.small_release import SmallRelease
 
 
 def test_the_small_gates_are_a_whole_release(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from chaos.http import (
     json_headers,
     send_once,
 )
-from tests.chaos.http_servers import OK, Action, closed_port, scripted
+from tests.builders.http_servers import OK, Action, closed_port, scripted
 
 GET = build_request("GET", "/x", "127.0.0.1")
 

@@ -11,7 +11,7 @@ import pytest
 from gates.cli import main
 from gates.release.report import Report
 from gates.spec.project import read_project
-from tests.gates.small_release import GATE, SmallRelease
+from tests.builders.small_release import GATE, SmallRelease
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")

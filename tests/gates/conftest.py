@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct
 
 from gates.release.signing import make_keys
-from tests.gates.small_release import PYPROJECT, SmallRelease
+from tests.builders.small_release import PYPROJECT, SmallRelease
 
 
 class Made(Struct, frozen=True):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tests.gates.small_project import FILES
+from tests.builders.small_project import FILES
 
 CASES = Path(__file__).parent / "cases"
 GATE = "specs/gates/a/first.yaml"

@@ -19,8 +19,8 @@ from gates.lint.gate import lint
 from gates.release.report import EXIT_SPEC
 from gates.spec.project import Project, read_project
 from gates.spec.snapshot import judged_of
+from tests.builders.small_project import FILES, write_project
 from tests.gates.judge.runs import Run, verdict_of
-from tests.gates.small_project import FILES, write_project
 from tests.specs.patches import ALL, BASES, BY_NAME, GATE, Case, patched
 
 COLLECTED = {"orders": {"id": "BIGINT"}}

@@ -19,7 +19,7 @@ from gates.spec.gate import Gate
 from gates.spec.project import CHOOSERS, GATES, read_project
 from gates.spec.release import Release
 from gates.spec.scenario import ScenarioFile
-from tests.gates.small_project import FILES, write_project
+from tests.builders.small_project import FILES, write_project
 
 SPECS = Path(__file__).parents[2] / "specs"
 TOKEN = re.compile(r"\w+|\s+|[^\w\s]")

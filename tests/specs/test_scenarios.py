@@ -7,7 +7,7 @@ import pytest
 from chaos.spec.step import Step
 from gates.spec.project import read_project
 from gates.spec.resolve import filled_scenario
-from tests.chaos.gate_runs import Evidence, plan, run, toxiproxy
+from tests.builders.gate_runs import Evidence, plan, run, toxiproxy
 
 PROJECT = read_project(Path(__file__).parents[2] / "specs")
 STRANGERS = ["expired", "revoked", "rotated", "truncated", "extended", "other_id", "other_secret", "auditor", "loud"]  # fmt: skip

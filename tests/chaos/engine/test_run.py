@@ -22,8 +22,8 @@ from chaos.evidence.recorder import count_and_digest
 from chaos.ports import PortPool
 from chaos.spec.target import LinkSpec, Prepare, Target
 from chaos.spec.units import Duration
+from tests.builders.gate_runs import ROOT, Evidence, plan, run, run_steps, target, toxiproxy
 from tests.chaos.evidence.test_recorder import no_file_above
-from tests.chaos.gate_runs import ROOT, Evidence, plan, run, run_steps, target, toxiproxy
 
 
 @pytest.fixture(autouse=True)
@@ -295,7 +295,7 @@ RUNNER = '''
 import asyncio, sys
 from pathlib import Path
 from chaos.engine.run import Worker
-from tests.chaos.gate_runs import plan
+from tests.builders.gate_runs import plan
 
 STEPS = """
 scenario:

@@ -27,7 +27,7 @@ from chaos.spec.target import LinkSpec, ProcessSpec, Target
 from chaos.spec.units import Duration
 from chaos.steps.clear import Clear
 from chaos.steps.pause import Pause
-from tests.chaos.link_rig import SERVER, toxiproxy
+from tests.builders.link_rig import SERVER, toxiproxy
 
 R = TypeVar("R", bound=Row)
 

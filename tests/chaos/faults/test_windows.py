@@ -19,7 +19,7 @@ from chaos.faults.slicer import Slicer
 from chaos.faults.slow_close import SlowClose
 from chaos.faults.timeout import Timeout
 from chaos.spec.units import Duration, Size
-from tests.chaos.link_rig import LINK, freeze, get, is_stuck, rig, run, until
+from tests.builders.link_rig import LINK, freeze, get, is_stuck, rig, run, until
 
 STEPS: dict[str, tuple[FaultStep, str, bytes]] = {
     "cut": (Cut(cut=LINK), "/20", b""),

@@ -11,7 +11,7 @@ import pytest
 from chaos.clock import RunClock
 from chaos.links.connections import Watched, connections_from, is_own, links_past
 from chaos.links.watch.matching import SETTLE_S, WINDOW_S
-from tests.chaos.link_rig import LINK, Rig, get, rig, run, until
+from tests.builders.link_rig import LINK, Rig, get, rig, run, until
 
 CLIENT = """
 import socket, sys, time

@@ -22,7 +22,7 @@ from chaos.links.proxies import (
     traffic_from,
 )
 from chaos.ports import PortPool
-from tests.chaos.link_rig import HOST, LINK, Rig, freeze, get, request, rig, run, toxiproxy
+from tests.builders.link_rig import HOST, LINK, Rig, freeze, get, request, rig, run, toxiproxy
 
 
 def latency(name: str = "slow", **attributes: int) -> Toxic:

@@ -10,7 +10,7 @@ from chaos.evidence.schema import Link
 from chaos.links.proxies import Traffic
 from chaos.links.stack_links import Links
 from chaos.spec.target import Target
-from tests.chaos.link_rig import HOST, LINK, Rig, request, rig, run, toxiproxy
+from tests.builders.link_rig import HOST, LINK, Rig, request, rig, run, toxiproxy
 
 TARGET = {
     "target": "one",

@@ -7,7 +7,7 @@ import pytest
 
 from chaos.engine.plan import all_steps
 from chaos.steps.use import Use
-from tests.chaos.gate_runs import Evidence, Steps, plan, run, run_steps
+from tests.builders.gate_runs import Evidence, Steps, plan, run, run_steps
 
 
 def test_a_number_of_passes_counts_from_zero(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from chaos.spec.target import Target
-from tests.chaos.gate_runs import Evidence, Row, run_steps, target
+from tests.builders.gate_runs import Evidence, Row, run_steps, target
 
 
 def number(row: Row, column: str) -> float:

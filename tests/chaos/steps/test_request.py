@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.gate_runs import run_steps
+from tests.builders.gate_runs import run_steps
 
 
 def test_a_request_is_recorded_with_who_sent_what_to_whom(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from chaos.engine.files import database_copy, select, table_digests
 from chaos.errors import HarnessError
 from chaos.spec.target import ProcessSpec, Target
 from chaos.steps.corrupt import Corrupt, damage
-from tests.chaos.gate_runs import run_steps, target
+from tests.builders.gate_runs import run_steps, target
 
 
 def test_a_command_is_run_without_a_shell_and_recorded(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import itertools
 from pathlib import Path
 
-from tests.chaos.gate_runs import run_steps
+from tests.builders.gate_runs import run_steps
 
 
 def test_what_is_sent_and_received_is_recorded(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.gate_runs import Evidence, run_steps
+from tests.builders.gate_runs import Evidence, run_steps
 
 
 def changed(evidence: Evidence) -> dict[object, tuple[object, object]]:

@@ -13,7 +13,7 @@ from gates.release.report import Report
 from gates.run.session import Options, load_session, open_session, project_of
 from gates.verify.diff import compare
 from gates.verify.verify import Expected, verify
-from tests.gates.small_release import RELEASE, SmallRelease
+from tests.builders.small_release import RELEASE, SmallRelease
 
 BASELINE = "baseline: {first: all is refused}\n"
 

@@ -16,7 +16,7 @@ from gates.mutants import by_gates
 from gates.mutants.mutations import digest_of
 from gates.mutants.report import MutantReport
 from gates.release.report import EXIT_BROKEN, EXIT_FAILED, EXIT_PROMOTE
-from tests.chaos.gate_runs import TARGETS
+from tests.builders.gate_runs import TARGETS
 from tests.e2e.command import Command, until
 
 RULES = '''\

@@ -7,7 +7,7 @@ import pytest
 
 from gates.formats.explain import MOST_CHARACTERS, MOST_LINES, SHAM, brief, in_full
 from gates.spec.project import read_project
-from tests.gates.small_project import GATE, SCENARIO, project
+from tests.builders.small_project import GATE, SCENARIO, project
 
 FIRST = "specs/gates/a/first.yaml"
 

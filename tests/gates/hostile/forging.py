@@ -10,8 +10,8 @@ from gates.run.session import Session
 from gates.spec.gate import Gate
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
+from tests.builders.small_release import SmallRelease
 from tests.gates.judge.runs import Run
-from tests.gates.small_release import SmallRelease
 
 Columns = dict[str, object]
 Twist = Callable[[str, Columns, dict[str, str]], None]

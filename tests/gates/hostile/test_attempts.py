@@ -14,7 +14,7 @@ from gates.release.conclude import conclude
 from gates.release.rejudge import judge_directory, rejudge
 from gates.release.report import GateReport, Report
 from gates.verify.verify import Expected, verify
-from tests.gates.small_release import SmallRelease
+from tests.builders.small_release import SmallRelease
 from tests.gates.tampering import close_again, edit_table
 
 SLOW, RED, GREEN, CUT_OFF = "slow", "red", "green", "cut off"

@@ -19,7 +19,7 @@ from gates.prove.jobs import jobs_of
 from gates.run.bytecode import compile_sources
 from gates.spec.gate import Defect
 from gates.spec.guards import guarded_modules, rest_of
-from tests.gates.small_project import project
+from tests.builders.small_project import project
 
 ONE, TWO = "all is well", "it is fast"
 DEFECT = Defect(defect="d", file="shop/app.py", replace="True", with_="False", fails=[ONE])

@@ -12,7 +12,7 @@ from gates.prove.evaluate import Trial
 from gates.prove.jobs import Job, jobs_of, key_of
 from gates.release.report import EXIT_PROMOTE, EXIT_UNKNOWN, GateReport, Report
 from gates.verify.verify import Expected, verify
-from tests.gates.small_release import SmallRelease
+from tests.builders.small_release import SmallRelease
 from tests.gates.tampering import edit
 
 

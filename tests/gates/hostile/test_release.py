@@ -23,9 +23,9 @@ from gates.run.session import Options, Session
 from gates.spec.project import Project
 from gates.spec.release import ListedGate
 from gates.verify.verify import Expected, verify
+from tests.builders.small_release import GATE, RELEASE, TARGET, SmallRelease, reread
 from tests.gates.conftest import Made
 from tests.gates.hostile.forging import Columns, ForgedRelease, Twist, exercise, twisted
-from tests.gates.small_release import GATE, RELEASE, TARGET, SmallRelease, reread
 from tests.gates.tampering import close_again, edit, edit_json, edit_table, problems
 
 Json = dict[str, object]

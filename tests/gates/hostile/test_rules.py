@@ -71,12 +71,12 @@ RULES: dict[int, Rule] = {
         f"{EVIDENCE}::test_tables_that_are_not_those_that_were_sealed",
         f"{EVIDENCE}::test_a_table_that_is_missing",
         f"{RELEASE}::test_tables_in_another_form",
-        f"{CHAOS}/test_sealing.py::test_what_looks_like_another_type_stays_what_it_is",
+        f"{CHAOS}/evidence/test_sealing.py::test_what_looks_like_another_type_stays_what_it_is",
     )),
     5: Rule("intent is written before it is sent, and stays", (
         f"{EVIDENCE}::test_requests_that_were_never_answered_do_not_help",
-        f"{CHAOS}/test_load.py::test_intents_are_recorded_before_their_first_byte_is_sent",
-        f"{CHAOS}/test_load.py::test_a_request_without_answer_may_have_happened_and_is_not_sent_again",
+        f"{CHAOS}/load/test_run.py::test_intents_are_recorded_before_their_first_byte_is_sent",
+        f"{CHAOS}/load/test_run.py::test_a_request_without_answer_may_have_happened_and_is_not_sent_again",
         f"{CHAOS}/test_http.py::test_nothing_is_sent_twice",
     )),
     6: Rule("nothing is repeated until it is green", (
@@ -117,7 +117,7 @@ RULES: dict[int, Rule] = {
     )),
     12: Rule("databases are copied when they are at rest, secrets are kept out", (
         f"{CHAOS}/engine/test_run.py::test_declared_tables_are_taken_from_a_copy_after_their_writers_stopped",
-        f"{CHAOS}/test_load.py::test_a_planted_secret_is_nowhere",
+        f"{CHAOS}/load/test_run.py::test_a_planted_secret_is_nowhere",
         f"{CHAOS}/evidence/test_recorder.py::test_known_secrets_and_patterns_reach_no_file",
     )),
     13: Rule("a population is written, and of distinct rows", (
@@ -143,7 +143,7 @@ RULES: dict[int, Rule] = {
     16: Rule("inside of a fault is wholly inside", (
         f"{ASSERTIONS}::test_what_a_request_was_inside_of_and_what_it_touched",
         f"{ASSERTIONS}::test_the_edges_of_a_window_are_of_no_use",
-        f"{CHAOS}/test_sealing.py::test_an_unproven_fault_is_nothing_to_be_inside_of",
+        f"{CHAOS}/evidence/test_sealing.py::test_an_unproven_fault_is_nothing_to_be_inside_of",
     )),
     17: Rule("shares have bounds that can be missed", (
         f"{ASSERTIONS}::test_one_degraded_answer_in_eighty_is_not_degraded",

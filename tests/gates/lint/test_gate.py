@@ -12,7 +12,7 @@ from gates.lint.gate import lint
 from gates.release.report import EXIT_PROMOTE, EXIT_SPEC
 from gates.run.session import Options
 from gates.spec.project import read_project
-from tests.gates.small_project import FILES, project, write_project
+from tests.builders.small_project import FILES, project, write_project
 
 FIRST = "specs/gates/a/first.yaml"
 SECOND = "specs/gates/second.yaml"

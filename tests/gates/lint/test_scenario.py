@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gates.lint.gate import lint
-from tests.gates.small_project import GATE, SCENARIO, project
+from tests.builders.small_project import GATE, SCENARIO, project
 
 FIRST, RESTART = "specs/gates/a/first.yaml", "specs/scenarios/restart.yaml"
 TWICE = GATE.replace(

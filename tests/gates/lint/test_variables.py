@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gates.lint.gate import lint
-from tests.gates.small_project import GATE, SCENARIO, TARGET, project
+from tests.builders.small_project import GATE, SCENARIO, TARGET, project
 
 FIRST, RESTART = "specs/gates/a/first.yaml", "specs/scenarios/restart.yaml"
 TARGET_FILE = "specs/targets/shop.yaml"

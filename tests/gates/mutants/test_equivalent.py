@@ -9,7 +9,7 @@ from chaos.errors import SpecError
 from chaos.spec import yaml12
 from gates.mutants.equivalent import Equivalent, read_equivalents, reviewed
 from gates.mutants.mutations import mutations_of
-from tests.chaos.gate_runs import ROOT
+from tests.builders.gate_runs import ROOT
 
 MUTATION = mutations_of("a.py", "a < b\n")[0]
 ENTRY = Equivalent(file="a.py", diff=MUTATION.diff, sha256=MUTATION.sha256, reason="never equal")

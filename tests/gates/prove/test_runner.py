@@ -13,7 +13,7 @@ from gates.prove.jobs import Job
 from gates.prove.runner import Done, Order, run_jobs, settle
 from gates.prove.store import Kept, Store
 from gates.run.session import Options, open_session
-from tests.gates.small_project import GATE, project
+from tests.builders.small_project import GATE, project
 
 JOB = Job(gate="first", kind="control", defect=None, seed=46)
 PASSED = GateVerdict(

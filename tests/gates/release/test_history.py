@@ -8,7 +8,7 @@ from gates.release import ledger
 from gates.release.conclude import conclude
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE, EXIT_UNKNOWN
 from gates.verify.verify import Expected, verify
-from tests.gates.small_release import SmallRelease
+from tests.builders.small_release import SmallRelease
 
 
 def failing(gate: str) -> int:

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from gates.release.statements import STATEMENT, TEST_RESULT, VERDICT
+from tests.builders.small_release import RELEASE, SmallRelease
 from tests.gates.conftest import Made
-from tests.gates.small_release import RELEASE, SmallRelease
 
 Json = dict[str, object]
 

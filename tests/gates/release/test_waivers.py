@@ -8,7 +8,7 @@ import pytest
 from gates.release import waivers
 from gates.release.signing import make_keys, read_private, read_public, sign, text_of
 from gates.verify.verify import Expected, verify
-from tests.gates.small_release import RELEASE, SmallRelease
+from tests.builders.small_release import RELEASE, SmallRelease
 
 WAIVER = {
     "gate": "first",

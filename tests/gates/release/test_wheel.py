@@ -7,7 +7,7 @@ import pytest
 from chaos.errors import HarnessError
 from gates.release import wheel
 from gates.run.session import tree_digest
-from tests.gates.small_release import PYPROJECT
+from tests.builders.small_release import PYPROJECT
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gates.run.session import Options, Session, open_session
-from tests.gates.small_project import write_project
+from tests.builders.small_project import write_project
 
 Opener = Callable[[], Session]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from gates.commands.runs import list_gates
 from gates.run.durations import Took, in_order, last_runs
 from gates.run.session import default_workers
-from tests.gates.small_project import write_project
+from tests.builders.small_project import write_project
 
 
 def ran(

@@ -9,7 +9,7 @@ from gates.judge.result import Cause, GateVerdict, Status
 from gates.run import running
 from gates.run.running import run_again
 from gates.run.session import Options, open_session
-from tests.gates.small_project import write_project
+from tests.builders.small_project import write_project
 
 Come = tuple[Status, Cause | None]
 SLOW: Come = ("UNKNOWN", "host")

@@ -11,8 +11,8 @@ from gates.lint.gate import lint
 from gates.spec.data_files import rows_of
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
-from tests.chaos.gate_runs import plan, run
-from tests.gates.small_project import GATE, project
+from tests.builders.gate_runs import plan, run
+from tests.builders.small_project import GATE, project
 
 ROWS = [{"path": "/a/{id}", "least": "operator"}, {"path": "/b", "least": "none"}]
 YAML = "- {path: '/a/{id}', least: operator}\n- path: /b\n  least: none\n"

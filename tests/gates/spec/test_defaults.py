@@ -14,7 +14,7 @@ from gates.formats.explain import in_full
 from gates.lint.gate import lint
 from gates.spec.defaults import Spreader
 from gates.spec.project import CHOOSERS
-from tests.gates.small_project import GATE, SCENARIO, project
+from tests.builders.small_project import GATE, SCENARIO, project
 
 FIRST, RESTART = "specs/gates/a/first.yaml", "specs/scenarios/restart.yaml"
 

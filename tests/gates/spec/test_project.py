@@ -9,7 +9,7 @@ from chaos.steps.repeat import Repeat
 from chaos.steps.use import Use
 from gates.spec.mapping import map_steps
 from gates.spec.project import read_project
-from tests.gates.small_project import GATE, SCENARIO, SECOND, TARGET, project, write_project
+from tests.builders.small_project import GATE, SCENARIO, SECOND, TARGET, project, write_project
 
 FIRST = "specs/gates/a/first.yaml"
 SECOND_FILE = "specs/gates/second.yaml"

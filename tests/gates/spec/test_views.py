@@ -11,7 +11,7 @@ from gates.lint.gate import lint
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
 from gates.spec.views import used_views
-from tests.gates.small_project import GATE, TARGET, project
+from tests.builders.small_project import GATE, TARGET, project
 
 TARGET_FILE, FIRST = "specs/targets/shop.yaml", "specs/gates/a/first.yaml"
 VIEWS = """\

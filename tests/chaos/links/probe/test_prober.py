@@ -13,7 +13,7 @@ from chaos.guard import Guard
 from chaos.links.probe import Ask, Paths, ProbeError, Prober, Seen
 from chaos.links.probe.worker import AnswerEnd
 from chaos.ports import PortPool
-from tests.chaos.link_rig import HOST, run
+from tests.builders.link_rig import HOST, run
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ASK = Ask(request=b"GET / HTTP/1.1\r\n\r\n", give_up_ms=300)

@@ -27,8 +27,8 @@ from chaos.spec.units import Duration, Rate
 from chaos.spec.variables import Variables
 from chaos.steps import choose_step
 from chaos.steps.load import Load, Stage, plan_of, run
-from tests.chaos.http_servers import OK, Action, Scripted, scripted
-from tests.chaos.load_runs import rows
+from tests.builders.http_servers import OK, Action, Scripted, scripted
+from tests.builders.load_runs import rows
 
 SEND = Send(get="/x")
 RATE = Load(load="turns", rate=Rate("100/s"), for_=Duration("300ms"), send=SEND)

@@ -11,7 +11,7 @@ import msgspec
 
 from chaos.evidence import schema
 from chaos.load.plan import Began, Bursts, Clients, Message, Plan, Rates, Summary
-from tests.chaos.http_servers import Script, Scripted, scripted
+from tests.builders.http_servers import Script, Scripted, scripted
 
 R = TypeVar("R", bound=schema.Row)
 ROOT = Path(__file__).parents[2]

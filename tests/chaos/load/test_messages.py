@@ -9,7 +9,7 @@ from chaos.evidence import schema
 from chaos.evidence.redaction import Redactor
 from chaos.load.messages import Choice, Redact, Template, seeded_uuid
 from chaos.load.plan import Message, Plan, Rates, Stage
-from tests.chaos.load_runs import plan_for
+from tests.builders.load_runs import plan_for
 
 PLAN = plan_for(Path("evidence"), 8000, Rates([Stage(1, 1)]))
 

@@ -13,8 +13,8 @@ import pytest
 
 from chaos.evidence import schema
 from chaos.load.plan import Bursts, Clients, Message, Rates, Stage
-from tests.chaos.http_servers import OK, Action, closed_port
-from tests.chaos.load_runs import ROOT, rows, run_load
+from tests.builders.http_servers import OK, Action, closed_port
+from tests.builders.load_runs import ROOT, rows, run_load
 
 CLOSE_AFTER = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 

@@ -21,8 +21,8 @@ from gates.run.session import Options, Session, open_session, project_of, tree_d
 from gates.spec.gate import Gate
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
+from tests.builders.small_project import write_project
 from tests.gates.judge.runs import Run
-from tests.gates.small_project import write_project
 
 PYPROJECT = """\
 [build-system]
