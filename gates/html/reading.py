@@ -133,7 +133,7 @@ def inside(evidence: Evidence, key: RunKey) -> dict[str, int]:
 
 
 def probes_of(evidence: Evidence, key: RunKey, fault: str) -> list[Probes]:
-    """The proof of a fault as its probes saw it, phase by phase."""
+    """The signature of a fault as its probes saw it, phase by phase."""
     rows = evidence.rows(schema.LinkProbe, key) if evidence.has("link_probes") else []
     own = [row for row in rows if row.fault == fault]
     phases = [

@@ -79,6 +79,14 @@ GATE_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
         "wbe",
         "unknown process 'wbe' in target 'shop' (web)",
     ),
+    "watched process": (
+        (
+            "  - use: restart\n    with: {process: web}",
+            "  - {watch: sizes, processes: [stock, wbe], meanwhile: [pause: 1s]}",
+        ),
+        "wbe]",
+        "unknown process 'wbe' in target 'shop' (web)",
+    ),
     "restarted process": (
         ("  - use: restart\n    with: {process: web}", "  - restart: [stock, wbe]"),
         "wbe]",
