@@ -50,6 +50,11 @@ def test_a_token_is_shown_once_and_listed_until_it_is_over(state: State) -> None
         in said(state, "token", "list").splitlines()
     )
     assert said(state, "token", "revoke", token_id) == f"{token_id} is revoked.\n"
+    audited = "SELECT action, actor_id, substr(request_id, 1, 4) FROM audit WHERE target = ?"
+    assert rows(state, audited, token_id) == [
+        ("token.rotate", "system:cli", "cli_"),
+        ("token.revoke", "system:cli", "cli_"),
+    ]
     assert (
         f"{token_id}  operator  over   issued     alice"
         in said(state, "token", "list").splitlines()
