@@ -143,8 +143,8 @@ NOT_UP: list[tuple[Target, str]] = [
         "web exited with 3 before it was ready:\nrefusing to start: told to",
     ),
     (
-        with_web(env={"NEVER_READY": "1"}, ready_within=Duration("1500ms")),
-        "web was not ready within 1500ms:\nwaiting for ever with [redacted]",
+        with_web(env={"NEVER_READY": "1"}, ready_within=Duration("4s")),
+        "web was not ready within 4s:\nwaiting for ever with [redacted]",
     ),
     (with_web(run="no-such-program"), "cannot run 'no-such-program': No such file or directory"),
     (with_web(env={"X": "{nobody}"}), "target trivial uses 'nobody', which nothing has set"),

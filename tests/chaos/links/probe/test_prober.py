@@ -1,8 +1,10 @@
 """Probes against real sockets that do what servers and networks do."""
 
 import asyncio
+import contextlib
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -16,7 +18,8 @@ from chaos.ports import PortPool
 from tests.builders.link_rig import HOST, run
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-ASK = Ask(request=b"GET / HTTP/1.1\r\n\r\n", give_up_ms=300)
+PATIENCE_S = 20.0
+ASK = Ask(request=b"GET / HTTP/1.1\r\n\r\n", give_up_ms=20_000)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
@@ -91,7 +94,8 @@ def test_what_a_probe_sees(
     async def scenario() -> None:
         async with probing(serve) as (prober, paths, clock):
             began_ms = clock.now_ms()
-            ask = Ask(request=ASK.request, until_close=until_close, give_up_ms=300)
+            give_up_ms = 1000 if failure == "timeout" else ASK.give_up_ms
+            ask = Ask(request=ASK.request, until_close=until_close, give_up_ms=give_up_ms)
             seen = await prober.pairs(paths, ask, 2)
             assert [probe.path for probe in seen] == ["link", "direct"] * 2
             for probe in seen:
@@ -153,7 +157,7 @@ def test_probe_comes_from_an_address_of_its_own() -> None:
 def test_probe_without_a_request_only_connects() -> None:
     async def scenario() -> None:
         async with probing(stay_silent) as (prober, paths, _):
-            for probe in await prober.pairs(paths, Ask(give_up_ms=300), 1):
+            for probe in await prober.pairs(paths, Ask(give_up_ms=1000), 1):
                 assert probe.failure is None
                 assert probe.connected_after_ms is not None
 
@@ -230,6 +234,24 @@ def test_dead_prober_is_an_error_at_once_and_ever_after() -> None:
     run(scenario)
 
 
+def count_until_closed(server: socket.socket, connections: int) -> None:
+    """Do nothing but count until so many connections were opened, and closed again by whoever opened them."""
+    server.setblocking(False)
+    accepted: list[socket.socket] = []
+    ends_s = time.monotonic() + PATIENCE_S
+    while connections:
+        assert time.monotonic() < ends_s, f"{connections} connections were not made or stayed open"
+        with contextlib.suppress(BlockingIOError):
+            accepted.append(server.accept()[0])
+            accepted[-1].setblocking(False)
+        for each in list(accepted):
+            with contextlib.suppress(BlockingIOError):
+                if each.recv(1) == b"":
+                    accepted.remove(each)
+                    each.close()
+                    connections -= 1
+
+
 def test_busy_loop_of_the_engine_does_not_slow_a_probe() -> None:
     """The probe is under way while this process does nothing but count."""
 
@@ -242,15 +264,14 @@ def test_busy_loop_of_the_engine_does_not_slow_a_probe() -> None:
                 prober.pairs(Paths(link=address, direct=address), Ask(give_up_ms=400), 3)
             )
             await asyncio.sleep(0.01)
-            until_ms = clock.now_ms() + 500
-            while clock.now_ms() < until_ms:
-                pass
+            count_until_closed(server, 6)
+            ended_ms = clock.now_ms()
             seen = await asking
         await prober.stop()
         guard.close()
         for probe in seen:
             assert probe.connected_after_ms is not None
-            assert probe.probed_ms + probe.connected_after_ms < until_ms
+            assert probe.probed_ms + probe.connected_after_ms < ended_ms
 
     run(scenario)
 
