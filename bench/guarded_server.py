@@ -22,7 +22,7 @@ from service.cli.init import create_state
 from service.control import Control, open_control
 from service.gateway.app import assemble, create_litestar
 from service.gateway.boot import boot
-from service.gateway.doorway import Doorway
+from service.http.doorway import Doorway
 from service.http.guards import PUBLIC, require_role
 from service.ids import random_id
 from service.processes import Listen

@@ -27,6 +27,14 @@ class Cause(msgspec.Struct, frozen=True):
     outcome: str = "allowed"
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Who changes something, on which request and when: what a durable operation needs to know of its caller."""
+
+    actor_id: str
+    request_id: str
+    now_ms: int
+
+
 class Effect(msgspec.Struct, Generic[T], frozen=True):
     """What one operation changed: the row it wrote, and what to answer.
 

@@ -13,25 +13,21 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from service import SONIA_VERSION
-from service.gateway import (
-    approvals,
-    auditlog,
-    confirmations,
-    diagnostics,
-    memories,
-    policies,
-    sessions,
-    stream,
-    tasks,
-    tokens,
-    toolcalls,
-    turns,
-)
-from service.gateway.call import Services, provide_call
-from service.gateway.doorway import Doorway
+from service.domain.audit import routes as audit
+from service.domain.call import Services, provide_call
+from service.domain.confirmations import routes as confirmations
+from service.domain.memory import routes as memory
+from service.domain.policies import routes as policies
+from service.domain.sessions import routes as sessions
+from service.domain.tasks import routes as tasks
+from service.domain.tokens import routes as tokens
+from service.domain.tools import routes as tools
+from service.domain.turns import routes as turns
+from service.gateway import diagnostics, stream
 from service.gateway.lifespan import Lifespan, running
 from service.http import health
 from service.http.authentication import Authentication, answer_refused_role
+from service.http.doorway import Doorway
 from service.http.guards import RoleRefused
 from service.http.idempotency import Idempotency
 from service.http.problems import EXCEPTION_HANDLERS, AnyRequest, on_problem
@@ -48,14 +44,13 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     *diagnostics.HANDLERS,
     *sessions.HANDLERS,
     *turns.HANDLERS,
-    *memories.HANDLERS,
+    *memory.HANDLERS,
     *tasks.HANDLERS,
-    *toolcalls.HANDLERS,
+    *tools.HANDLERS,
     *confirmations.HANDLERS,
-    *approvals.HANDLERS,
     *policies.HANDLERS,
     *tokens.HANDLERS,
-    *auditlog.HANDLERS,
+    *audit.HANDLERS,
     *stream.HANDLERS,
 )
 """Every route of the gateway. To add one, write its handler with its guard and list it here."""

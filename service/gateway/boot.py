@@ -9,12 +9,12 @@ from service.audit.denied import DeniedAttempts
 from service.auth.bootstrap import adopt_bootstrap_tokens
 from service.control import Control
 from service.dependencies import open_dependencies
-from service.gateway.call import Services
+from service.domain.call import Services
+from service.domain.confirmations.records import expire_overdue
+from service.domain.tools.records import settle_interrupted
 from service.gateway.checks import check_audit, check_exposure, check_operator
-from service.gateway.confirmations import expire_overdue
-from service.gateway.metrics import Metrics
-from service.gateway.toolruns import settle_interrupted
 from service.http.idempotency import settle as settle_keys
+from service.http.metrics import Metrics
 from service.ids import NewId
 from service.keys import new_secret
 from service.processes import BEHIND, Listen

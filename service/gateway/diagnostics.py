@@ -5,7 +5,7 @@ from litestar import Request, Response, route
 from litestar.datastructures import State
 
 from service.auth.roles import Role
-from service.gateway.call import Services
+from service.domain.call import Services
 from service.http.guards import PUBLIC, require_role
 from service.http.routing import READ, RouteList, list_routes
 from service.storage.store import StorageReport

@@ -8,7 +8,7 @@ from typing import Final
 
 from litestar import Litestar
 
-from service.gateway.call import Services
+from service.domain.call import Services
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 TICK_EVERY_S: Final = 1.0

@@ -17,9 +17,9 @@ from litestar.exceptions import WebSocketDisconnect
 
 from service.auth.registry import Actor, Presented
 from service.auth.roles import Role, permits
+from service.domain.call import Call, InjectedCall, Services
+from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
 from service.errors import ProblemError
-from service.gateway.call import Call, InjectedCall, Services
-from service.gateway.turns import TurnAnswer, TurnRequest, answer_turn
 from service.http.guards import require_role
 from service.http.sockets import PROTOCOL
 

@@ -1,4 +1,4 @@
-"""A gateway that a module's tests share, for those that need nothing of their own."""
+"""A gateway, and the whole of SONIA, that a module's tests share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.service.running import Gateway, State, new_state, running
+from tests.service.stack import Stack, running_stack
+
+# What is there answers in time, however busy the machine; only what is silent takes as long as this.
+CONFIGURATION = """
+breaker: {open_for_s: 0.1, max_open_for_s: 0.2, probe_every_s: 0.2}
+turn: {memory_timeout_s: 2, model_timeout_s: 2}
+"""
 
 
 @pytest.fixture
@@ -17,4 +24,13 @@ def state(tmp_path: Path) -> State:
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     state = new_state(tmp_path_factory.mktemp("shared") / "state")
     with running(state) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole of SONIA."""
+    with running_stack(
+        new_state(tmp_path_factory.mktemp("stack") / "state", CONFIGURATION)
+    ) as started:
         yield started

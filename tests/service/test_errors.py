@@ -1,6 +1,6 @@
 """What each error answers: its status and title are public, and its code is what programs compare."""
 
-import service.gateway.toolcalls
+import service.domain.tools.routes
 import service.http.idempotency
 import service.model.process
 import service.tools.process  # noqa: F401 - these define errors of their own

@@ -1,4 +1,4 @@
-"""Tools as seen by operators: what there is, and the gate that every call passes before anything runs."""
+"""Tools as seen by operators: what there is, and the policy that every call meets before anything runs."""
 
 from typing import ClassVar
 
@@ -9,13 +9,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from service.auth.roles import Role
+from service.domain.call import Call, InjectedCall
+from service.domain.confirmations.records import Confirmation, NewConfirmation, create_confirmation
+from service.domain.policies.records import decision
+from service.domain.sessions.records import live_session
+from service.domain.tools.records import ToolAnswer, ToolRun, begin_run, tool_answer
+from service.domain.tools.running import run_tool
 from service.effects import Effect
 from service.errors import Forbidden, NotFound, ProblemError, Unavailable, Unprocessable
-from service.gateway.call import Call, InjectedCall
-from service.gateway.confirmations import Confirmation, NewConfirmation, create_confirmation
-from service.gateway.policies import decision
-from service.gateway.sessions import live_session
-from service.gateway.toolruns import ToolRun, begin_run, run_tool
 from service.http.guards import require_role
 from service.http.routing import READ
 from service.tools.table import (
@@ -59,24 +60,6 @@ class ExecuteRequest(msgspec.Struct, frozen=True):
 
     arguments: dict[str, object]
     session_id: str | None = None
-
-
-class ToolAnswer(msgspec.Struct, frozen=True):
-    """What a call came to: its result, or the confirmation it waits for.
-
-    `status`: succeeded, failed, verification_failed, or confirmation_required with `confirmation_id` and
-    `expires_at_ms` set. `args_sha256` is over the canonical arguments.
-    """
-
-    tool: str
-    status: str
-    args_sha256: str
-    run_id: str | None = None
-    result: dict[str, object] = {}
-    error_code: str | None = None
-    error: str | None = None
-    confirmation_id: str | None = None
-    expires_at_ms: int | None = None
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -162,9 +145,8 @@ def _admit(
 def _begin(connection: apsw.Connection, call: Call, asked: _Asked) -> Effect[ToolRun]:
     approval = f"policy:{asked.tool.safety.value}"
     run_id = call.services.new_id("run")
-    return begin_run(
-        connection, call, ToolRun(run_id, asked.tool.name, asked.arguments_json, approval)
-    )
+    run = ToolRun(run_id, asked.tool.name, asked.arguments_json, approval)
+    return begin_run(connection, run, call.origin())
 
 
 def _ask(connection: apsw.Connection, call: Call, asked: _Asked) -> Effect[Confirmation]:
@@ -175,7 +157,7 @@ def _ask(connection: apsw.Connection, call: Call, asked: _Asked) -> Effect[Confi
         session_id=asked.session_id,
         ttl_ms=round(call.services.settings.confirmations.ttl_s * 1000),
     )
-    return create_confirmation(connection, new, call)
+    return create_confirmation(connection, new, call.origin())
 
 
 def _waiting_answer(asked: _Asked, confirmation: Confirmation) -> Response[ToolAnswer]:
@@ -204,20 +186,6 @@ def _answer(call: Call, run: ToolRun) -> Response[ToolAnswer]:
             raise Forbidden(reason, run.error_code)
         case _:
             return Response(tool_answer(run))
-
-
-def tool_answer(run: ToolRun) -> ToolAnswer:
-    """A finished run as an answer. Pure."""
-    return ToolAnswer(
-        tool=run.tool,
-        status=run.status,
-        args_sha256=arguments_sha256(run.arguments_json),
-        run_id=run.run_id,
-        result=run.result,
-        error_code=run.error_code,
-        error=run.error,
-        confirmation_id=run.confirmation_id,
-    )
 
 
 HANDLERS = (list_tools, execute_tool)

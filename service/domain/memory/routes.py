@@ -8,8 +8,8 @@ from litestar.params import Parameter
 
 from service.auth.roles import Role
 from service.dependencies import MemoryUnavailable
+from service.domain.call import InjectedCall
 from service.errors import Unavailable
-from service.gateway.call import InjectedCall
 from service.http.guards import require_role
 from service.http.routing import READ
 from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, MAX_TOKENS, Memory

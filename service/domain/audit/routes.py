@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 
 from service.audit.verify import AuditReport, verify_audit
 from service.auth.roles import Role
-from service.gateway.call import InjectedCall
+from service.domain.call import InjectedCall
 from service.http.guards import require_role
 from service.http.paging import Cursor, Limit, Numbered, Page, read_page
 from service.http.routing import READ

@@ -11,13 +11,14 @@ from service.audit.denied import DeniedAttempts
 from service.auth.registry import Actor, Registry
 from service.clock import Clock
 from service.dependencies import Dependencies
-from service.gateway.metrics import Metrics
+from service.effects import Cause, Origin
+from service.http.metrics import Metrics
 from service.http.sockets import method_of
 from service.ids import NewId
 from service.keys import KeyMaterial
 from service.settings import Settings
 from service.state import StateDir
-from service.storage import Cause, Storage
+from service.storage import Storage
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -56,6 +57,10 @@ class Call(msgspec.Struct, frozen=True):
             method=self.method,
             target=target,
         )
+
+    def origin(self) -> Origin:
+        """The caller, as durable operations are told of it, now."""
+        return Origin(self.actor.id, self.request_id, self.now_ms())
 
     @property
     def storage(self) -> Storage:

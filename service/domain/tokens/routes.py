@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody
 
 from service.auth import tokens
 from service.auth.roles import Role
-from service.gateway.call import Call, InjectedCall
+from service.domain.call import Call, InjectedCall
 from service.http.guards import require_role
 from service.http.idempotency import SECRET
 from service.http.paging import Page

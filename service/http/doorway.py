@@ -4,7 +4,7 @@ from typing import Final, cast
 
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
-from service.gateway.metrics import Metrics
+from service.http.metrics import Metrics
 from service.ids import NewId
 
 REQUEST_ID_HEADER: Final = b"x-request-id"

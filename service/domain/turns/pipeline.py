@@ -4,15 +4,11 @@ from typing import Annotated, Final
 
 import apsw
 import msgspec
-from litestar import post
-from litestar.params import JSONBody
 
-from service.auth.roles import Role
 from service.dependencies import Dependencies, MemoryUnavailable, ModelUnavailable
+from service.domain.call import Call
+from service.domain.sessions.records import count_turn, live_session
 from service.effects import Effect
-from service.gateway.call import Call, InjectedCall
-from service.gateway.sessions import count_turn, live_session
-from service.http.guards import require_role
 from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
 from service.model.builtin import fallback_answer
 from service.settings import TurnSettings
@@ -45,15 +41,6 @@ class _Thought(msgspec.Struct, frozen=True):
     answer: str
     memories: list[Memory]
     degraded_reasons: list[str]
-
-
-@post("/v1/turn", guards=[require_role(Role.OPERATOR)], status_code=200)
-async def take_turn(data: JSONBody[TurnRequest], call: InjectedCall) -> TurnAnswer:
-    """Answer `text`, with what is remembered about it.
-
-    A missing dependency degrades the answer and never fails it. 404 for an unknown session, 409 for one that is over.
-    """
-    return await answer_turn(call, data)
 
 
 async def answer_turn(call: Call, request: TurnRequest) -> TurnAnswer:
@@ -125,6 +112,3 @@ def _record(
         ),
     )
     return Effect(turn, "turns", turn.turn_id, {"degraded_reasons": turn.degraded_reasons})
-
-
-HANDLERS = (take_turn,)

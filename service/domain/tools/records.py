@@ -11,9 +11,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from service.dependencies import ToolOutcomeUnknown, ToolsUnavailable
-from service.effects import Effect, system_cause
-from service.gateway.call import Call
+from service.effects import Effect, Origin, system_cause
 from service.ids import NewId
 from service.storage import Storage
 from service.tools.messages import Outcome, ToolOutcome
@@ -47,9 +45,40 @@ class ToolRun(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-def begin_run(connection: apsw.Connection, call: Call, run: ToolRun) -> Effect[ToolRun]:
+class ToolAnswer(msgspec.Struct, frozen=True):
+    """What a call came to: its result, or the confirmation it waits for.
+
+    `status`: succeeded, failed, verification_failed, or confirmation_required with `confirmation_id` and
+    `expires_at_ms` set. `args_sha256` is over the canonical arguments.
+    """
+
+    tool: str
+    status: str
+    args_sha256: str
+    run_id: str | None = None
+    result: dict[str, object] = {}
+    error_code: str | None = None
+    error: str | None = None
+    confirmation_id: str | None = None
+    expires_at_ms: int | None = None
+
+
+def tool_answer(run: ToolRun) -> ToolAnswer:
+    """A finished run as an answer. Pure."""
+    return ToolAnswer(
+        tool=run.tool,
+        status=run.status,
+        args_sha256=arguments_sha256(run.arguments_json),
+        run_id=run.run_id,
+        result=run.result,
+        error_code=run.error_code,
+        error=run.error,
+        confirmation_id=run.confirmation_id,
+    )
+
+
+def begin_run(connection: apsw.Connection, run: ToolRun, origin: Origin) -> Effect[ToolRun]:
     """Record that `run` begins, in the transaction of the decision that allows it."""
-    now_ms = call.now_ms()
     connection.execute(
         "INSERT INTO tool_runs (id, tool, args, args_sha256, confirmation_id, status, created_at_ms, updated_at_ms,"
         " created_by, request_id) VALUES (?, ?, ?, ?, ?, 'started', ?, ?, ?, ?)",
@@ -59,39 +88,15 @@ def begin_run(connection: apsw.Connection, call: Call, run: ToolRun) -> Effect[T
             run.arguments_json.encode(),
             arguments_sha256(run.arguments_json),
             run.confirmation_id,
-            now_ms,
-            now_ms,
-            call.actor.id,
-            call.request_id,
+            origin.now_ms,
+            origin.now_ms,
+            origin.actor_id,
+            origin.request_id,
         ),
     )
     return Effect(
         run, "tool_runs", run.run_id, {"args_sha256": arguments_sha256(run.arguments_json)}
     )
-
-
-async def run_tool(call: Call, run: ToolRun) -> ToolRun:
-    """Run what `begin_run` has durably recorded, record how it ended, and return that.
-
-    Never raises for what the tool or its process does: unavailable is `failed` with code `tools_unavailable`, a lost
-    answer is `needs_operator`.
-    """
-    try:
-        outcome = await call.services.dependencies.tools.execute(
-            run.tool, run.arguments_json, run.approval, request_id=call.request_id
-        )
-    except ToolsUnavailable as error:
-        ended = msgspec.structs.replace(
-            run, status="failed", error_code="tools_unavailable", error=error.reason
-        )
-    except ToolOutcomeUnknown as error:
-        ended = msgspec.structs.replace(
-            run, status="needs_operator", error_code="tool_outcome_unknown", error=error.reason
-        )
-    else:
-        ended = ended_with(run, outcome)
-    cause = system_cause("tools", "tool.end", call.request_id, run.tool)
-    return await call.storage.change(cause, lambda connection: _record_end(connection, call, ended))
 
 
 def ended_with(run: ToolRun, outcome: ToolOutcome) -> ToolRun:
@@ -132,7 +137,8 @@ def _settle(connection: apsw.Connection, run_id: str, now_ms: int) -> Effect[Non
     return Effect(None, "tool_runs", run_id, {"status": "needs_operator"})
 
 
-def _record_end(connection: apsw.Connection, call: Call, run: ToolRun) -> Effect[ToolRun]:
+def end_run(connection: apsw.Connection, run: ToolRun, origin: Origin) -> Effect[ToolRun]:
+    """Record how a run ended, on behalf of whoever asked for it."""
     kept = msgspec.json.encode(
         {"result": run.result, "error_code": run.error_code, "error": run.error}
     )
@@ -142,11 +148,11 @@ def _record_end(connection: apsw.Connection, call: Call, run: ToolRun) -> Effect
         )
     connection.execute(
         "UPDATE tool_runs SET status = ?, result = ?, updated_at_ms = ? WHERE id = ? AND status = 'started'",
-        (run.status, kept.decode(), call.now_ms(), run.run_id),
+        (run.status, kept.decode(), origin.now_ms, run.run_id),
     )
     return Effect(
         run,
         "tool_runs",
         run.run_id,
-        {"status": run.status, "error_code": run.error_code, "on_behalf_of": call.actor.id},
+        {"status": run.status, "error_code": run.error_code, "on_behalf_of": origin.actor_id},
     )

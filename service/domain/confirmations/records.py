@@ -10,20 +10,17 @@ from typing import Final
 
 import apsw
 import msgspec
-from litestar import route
-from litestar.params import FromPath
 
-from service.auth.roles import Role
-from service.effects import system_cause
-from service.errors import Conflict, NotFound
-from service.gateway.call import Call, InjectedCall
-from service.http.guards import require_role
-from service.http.paging import Cursor, Limit, Numbered, Page, read_page
-from service.http.routing import READ
+from service.domain.policies.records import decision
+from service.domain.tools.records import ToolRun, begin_run
+from service.effects import Cause, Effect, Origin, system_cause
+from service.errors import Conflict, Forbidden, NotFound
+from service.http.paging import Numbered
 from service.ids import NewId
 from service.jsontypes import Json
-from service.storage import Cause, Effect, Storage
+from service.storage import Storage
 from service.storage.query import select, select_one
+from service.tools.table import TOOLS
 
 SYSTEM: Final = "system:confirmations"
 
@@ -69,14 +66,6 @@ class NewConfirmation(msgspec.Struct, frozen=True):
     ttl_ms: int
 
 
-class Decided(msgspec.Struct, frozen=True):
-    """Who decided, when, on which request."""
-
-    by: str
-    at_ms: int
-    request_id: str
-
-
 class Overdue(Exception):
     """The confirmation expired before it was decided."""
 
@@ -116,10 +105,9 @@ def find(connection: apsw.Connection, confirmation_id: str) -> Confirmation:
 
 
 def create_confirmation(
-    connection: apsw.Connection, new: NewConfirmation, call: Call
+    connection: apsw.Connection, new: NewConfirmation, origin: Origin
 ) -> Effect[Confirmation]:
     """Store a call that waits for a decision; its time to live counts from now on."""
-    now_ms = call.now_ms()
     connection.execute(
         "INSERT INTO confirmations (id, tool, args, args_sha256, session_id, status, created_at_ms,"
         " expires_at_ms, created_by, request_id) VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",
@@ -129,10 +117,10 @@ def create_confirmation(
             new.args,
             hashlib.sha256(new.args).hexdigest(),
             new.session_id,
-            now_ms,
-            now_ms + new.ttl_ms,
-            call.actor.id,
-            call.request_id,
+            origin.now_ms,
+            origin.now_ms + new.ttl_ms,
+            origin.actor_id,
+            origin.request_id,
         ),
     )
     made = find(connection, new.id)
@@ -148,63 +136,62 @@ def find_in_time(connection: apsw.Connection, confirmation_id: str, now_ms: int)
     return row
 
 
-def settle(
-    connection: apsw.Connection, confirmation_id: str, status: str, decided: Decided
-) -> None:
+def settle(connection: apsw.Connection, confirmation_id: str, status: str, origin: Origin) -> None:
     """Compare and swap: only the first decision finds the confirmation pending. Raises Conflict."""
     connection.execute(
         "UPDATE confirmations SET status = ?, decided_at_ms = ?, decided_by = ?, request_id = ?"
         " WHERE id = ? AND status = 'pending'",
-        (status, decided.at_ms, decided.by, decided.request_id, confirmation_id),
+        (status, origin.now_ms, origin.actor_id, origin.request_id, confirmation_id),
     )
     if connection.changes() != 1:
         raise Conflict(f"the confirmation {confirmation_id} is decided already", "already_decided")
 
 
-def expire(connection: apsw.Connection, confirmation_id: str, decided: Decided) -> Effect[None]:
+def deny(connection: apsw.Connection, confirmation_id: str, origin: Origin) -> Effect[None]:
+    """Decide against a call. Raises NotFound, Overdue and Conflict."""
+    row = find_in_time(connection, confirmation_id, origin.now_ms)
+    settle(connection, row.id, "denied", origin)
+    return Effect(None, "confirmations", row.id, {"args_sha256": row.args_sha256})
+
+
+def approve(
+    connection: apsw.Connection,
+    confirmation_id: str,
+    args_sha256: str,
+    run_id: str,
+    origin: Origin,
+) -> Effect[ToolRun]:
+    """Decide for a call and record that its run begins, in one transaction.
+
+    Raises NotFound, Overdue, Forbidden by the policy of now, and Conflict for other arguments than the stored ones and
+    for a confirmation that is decided.
+    """
+    row = find_in_time(connection, confirmation_id, origin.now_ms)
+    if args_sha256 != row.args_sha256:
+        raise Conflict("args_sha256 is not the hash of the stored arguments", "args_mismatch")
+    if row.tool not in TOOLS or decision(connection, TOOLS[row.tool].safety.value) == "deny":
+        raise Forbidden(f"the policy denies {row.tool} by now", "policy_denied")
+    settle(connection, row.id, "approved", origin)
+    run = ToolRun(
+        run_id=run_id,
+        tool=row.tool,
+        arguments_json=row.args.decode(),
+        approval=f"confirmation:{row.id}",
+        confirmation_id=row.id,
+    )
+    begin_run(connection, run, origin)
+    return Effect(run, "confirmations", row.id, {"args_sha256": row.args_sha256, "run": run.run_id})
+
+
+def expire(connection: apsw.Connection, confirmation_id: str, origin: Origin) -> Effect[None]:
     """Settle a confirmation as expired."""
-    settle(connection, confirmation_id, "expired", decided)
+    settle(connection, confirmation_id, "expired", origin)
     return Effect(None, "confirmations", confirmation_id)
 
 
 def expire_cause(request_id: str, confirmation_id: str) -> Cause:
     """Expiring is SONIA's own doing, whoever's request brought it to light."""
     return system_cause("confirmations", "confirmation.expire", request_id, confirmation_id)
-
-
-@route(
-    "/v1/confirmations",
-    http_method=READ,
-    guards=[require_role(Role.OBSERVER)],
-    sync_to_thread=False,
-)
-def list_confirmations(
-    call: InjectedCall, limit: Limit = 50, cursor: Cursor = None
-) -> Page[ConfirmationView]:
-    """List confirmations, oldest first."""
-    now_ms = call.now_ms()
-    return call.storage.read(
-        lambda connection: read_page(
-            connection,
-            Confirmation,
-            "confirmations",
-            lambda row: view(row, now_ms),
-            limit,
-            cursor,
-        )
-    )
-
-
-@route(
-    "/v1/confirmations/{confirmation_id:str}",
-    http_method=READ,
-    guards=[require_role(Role.OBSERVER)],
-    sync_to_thread=False,
-)
-def get_confirmation(call: InjectedCall, confirmation_id: FromPath[str]) -> ConfirmationView:
-    """Show one confirmation."""
-    row = call.storage.read(lambda connection: find(connection, confirmation_id))
-    return view(row, call.now_ms())
 
 
 def expire_overdue(storage: Storage, now_ms: int, new_id: NewId) -> int:
@@ -220,11 +207,8 @@ def expire_overdue(storage: Storage, now_ms: int, new_id: NewId) -> int:
             (now_ms,),
         )
     )
-    decided = Decided(SYSTEM, now_ms, new_id("boot"))
+    origin = Origin(SYSTEM, new_id("boot"), now_ms)
     for row in overdue:
-        run = partial(expire, confirmation_id=row.id, decided=decided)
-        storage.change_now(expire_cause(decided.request_id, row.id), run)
+        run = partial(expire, confirmation_id=row.id, origin=origin)
+        storage.change_now(expire_cause(origin.request_id, row.id), run)
     return len(overdue)
-
-
-HANDLERS = [list_confirmations, get_confirmation]

@@ -1,0 +1,1 @@
+"""Confirmations: calls that wait for a decision."""

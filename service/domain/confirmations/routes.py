@@ -1,0 +1,115 @@
+"""Confirmations over HTTP: who waits, and the one decision on each."""
+
+from functools import partial
+from typing import Literal
+
+import apsw
+import msgspec
+from litestar import post, route
+from litestar.params import FromPath, JSONBody
+
+from service.auth.roles import Role
+from service.domain.call import Call, InjectedCall
+from service.domain.confirmations import records
+from service.domain.confirmations.records import Confirmation, ConfirmationView, Overdue
+from service.domain.tools.records import ToolAnswer, ToolRun, tool_answer
+from service.domain.tools.running import run_tool
+from service.effects import Effect, Origin
+from service.errors import Conflict, Invalid
+from service.http.guards import require_role
+from service.http.paging import Cursor, Limit, Page, read_page
+from service.http.routing import READ
+
+
+class ApproveRequest(msgspec.Struct, frozen=True):
+    """A decision. `args_sha256` says which arguments it is about; without it nothing is approved."""
+
+    confirmation_id: str
+    decision: Literal["approve", "deny"]
+    args_sha256: str | None = None
+
+
+class ApproveAnswer(msgspec.Struct, frozen=True):
+    """What was decided, and what came of running it."""
+
+    confirmation_id: str
+    status: str
+    decided_by: str
+    run: ToolAnswer | None = None
+
+
+@route(
+    "/v1/confirmations",
+    http_method=READ,
+    guards=[require_role(Role.OBSERVER)],
+    sync_to_thread=False,
+)
+def list_confirmations(
+    call: InjectedCall, limit: Limit = 50, cursor: Cursor = None
+) -> Page[ConfirmationView]:
+    """List confirmations, oldest first."""
+    now_ms = call.now_ms()
+    return call.storage.read(
+        lambda connection: read_page(
+            connection,
+            Confirmation,
+            "confirmations",
+            lambda row: records.view(row, now_ms),
+            limit,
+            cursor,
+        )
+    )
+
+
+@route(
+    "/v1/confirmations/{confirmation_id:str}",
+    http_method=READ,
+    guards=[require_role(Role.OBSERVER)],
+    sync_to_thread=False,
+)
+def get_confirmation(call: InjectedCall, confirmation_id: FromPath[str]) -> ConfirmationView:
+    """Show one confirmation."""
+    row = call.storage.read(lambda connection: records.find(connection, confirmation_id))
+    return records.view(row, call.now_ms())
+
+
+@post(["/approve", "/v1/approve"], guards=[require_role(Role.OPERATOR)], status_code=200)
+async def approve(call: InjectedCall, data: JSONBody[ApproveRequest]) -> ApproveAnswer:
+    """Decide a confirmation, and run the stored call when it is approved.
+
+    409 when it was decided before, has expired, or holds other arguments than the caller looked at.
+    """
+    try:
+        return await (
+            _run_approve(call, data) if data.decision == "approve" else _run_deny(call, data)
+        )
+    except Overdue:
+        origin = Origin(records.SYSTEM, call.request_id, call.now_ms())
+        run = partial(records.expire, confirmation_id=data.confirmation_id, origin=origin)
+        await call.storage.change(records.expire_cause(call.request_id, data.confirmation_id), run)
+        message = f"the confirmation {data.confirmation_id} has expired"
+        raise Conflict(message, "confirmation_expired") from None
+
+
+async def _run_deny(call: Call, data: ApproveRequest) -> ApproveAnswer:
+    def run(connection: apsw.Connection) -> Effect[None]:
+        return records.deny(connection, data.confirmation_id, call.origin())
+
+    await call.storage.change(call.cause("confirmation.deny", data.confirmation_id), run)
+    return ApproveAnswer(data.confirmation_id, "denied", call.actor.id)
+
+
+async def _run_approve(call: Call, data: ApproveRequest) -> ApproveAnswer:
+    args_sha256, run_id = data.args_sha256, call.services.new_id("run")
+    if args_sha256 is None:
+        raise Invalid("args_sha256 is needed to approve")
+
+    def run(connection: apsw.Connection) -> Effect[ToolRun]:
+        return records.approve(connection, data.confirmation_id, args_sha256, run_id, call.origin())
+
+    cause = call.cause("confirmation.approve", data.confirmation_id)
+    ended = await run_tool(call, await call.storage.change(cause, run))
+    return ApproveAnswer(data.confirmation_id, "approved", call.actor.id, tool_answer(ended))
+
+
+HANDLERS = [list_confirmations, get_confirmation, approve]

@@ -1,0 +1,1 @@
+"""Policies: what happens to a call of each safety class of tools."""

@@ -1,0 +1,1 @@
+"""Sessions: a conversation's frame."""

@@ -1,0 +1,1 @@
+"""Tasks: work that somebody asked for."""

@@ -1,0 +1,105 @@
+"""Tasks: work somebody asked for, kept until it is done, given up or called off."""
+
+from typing import Final
+
+import apsw
+import msgspec
+
+from service.domain.sessions.records import live_session
+from service.effects import Effect, Origin
+from service.errors import Conflict, NotFound
+from service.http.paging import Numbered
+from service.storage.query import select_one
+
+CANCELLABLE: Final = frozenset({"queued", "running", "needs_operator"})
+MAX_KIND: Final = 100
+
+
+class NewTask(msgspec.Struct, frozen=True):
+    """What to do. `payload` is whatever the kind of task needs."""
+
+    kind: str
+    payload: dict[str, object] = {}
+    session_id: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A task as callers see it."""
+
+    id: str
+    kind: str
+    payload: msgspec.Raw
+    session_id: str | None
+    status: str
+    created_at_ms: int
+    updated_at_ms: int
+    created_by: str
+
+
+class TaskRow(Numbered, frozen=True):
+    """A row of the table `tasks`; `payload` is JSON text."""
+
+    id: str
+    kind: str
+    payload: str
+    session_id: str | None
+    status: str
+    created_at_ms: int
+    updated_at_ms: int
+    created_by: str
+
+
+def view(row: TaskRow) -> Task:
+    """A row as callers see it."""
+    return Task(
+        id=row.id,
+        kind=row.kind,
+        payload=msgspec.Raw(row.payload.encode()),
+        session_id=row.session_id,
+        status=row.status,
+        created_at_ms=row.created_at_ms,
+        updated_at_ms=row.updated_at_ms,
+        created_by=row.created_by,
+    )
+
+
+def find(connection: apsw.Connection, task_id: str) -> TaskRow:
+    """Read one task. Raises NotFound."""
+    row = select_one(connection, TaskRow, "FROM tasks WHERE id = ?", (task_id,))
+    if row is None:
+        raise NotFound(f"there is no task {task_id}")
+    return row
+
+
+def create_task(
+    connection: apsw.Connection, task_id: str, new: NewTask, origin: Origin
+) -> Effect[Task]:
+    """Queue a task. Raises NotFound and Conflict for its session."""
+    if new.session_id is not None:
+        live_session(connection, new.session_id, origin.now_ms)
+    connection.execute(
+        "INSERT INTO tasks (id, kind, payload, session_id, status, created_at_ms, updated_at_ms,"
+        " created_by, request_id) VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?)",
+        (
+            task_id,
+            new.kind,
+            msgspec.json.encode(new.payload).decode(),
+            new.session_id,
+            origin.now_ms,
+            origin.now_ms,
+            origin.actor_id,
+            origin.request_id,
+        ),
+    )
+    return Effect(view(find(connection, task_id)), "tasks", task_id, {"kind": new.kind})
+
+
+def cancel_task(connection: apsw.Connection, task_id: str, origin: Origin) -> Effect[Task]:
+    """Call a task off. Raises NotFound, and Conflict when it is over already."""
+    if (status := find(connection, task_id).status) not in CANCELLABLE:
+        raise Conflict(f"the task {task_id} is {status}", "task_over")
+    connection.execute(
+        "UPDATE tasks SET status = 'cancelled', updated_at_ms = ?, request_id = ? WHERE id = ?",
+        (origin.now_ms, origin.request_id, task_id),
+    )
+    return Effect(view(find(connection, task_id)), "tasks", task_id, {"was": status})

@@ -1,0 +1,1 @@
+"""Tools: what there is, and runs of it."""

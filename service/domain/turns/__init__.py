@@ -1,0 +1,1 @@
+"""Turns: what is said, and what is answered."""

@@ -1,0 +1,21 @@
+"""Turns over HTTP."""
+
+from litestar import post
+from litestar.params import JSONBody
+
+from service.auth.roles import Role
+from service.domain.call import InjectedCall
+from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
+from service.http.guards import require_role
+
+
+@post("/v1/turn", guards=[require_role(Role.OPERATOR)], status_code=200)
+async def take_turn(data: JSONBody[TurnRequest], call: InjectedCall) -> TurnAnswer:
+    """Answer `text`, with what is remembered about it.
+
+    A missing dependency degrades the answer and never fails it. 404 for an unknown session, 409 for one that is over.
+    """
+    return await answer_turn(call, data)
+
+
+HANDLERS = [take_turn]
