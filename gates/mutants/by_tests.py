@@ -32,8 +32,8 @@ from gates.spec.guards import guarded_modules, rest_of
 from gates.spec.project import Project
 
 KILLER = "tests"
-MOST_S = 90.0
-"""Tests that took so many seconds together while they were watched are run against a mutant, the first in their order."""
+MOST = 0.5
+"""At most this part of the time of all tests is spent on a mutant: by seconds alone a busy machine would find less."""
 _LEAST_S = 0.1
 """No test is so quick that another should not be before it."""
 
@@ -115,6 +115,7 @@ class ByTests:
             mutation.file,
             candidates(mutation, self._watched.values()),
             {file: each.shared_s for file, each in self._watched.items()},
+            MOST * self._all_s(),
         )
         change = {"file": mutation.file, "changes": msgspec.to_builtins(mutation.changes)}
         return Attack(
@@ -123,6 +124,13 @@ class ByTests:
             tests=tests.ids,
             within_s=LIMIT_S + LIMIT_FACTOR * tests.seconds,
             place=self._place(sorted({file_of(each) for each in tests.ids}), [change, tests.ids]),
+        )
+
+    def _all_s(self) -> float:
+        """How long all tests took while they were watched."""
+        return sum(
+            each.shared_s + sum(test.seconds for test in each.tests)
+            for each in self._watched.values()
         )
 
     def _place(self, files: Iterable[str], what: object) -> str:
@@ -172,8 +180,10 @@ def _concerns(mutation: Mutation, test: Execution, of: Watched) -> bool:
     )
 
 
-def selected(module: str, tests: Iterable[Execution], shared_s: Mapping[str, float]) -> Selected:
-    """The quickest that are most about the module first, up to `MOST_S` seconds; those of one file stay together.
+def selected(
+    module: str, tests: Iterable[Execution], shared_s: Mapping[str, float], most_s: float
+) -> Selected:
+    """The quickest that are most about the module first, up to `most_s` seconds; those of one file stay together.
 
     How much a test is about the module is the part of its lines that are there; those of the file of tests
     that is called like it come before all others. `shared_s` is what the tests of a file need together, once.
@@ -189,7 +199,7 @@ def selected(module: str, tests: Iterable[Execution], shared_s: Mapping[str, flo
     for test in sorted(tests, key=order):
         file = file_of(test.id)
         seconds = test.seconds + (0.0 if file in files else shared_s.get(file, 0.0))
-        if files and total + seconds > MOST_S:
+        if files and total + seconds > most_s:
             continue
         files.setdefault(file, []).append(test.id)
         total += seconds

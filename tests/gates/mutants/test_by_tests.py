@@ -273,8 +273,8 @@ def test_the_quickest_that_are_most_about_the_module_come_first_and_stay_with_th
         execution("a.py::z", 2, {"m.py": [1]}),
         execution("b.py::w", 1, {"m.py": [1, 2, 3], "n.py": [1]}),
     ]
-    assert selected("m.py", tests, {}).ids == ["b.py::w", "b.py::y", "a.py::z", "a.py::x"]
-    assert selected("m.py", tests, {}).seconds == 7
+    assert selected("m.py", tests, {}, 90).ids == ["b.py::w", "b.py::y", "a.py::z", "a.py::x"]
+    assert selected("m.py", tests, {}, 90).seconds == 7
 
 
 def test_the_modules_own_file_comes_first() -> None:
@@ -282,19 +282,19 @@ def test_the_modules_own_file_comes_first() -> None:
         execution("t/test_b.py::x", 1, {"m/a.py": [1]}),
         execution("t/test_a.py::x", 2, {"m/a.py": [1, 2]}),
     ]
-    assert selected("m/a.py", tests, {}).ids == ["t/test_a.py::x", "t/test_b.py::x"]
+    assert selected("m/a.py", tests, {}, 90).ids == ["t/test_a.py::x", "t/test_b.py::x"]
 
 
 def test_what_the_tests_of_a_file_share_is_waited_for_once() -> None:
     tests = [execution(f"a.py::{name}", 1, {"m.py": [1]}) for name in "xy"]
-    assert selected("m.py", tests, {"a.py": 5.0, "b.py": 7.0}).seconds == 7
+    assert selected("m.py", tests, {"a.py": 5.0, "b.py": 7.0}, 90).seconds == 7
 
 
-def test_no_more_than_a_minute_and_a_half_of_tests_is_run_but_always_one() -> None:
+def test_no_more_than_so_many_seconds_of_tests_are_run_but_always_one_is() -> None:
     tests = [execution("a.py::x", 89), execution("a.py::y", 0.5), execution("a.py::z", 91)]
-    assert selected("m.py", tests, {}).ids == ["a.py::y", "a.py::x"]
-    assert selected("m.py", tests, {"a.py": 1.0}).ids == ["a.py::y"]
-    assert selected("m.py", tests[2:], {}).ids == ["a.py::z"]
+    assert selected("m.py", tests, {}, 90).ids == ["a.py::y", "a.py::x"]
+    assert selected("m.py", tests, {"a.py": 1.0}, 90).ids == ["a.py::y"]
+    assert selected("m.py", tests[2:], {}, 90).ids == ["a.py::z"]
 
 
 def test_files_of_tests_are_named_once(tmp_path: Path) -> None:
