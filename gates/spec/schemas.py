@@ -30,7 +30,10 @@ SPECS: Mapping[str, type[Struct]] = {
     "scenario": ScenarioFile,
     "release": Release,
     "equivalent": Equivalents,
+    # What the schemas of a gate, a target and a scenario refer to.
+    "step": Step,
 }
+_STEP = "step.schema.json"
 
 _SCALARS: Final[Mapping[object, str]] = {
     str: "string",
@@ -48,7 +51,9 @@ def schema_of(name: str) -> Schema:
         struct = waiting.pop()
         if struct.__name__ not in definitions:
             definitions[struct.__name__] = _struct_schema(struct)
-            waiting += _kinds() if struct is Step else list(_structs_in(struct))
+            below = _kinds() if struct is Step else _structs_in(struct)
+            # Steps stand in a file of their own.
+            waiting += [each for each in below if each is not Step]
     root = definitions.pop(SPECS[name].__name__)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -132,6 +137,8 @@ def _schema(hint: object) -> Schema:
     if isinstance(hint, type) and issubclass(hint, Unit):
         words = f"For example {hint.EXAMPLE}."
         return {"type": "string", "pattern": hint.PATTERN, "description": words}
+    if hint is Step:
+        return {"$ref": _STEP}
     if isinstance(hint, type) and issubclass(hint, Struct):
         return {"$ref": f"#/$defs/{hint.__name__}"}
     return _generic_schema(hint)

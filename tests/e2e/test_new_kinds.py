@@ -193,7 +193,7 @@ def test_what_is_wrong_with_them_is_told_before_a_run(extended: Project) -> None
 def test_they_are_in_the_schemas_and_missed_in_the_guide(extended: Project) -> None:
     root = extended.directory
     assert extended.command.finish("schema").exit == EXIT_PROMOTE
-    known = json.loads((root / "specs" / "schema" / "gate.schema.json").read_bytes())["$defs"]
+    known = json.loads((root / "specs" / "schema" / "step.schema.json").read_bytes())["$defs"]
     assert known["Knock"]["required"] == ["knock", "then"]
     assert set(known["Lag"]["properties"]) >= {"lag", "by", "direction"}
     guide = root / "docs" / "authoring-gates.md"

@@ -1,10 +1,12 @@
 """The JSON Schemas that are shipped say what the loader says."""
 
+import json
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 from chaos.errors import SpecError
 from chaos.spec import yaml12
@@ -34,7 +36,13 @@ assert: [{that: a, from: requests, at_least: 1, none: status = 5}]
 
 @lru_cache
 def validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(schema_of(name))
+    # As an editor finds them: all lie beside each other.
+    resources = {
+        f"{each}.schema.json": Resource.from_contents(schema_of(each)) for each in ("step", name)
+    }
+    return Draft202012Validator(
+        {"$ref": f"{name}.schema.json"}, registry=Registry().with_resources(resources.items())
+    )
 
 
 def test_the_shipped_schemas_are_those_of_the_structs() -> None:
@@ -122,9 +130,20 @@ def test_names_of_structs_are_unique_since_they_name_definitions() -> None:
 
 
 def test_a_step_is_any_one_of_the_kinds() -> None:
-    definitions = schema_of("gate")["$defs"]
+    schema = schema_of("step")
+    definitions, kinds = schema["$defs"], schema["oneOf"]
     assert isinstance(definitions, dict)
-    step = definitions[Step.__name__]
-    assert len(step["oneOf"]) == len(BY_NAME)
+    assert isinstance(kinds, list)
+    assert len(kinds) == len(BY_NAME)
     for kind in BY_NAME.values():
         assert kind.name in definitions[kind.spec.__name__]["required"]
+
+
+@pytest.mark.parametrize("name", ["gate", "target", "scenario", "step"])
+def test_steps_stand_in_one_schema(name: str) -> None:
+    schema = schema_of(name)
+    assert '{"$ref": "step.schema.json"}' in json.dumps(schema)
+    definitions = schema["$defs"]
+    assert isinstance(definitions, dict)
+    steps = {Step.__name__, *(kind.spec.__name__ for kind in BY_NAME.values())}
+    assert (definitions.keys() & steps == set()) == (name != "step")
