@@ -101,7 +101,8 @@ def test_an_idle_stream_ends_when_its_token_is_revoked(gateway: Gateway) -> None
 
 
 def test_an_idle_stream_ends_when_its_token_expires(gateway: Gateway) -> None:
-    issued = gateway.operator("POST", "/v1/tokens", {"role": "operator", "ttl_s": 1}).json
+    # Long enough to open the stream on a slow machine.
+    issued = gateway.operator("POST", "/v1/tokens", {"role": "operator", "ttl_s": 4}).json
     with opened(gateway, issued["token"]) as stream:
         assert closing_of(stream) == 4401
 
