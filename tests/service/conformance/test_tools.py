@@ -36,7 +36,7 @@ COMMANDS: tuple[tuple[str, dict[str, object]], ...] = (
     ("a command", {"command": "printf out; printf err >&2"}),
     ("one that fails", {"command": "printf out; exit 3"}),
     ("one that is killed", {"command": "kill -9 $$"}),
-    ("one that takes too long", {"command": "printf begun; sleep 9", "timeout_s": 0.3}),
+    ("one that takes too long", {"command": "printf begun; sleep 9", "timeout_s": 2.5}),
     ("one that leaves somebody behind", {"command": "sleep 9 & printf done"}),
     ("its surroundings", {"command": "env | cut -d= -f1 | grep -v -e ^_$ -e PWD -e SHLVL | sort"}),
     ("no input", {"command": "cat; basename $(pwd)"}),
