@@ -13,15 +13,13 @@ import socket
 import ssl as tls
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import cast
 
 import httptools
-import msgspec
 from msgspec import Struct
 
+from chaos.answers import MAX_BODY_BYTES
 from chaos.evidence.schema import RequestOutcome
-
-MAX_BODY_BYTES: Final = 4_000_000
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH = re.compile(r"[\x21-\x7e]+")
@@ -86,42 +84,6 @@ def _header_line(name: str, value: str) -> str:
 
 def _is_latin_1(value: str) -> bool:
     return all(ord(character) < 256 for character in value)
-
-
-_raw = msgspec.json.Decoder(msgspec.Raw)
-_encode = msgspec.json.Encoder().encode
-
-
-def is_json(body: bytes) -> bool:
-    """Whether `body` is one JSON document (RFC 8259) in UTF-8."""
-    try:
-        _raw.decode(body)
-        if not body.isascii():
-            body.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def one_line(document: bytes) -> bytes:
-    """A JSON document without line breaks: in JSON they are white space, never part of a string."""
-    return document.replace(b"\n", b" ").replace(b"\r", b" ").strip()
-
-
-def json_body(body: bytes) -> bytes:
-    """A body as one line of JSON: itself when it is JSON, otherwise a JSON string; null when empty."""
-    if not is_json(body):
-        return _encode(body.decode(errors="replace")) if body else b"null"
-    return one_line(body) if b"\n" in body or b"\r" in body else body
-
-
-def json_headers(headers: Sequence[tuple[str, str]]) -> bytes:
-    """Headers as a JSON object of lower-case names; repeated ones are joined by a comma."""
-    merged: dict[str, str] = {}
-    for name, value in headers:
-        key = name.lower()
-        merged[key] = f"{merged[key]}, {value}" if key in merged else value
-    return _encode(merged)
 
 
 class NotHttp(ValueError):

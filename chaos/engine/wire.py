@@ -1,7 +1,7 @@
-"""From a request as it is written in a spec to bytes on the wire, and from an answer's bytes to a document."""
+"""From a request as it is written in a spec to bytes on the wire."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -45,15 +45,6 @@ def merge_headers(*layers: Mapping[str, str]) -> list[tuple[str, str]]:
     return list(merged.values())
 
 
-def headers_by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers of an answer by lower-case name; repeated ones are joined by a comma."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        key = name.lower()
-        found[key] = f"{found[key]}, {value}" if key in found else value
-    return found
-
-
 def fill_path(path: str, params: Mapping[str, str]) -> str:
     """`path` with `{name}` (or `{name:type}`) replaced; `*` stands for every name that is not listed."""
 
@@ -64,13 +55,3 @@ def fill_path(path: str, params: Mapping[str, str]) -> str:
         return params.get(name, params.get("*", ""))
 
     return _IN_BRACES.sub(value, path)
-
-
-def decode(body: bytes) -> object:
-    """The body as JSON where it is JSON, as text otherwise; None when there is none."""
-    if not body:
-        return None
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body.decode(errors="replace")

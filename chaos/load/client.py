@@ -12,8 +12,9 @@ from typing import Final, Protocol, cast
 import msgspec
 from msgspec import Struct
 
+from chaos.answers import headers_column
 from chaos.evidence.schema import RequestOutcome
-from chaos.http import AnswerReader, NotHttp, explain, json_headers, open_socket
+from chaos.http import AnswerReader, NotHttp, explain, open_socket
 from chaos.load.plan import Plan
 
 IDLE_S: Final = 2.0
@@ -246,7 +247,7 @@ class _Connection(asyncio.Protocol):
             return
         reader = self._reader
         if reader is None:
-            reader = AnswerReader(head=self._head, max_body_bytes=self._client.plan.max_body_bytes)
+            reader = AnswerReader(head=self._head)
         try:
             reader.feed(data)
         except NotHttp as error:
@@ -299,5 +300,5 @@ def answer_columns(reader: AnswerReader) -> bytes:
     return b'"status":%d,"outcome":"ok","error":%b,"headers":%b' % (
         reader.status,
         msgspec.json.encode(reader.remark()),
-        json_headers(reader.headers),
+        headers_column(reader.headers),
     )

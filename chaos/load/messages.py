@@ -14,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-from chaos.http import build_request, is_json, one_line
+from chaos.answers import is_json, one_line
+from chaos.http import build_request
 from chaos.load.plan import Message, Plan
 
 Values = tuple[int, int, float, float, bytes, int]

@@ -85,7 +85,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     messages: list[Message]
     timeout_s: float = 10.0
     max_connections: int = 4096
-    max_body_bytes: int = 1_000_000
     first_secret_seq: int = 0
     secrets: dict[str, str] = {}
     patterns: list[str] = []

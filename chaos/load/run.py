@@ -12,9 +12,10 @@ from typing import Final, ParamSpec
 
 import msgspec
 
+from chaos.answers import body_column, headers_column
 from chaos.errors import RecordingError
 from chaos.evidence.schema import RequestOutcome
-from chaos.http import AnswerReader, json_body, json_headers
+from chaos.http import AnswerReader
 from chaos.load.client import Client, Outgoing
 from chaos.load.evidence import Evidence
 from chaos.load.messages import Choice, Template
@@ -197,7 +198,7 @@ class Run:
         """See `chaos.load.client.Listener`."""
         self._done += 1
         done_ms = (done_s - self._plan.origin_s) * 1000
-        line = self._line % (seq, done_ms, json_body(body), columns)
+        line = self._line % (seq, done_ms, body_column(body), columns)
         self._recorded(self._evidence.complete, line)
         self._ended(done_s)
 
@@ -209,7 +210,7 @@ class Run:
         headers = b"{}"
         if reader is not None and reader.begun:
             reason = f"{reader.remark()}; {reason}"
-            headers = json_headers(reader.headers)
+            headers = headers_column(reader.headers)
         columns = b'"status":null,"outcome":"%b","error":%b,"headers":%b' % (
             outcome.encode(),
             _encode(reason),

@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
+from chaos.answers import body_column, document, headers_by_name, headers_column
 from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.engine.stack import HARNESS_SOURCE
-from chaos.engine.wire import decode, headers_by_name, prepare
+from chaos.engine.wire import prepare
 from chaos.evidence import schema
 from chaos.evidence.recorder import NULL, as_json
 from chaos.http import Answer, send_once
@@ -97,9 +98,9 @@ async def exchange_once(step: Step, send: Send, scope: Scope, timeout_ms: float)
         endpoint.host, endpoint.port, wire, source=HARNESS_SOURCE, timeout_s=timeout_ms / 1000
     )
     done_ms = scope.clock.now_ms()
-    document = decode(answer.body)
+    read = document(answer.body)
     # A captured secret must be known before the answer that holds it is written.
-    missing = scope.capture(step, document) if answer.outcome == "ok" else None
+    missing = scope.capture(step, read) if answer.outcome == "ok" else None
     scope.recorder.add(
         schema.Response,
         seq=seq,
@@ -107,10 +108,10 @@ async def exchange_once(step: Step, send: Send, scope: Scope, timeout_ms: float)
         outcome=answer.outcome,
         error=answer.error,
         done_ms=done_ms,
-        response=as_json(document) if answer.outcome == "ok" else NULL,
-        headers=as_json(headers_by_name(answer.headers)),
+        response=msgspec.Raw(body_column(answer.body)) if answer.outcome == "ok" else NULL,
+        headers=msgspec.Raw(headers_column(answer.headers)),
     )
-    return Exchange(answer, document, missing)
+    return Exchange(answer, read, missing)
 
 
 async def poll(step: Step, send: Send, scope: Scope, within_ms: float, every_ms: float) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 
+from chaos.answers import document
 from chaos.engine.scope import ExpectationFailed, Scope
-from chaos.engine.wire import decode
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
@@ -44,9 +44,9 @@ async def run(step: Run, scope: Scope) -> None:
         # Whether it has ended or not: what it started in its group must not stay.
         await end_process(process, 1.0)
     output, errors = output[:MOST_BYTES], errors[:MOST_BYTES]
-    document = decode(output)
+    read = document(output)
     # A captured secret must be known before the output that holds it is written.
-    missing = scope.capture(step, document)
+    missing = scope.capture(step, read)
     scope.recorder.add(
         schema.Command,
         step=scope.step_name(step),
@@ -60,7 +60,7 @@ async def run(step: Run, scope: Scope) -> None:
     )
     observed = {
         "exit": process.returncode,
-        "output": document,
+        "output": read,
         "errors": errors.decode(errors="replace"),
     }
     problems = list(scope.unexpected(step.expect or Expect(exit=0), observed))

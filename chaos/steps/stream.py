@@ -10,9 +10,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
+from chaos.answers import body_column, document, headers_column
 from chaos.engine.scope import Scope, Sender
 from chaos.engine.stack import HARNESS_SOURCE
-from chaos.engine.wire import decode, headers_by_name
 from chaos.evidence import schema
 from chaos.evidence.recorder import NULL, as_json
 from chaos.spec.kind import Kind
@@ -103,10 +103,10 @@ async def run(step: Stream, scope: Scope) -> int | None:
             "refused",
             code=answer.status_code,
             headers=answer.headers.raw_items(),
-            json=decode(bytes(answer.body or b"")),
+            body=bytes(answer.body or b""),
         )
     except (OSError, InvalidHandshake, TimeoutError) as error:
-        recording.frame("in", "lost", json=str(error))
+        recording.frame("in", "lost", reason=str(error))
     else:
         recording.seen.status = 101
         assert socket.response is not None
@@ -148,12 +148,12 @@ async def _read(socket: ClientConnection, recording: "_Recording") -> None:
                 recording.frame("in", "binary", size=len(message))
                 continue
             data = message.encode()
-            recording.seen.json = decode(data)
-            recording.frame("in", "text", size=len(data), json=recording.seen.json)
+            recording.seen.json = document(data)
+            recording.frame("in", "text", size=len(data), body=data)
     except ConnectionClosed as closed:
         if closed.rcvd is not None and closed.rcvd_then_sent:
             recording.seen.close = closed.rcvd.code
-            recording.frame("in", "close", code=closed.rcvd.code, json=closed.rcvd.reason)
+            recording.frame("in", "close", code=closed.rcvd.code, reason=closed.rcvd.reason)
         elif closed.rcvd is None:
             recording.frame("in", "lost")
 
@@ -171,7 +171,7 @@ async def _send(
             except ConnectionClosed:
                 return
             if isinstance(payload, str):
-                recording.frame("out", "text", size=len(data), json=decode(data))
+                recording.frame("out", "text", size=len(data), body=data)
             else:
                 recording.frame("out", "binary", size=len(data))
             await asyncio.sleep(pause_s)
@@ -208,9 +208,10 @@ class _Recording:
         size: int = 0,
         code: int | None = None,
         headers: Iterable[tuple[str, str]] | None = None,
-        json: object = None,
+        body: bytes | None = None,
+        reason: str | None = None,
     ) -> None:
-        """Record one frame."""
+        """Record one frame: what it held, or for what reason the stream ended."""
         if direction == "in" and kind in ("text", "binary"):
             self._messages += 1
             if self._messages == self._until:
@@ -224,8 +225,8 @@ class _Recording:
             kind=kind,
             size=size,
             code=code,
-            headers=NULL if headers is None else as_json(headers_by_name(headers)),
-            json=NULL if json is None else as_json(json),
+            headers=NULL if headers is None else msgspec.Raw(headers_column(headers)),
+            json=as_json(reason) if body is None else msgspec.Raw(body_column(body)),
             frame_ms=self.scope.clock.now_ms(),
         )
 

@@ -9,7 +9,6 @@ import subprocess
 import weakref
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from chaos.http import (
@@ -17,8 +16,6 @@ from chaos.http import (
     AnswerReader,
     NotHttp,
     build_request,
-    json_body,
-    json_headers,
     send_once,
 )
 from tests.builders.http_servers import OK, Action, closed_port, scripted
@@ -267,31 +264,6 @@ class TestBuildRequest:
     ) -> None:
         with pytest.raises(ValueError, match=r"method|path|header"):
             build_request(method, path, host, headers)
-
-
-class TestJson:
-    @pytest.mark.parametrize(
-        ("body", "expected"),
-        [
-            (b'{"a":1}', {"a": 1}),
-            (b'{"a":\r\n "b"}\n', {"a": "b"}),
-            ('{"a":"é"}'.encode(), {"a": "é"}),
-            (b"", None),
-            (b"plain\ntext", "plain\ntext"),
-            (b'{"a":NaN}', '{"a":NaN}'),
-            (b'"\xff"', '"\ufffd"'),
-            (b"[" * 100_000, "[" * 100_000),
-        ],
-    )
-    def test_a_body_becomes_one_line(self, body: bytes, expected: object) -> None:
-        line = json_body(body)
-        assert b"\n" not in line
-        assert b"\r" not in line
-        assert msgspec.json.decode(line) == expected
-
-    def test_repeated_headers_are_joined(self) -> None:
-        headers = [("Set-Cookie", "a=1"), ("X", "y"), ("set-cookie", "b=2")]
-        assert msgspec.json.decode(json_headers(headers)) == {"set-cookie": "a=1, b=2", "x": "y"}
 
 
 class TestReader:
