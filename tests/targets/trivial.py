@@ -62,6 +62,8 @@ class Server:
             return response(int(path[8:]), {"status": path[8:]})
         if path == "/text":
             return response(200, "plain words", [("X-Thing", "a"), ("X-Thing", "b")])
+        if path.startswith("/said/"):
+            return response(200, bytes.fromhex(path[6:]).decode())
         if path == "/page":
             return response(200, "x" * 20_000)
         documents = {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.builders.gate_runs import run_steps
@@ -195,3 +196,42 @@ def test_awaiting_asks_until_it_is_so_or_tells_the_last_mismatch(tmp_path: Path)
     failed, wrong = evidence.details()
     assert str(failed).startswith("not within 500 ms: json.asked: expected < 0, got ")
     assert wrong == "`await` needs an `expect`"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"status": "failed", "status": "ok"}',
+        '{"number": 1.0, "big": 123456789012345678901234567890}',
+        '{"echoed": "a \\"quoted\\" token: planted\\"quoted-token"}',
+        "planted%22quoted-token and no JSON",
+        "two\nlines",
+        "",
+    ],
+)
+def test_an_answer_is_the_same_evidence_whoever_asked(tmp_path: Path, said: str) -> None:
+    path = f"/said/{said.encode().hex()}"
+    evidence = run_steps(
+        tmp_path,
+        f"""
+        scenario:
+          - request: {{get: {path}}}
+            as: {{bearer: 'planted"quoted-token', label: forger}}
+          - load: calls
+            as: {{bearer: 'planted"quoted-token', label: forger}}
+            rate: 20/s
+            for: 50ms
+            send: {{get: {path}}}
+        """,
+    )
+    assert evidence.details() == []
+    responses = [
+        line
+        for file in evidence.directory.glob("responses*.jsonl")
+        for line in file.read_bytes().splitlines()
+    ]
+    columns = [msgspec.json.decode(line, type=dict[str, msgspec.Raw]) for line in responses]
+    assert len(columns) == 2
+    assert bytes(columns[0]["response"]) == bytes(columns[1]["response"])
+    assert bytes(columns[0]["headers"]) == bytes(columns[1]["headers"])
+    assert b"quoted-token" not in b"".join(responses)
