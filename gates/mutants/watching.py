@@ -121,7 +121,9 @@ def _sorted(lines: dict[str, set[int]]) -> Lines:
     return {file: sorted(each) for file, each in sorted(lines.items())}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Watch when asked by the environment."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    """Watch as the environment asks, before conftest.py imports what is tested."""
     root, out = os.environ.pop(ROOT), os.environ.pop(OUT)
-    config.pluginmanager.register(Watcher(Path(root), Path(out)), "watcher")
+    early_config.pluginmanager.register(Watcher(Path(root), Path(out)), "watcher")
+    return (yield)

@@ -227,6 +227,14 @@ def test_the_set_up_of_what_tests_share_is_told_apart(root: Path) -> None:
     assert [each.id for each in found.tests] == ["tests/app/test_rules.py::test_limit"]
 
 
+def test_what_a_conftest_imports_is_seen(root: Path) -> None:
+    (root / "tests" / "app" / "conftest.py").write_text("from app import rules\n")
+    asked = Watching(
+        root=str(root), file="tests/app/test_rules.py", sources=["app"], place=str(root / "place")
+    )
+    assert {1, 2, 3, 5} <= set(watch("", asked).imported["app/rules.py"])
+
+
 def execution(name: str, seconds: float = 1.0, lines: Lines | None = None) -> Execution:
     return Execution(id=name, seconds=seconds, lines=lines or {})
 
