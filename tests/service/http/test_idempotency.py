@@ -1,5 +1,6 @@
 """Idempotency-Key: once, answered as before, and never across actors, payloads or crashes."""
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,18 @@ import apsw
 import pytest
 
 from service.errors import Conflict, Unprocessable
-from service.http.idempotency import Entry, Kept, Slot, begin, complete, find, judge, settle
+from service.http.idempotency import (
+    BodyTooLarge,
+    Entry,
+    Kept,
+    Slot,
+    begin,
+    complete,
+    find,
+    judge,
+    read_body,
+    settle,
+)
 from service.storage.migrations import migrate
 from tests.service.running import Answer, Gateway, State, rows, running, sonia
 
@@ -189,3 +201,29 @@ def test_at_a_start_what_was_in_flight_is_interrupted_and_what_is_a_day_old_is_f
     assert find(begun, SLOT) == Entry("aa", "interrupted")
     settle(begun, 11 * DAY_MS + 1)
     assert find(begun, SLOT) is None
+
+
+def body_read(limit: int, *chunks: bytes, leaves: bool = False) -> bytes | None:
+    """What is read of a body that comes in chunks, from a caller that may leave before its end."""
+    messages: list[Any] = [
+        {"type": "http.request", "body": chunk, "more_body": leaves or number < len(chunks)}
+        for number, chunk in enumerate(chunks, 1)
+    ]
+    coming = iter([*messages, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(coming)
+
+    return asyncio.run(read_body(receive, limit))
+
+
+def test_a_body_is_read_to_its_end_and_up_to_its_bound() -> None:
+    assert body_read(5, b"abc", b"de") == b"abcde"
+    assert body_read(0, b"") == b""
+    with pytest.raises(BodyTooLarge, match="longer than 4 bytes"):
+        body_read(4, b"abc", b"de")
+
+
+def test_of_a_caller_that_leaves_before_the_end_nothing_is_kept() -> None:
+    assert body_read(5, b"abc", leaves=True) is None
+    assert body_read(5) is None
