@@ -6,6 +6,7 @@ import os
 import secrets
 import shlex
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Coroutine, Mapping
@@ -359,13 +360,14 @@ def sweep(marker: str) -> None:
 
 async def accepts(host: str, port: int) -> bool:
     """Whether a TCP connection is accepted right now."""
-    try:
-        _, writer = await asyncio.wait_for(
-            asyncio.open_connection(host, port, local_addr=(PROBE_SOURCE, 0)), timeout=1.0
-        )
-    except OSError:
-        return False
-    writer.transport.abort()
+    with socket.socket() as own:
+        own.setblocking(False)
+        own.bind((PROBE_SOURCE, 0))
+        try:
+            async with asyncio.timeout(1.0):
+                await asyncio.get_running_loop().sock_connect(own, (host, port))
+        except OSError:
+            return False
     return True
 
 
