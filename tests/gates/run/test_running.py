@@ -9,7 +9,7 @@ from gates.judge.result import Cause, GateVerdict, Status
 from gates.run import running
 from gates.run.running import run_again
 from gates.run.session import Options, open_session
-from tests.builders.small_project import write_project
+from tests.builders.small_project import SECOND, write_project
 
 Come = tuple[Status, Cause | None]
 SLOW: Come = ("UNKNOWN", "host")
@@ -62,6 +62,26 @@ def test_an_interrupt_ends_repeating(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(running.GateRunner, "run", run)
     assert run_again(session, ["first", "second"], lambda *_: pytest.fail("nothing was told"))
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "order"),
+    [
+        (("", ""), ["first", "second"]),
+        (("isolation: shared", "exclusive: true"), ["second", "first"]),
+        (
+            ("{request: {get: /ready}}", "{request: {get: /ready}, exclusive: true}"),
+            ["second", "first"],
+        ),
+    ],
+)
+def test_who_has_to_be_alone_is_handed_out_first(
+    tmp_path: Path, exclusive: tuple[str, str], order: list[str]
+) -> None:
+    assert exclusive[0] in SECOND
+    specs = write_project(tmp_path, {"specs/gates/second.yaml": SECOND.replace(*exclusive)})
+    session = open_session(Options(specs=str(specs)), tmp_path / "runs", lambda _: None)
+    assert session.order == order
 
 
 def test_attempts_are_recorded_apart(tmp_path: Path) -> None:
