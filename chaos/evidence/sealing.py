@@ -11,7 +11,7 @@ a release and those of one run that has just ended.
 import contextlib
 import hashlib
 import os
-import tempfile
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +27,12 @@ Collected = Mapping[str, Mapping[str, str]]
 """Declared columns of the tables that targets collect, by table."""
 
 SMALL_BYTES = 64 * 1024
+MOST_BYTES = 8 * 1024 * 1024
+"""What is smaller is passed as text, up to so much for a table: to open a file costs as much as a thousand lines."""
+
+_LONG_NUMBER = re.compile(rb"[:,\[]\s*-?[0-9]{19}")
+"""It may be more than a column can hold, which is found out where files are read."""
+
 CLOSINGS = "closings.jsonl"
 CLOSED_TWICE = -1
 _COLLECTED_HINTS: Mapping[str, object] = {
@@ -41,7 +47,7 @@ _COLLECTED_HINTS: Mapping[str, object] = {
 class Rows(Struct):
     """One file of a run: where it is, what is in it, and in what it differs from what was closed.
 
-    `data` and `rows` are what was read, where that was asked to be kept.
+    `data` is what was read, of a small file whose every line is a row.
     """
 
     path: Path
@@ -54,7 +60,6 @@ class Rows(Struct):
     problems: list[str]
     damaged: bool = False
     data: bytes = b""
-    rows: Sequence[schema.Row] = ()
 
     @property
     def problem(self) -> str | None:
@@ -80,16 +85,10 @@ def _tables(collected: Collected) -> dict[str, Mapping[str, str]]:
 class Loader:
     """Fills the tables of one connection, again and again: first `create`, then `load` for any runs.
 
-    `tables` are all of them but the digests, with the columns they are sealed with. `scratch` is a directory in which
-    small files of many runs may be put together.
+    `tables` are all of them but the digests, with the columns they are sealed with.
     """
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        collected: Collected,
-        scratch: Path | None = None,
-    ) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, collected: Collected) -> None:
         for name, columns in collected.items():
             unknown = set(columns.values()) - set(schema.COLLECTED_TYPES)
             if name in schema.TABLES or unknown:
@@ -98,10 +97,11 @@ class Loader:
                 )
         self.connection = connection
         self.collected = collected
-        self.scratch = scratch
         self.tables = _tables(collected)
         self._columns = {name: self._raw_columns(name) for name in [*schema.TABLES, *collected]}
+        self._columns["seals"] = dict(schema.SEALS)
         self._filled: list[str] = []
+        self._prepared: set[str] = set()
         self._decoders: dict[str, msgspec.json.Decoder[schema.Row]] = {}
 
     def create(self) -> None:
@@ -125,20 +125,19 @@ class Loader:
         """Faults first: what requests were sent during is computed from them."""
         return ["faults", *(name for name in self.tables if name not in ("faults", "seals"))]
 
-    def read(self, directory: Path, *, keep: bool = False) -> list[Rows]:
+    def read(self, directory: Path) -> list[Rows]:
         """Every file of one run, compared with the run's closing record and with each other."""
         gate = directory.name
         read = {name: (directory / name).read_bytes() for name in _names(directory)}
         run_id = _run_id(read.get("runs.jsonl", b""))
         files = [
-            self._read_file(directory / name, data, run_id, gate, keep=keep)
-            for name, data in read.items()
+            self._read_file(directory / name, data, run_id, gate) for name, data in read.items()
         ]
         _compare(files, _closings(read.get(CLOSINGS, b"")), directory, run_id)
         _check_seqs(files)
         return files
 
-    def _read_file(self, path: Path, data: bytes, run_id: str, gate: str, *, keep: bool) -> Rows:
+    def _read_file(self, path: Path, data: bytes, run_id: str, gate: str) -> Rows:
         table = _table_of(path.name)
         file = Rows(
             path, table, run_id, gate, data.count(b"\n"), hashlib.sha256(data).hexdigest(), [], []
@@ -152,9 +151,7 @@ class Loader:
             file.problems.append(f"{foreign} rows are of another run or gate")
         file.seqs = [row.seq for row in rows]
         file.damaged = bool(file.problems)
-        if keep:
-            file.rows = rows
-        if keep or (self.scratch is not None and len(data) <= SMALL_BYTES):
+        if len(data) <= SMALL_BYTES and not file.damaged and not _LONG_NUMBER.search(data):
             file.data = data
         return file
 
@@ -190,32 +187,48 @@ class Loader:
             return self._insert(name, mine, with_faults=with_faults)
 
     def _insert(self, name: str, files: Sequence[Rows], *, with_faults: bool) -> int:
-        first = self._source(name, files)
-        if name in schema.MERGED:
-            second = self._source(schema.MERGED[name], files)
-            rows = sql.merged(name, first, second, with_faults=with_faults)
-        else:
-            columns = [
-                sql.collected_column(c, kind) for c, kind in self.collected.get(name, {}).items()
+        tables = [name, *filter(None, [schema.MERGED.get(name)])]
+        texts = [_text(table, files) for table in tables]
+        if all(file.data for file in files) and sum(map(len, texts)) <= MOST_BYTES:
+            return self._execute(name, texts, with_faults=with_faults)
+        sources = [self._source(table, files) for table in tables]
+        rows = self._rows(name, sources, with_faults=with_faults)
+        return _count(self.connection.execute(sql.replace(name, self.tables[name], rows)))
+
+    def _execute(self, name: str, texts: Sequence[str], *, with_faults: bool = False) -> int:
+        """The same from the texts of a table alone, by a statement that is planned once."""
+        statement = sql.quoted(f"fill {name}{' met' if with_faults else ''}")
+        if statement not in self._prepared:
+            tables = [name, *filter(None, [schema.MERGED.get(name)])]
+            sources = [
+                sql.lines(self._columns[table], f"${number}::VARCHAR")
+                for number, table in enumerate(tables, start=1)
             ]
-            rows = sql.in_order(first, (*schema.COMMON, *columns) if columns else ("*",))
-        found = self.connection.execute(sql.replace(name, self.tables[name], rows)).fetchone()
-        return int(found[0]) if found else 0
+            rows = sql.typed(self.tables[name], self._rows(name, sources, with_faults=with_faults))
+            self.connection.execute(f"PREPARE {statement} AS INSERT INTO {sql.stored(name)} {rows}")
+            self._prepared.add(statement)
+        self.connection.execute(f"TRUNCATE {sql.stored(name)}")
+        given = ", ".join(map(sql.literal, texts))
+        return _count(self.connection.execute(f"EXECUTE {statement}({given})"))
+
+    def _rows(self, name: str, sources: Sequence[str], *, with_faults: bool) -> str:
+        """The rows of a table in their order, from those of its files and of what they are merged with."""
+        if len(sources) > 1:
+            return sql.merged(name, *sources, with_faults=with_faults)
+        if name == "seals":
+            return sources[0]
+        columns = [
+            sql.collected_column(c, kind) for c, kind in self.collected.get(name, {}).items()
+        ]
+        return sql.in_order(sources[0], (*schema.COMMON, *columns) if columns else ("*",))
 
     def _source(self, table: str, files: Sequence[Rows]) -> str:
         mine = [file for file in files if file.table == table]
-        whole = self._together(table, [file for file in mine if not file.damaged])
+        small = _text(table, mine)
+        text = small if len(small) <= MOST_BYTES else ""
+        whole = [file.path for file in mine if not file.damaged and not (text and file.data)]
         damaged = [(file.path, file.run_id, file.gate) for file in mine if file.damaged]
-        return sql.source(whole, damaged, self._columns[table])
-
-    def _together(self, table: str, files: Sequence[Rows]) -> list[Path]:
-        """The same lines in fewer files: to open one costs as much as to read a thousand lines."""
-        small = [file.data for file in files if file.data]
-        if self.scratch is None or len(small) < 2:
-            return [file.path for file in files]
-        one = self.scratch / f"{table}.jsonl"
-        one.write_bytes(b"".join(small))
-        return [one, *(file.path for file in files if not file.data)]
+        return sql.source(text, whole, damaged, self._columns[table])
 
     def _raw_columns(self, table: str) -> dict[str, str]:
         if table in self.collected:
@@ -228,6 +241,7 @@ class Loader:
 
     def _probe(self, file: Rows) -> None:
         """Find out whether a file is one that DuckDB cannot read, and read it leniently from then on."""
+        file.data = b""
         try:
             self.connection.execute(sql.reader([file.path], self._columns[file.table])).fetchall()
         except duckdb.Error as error:
@@ -238,21 +252,7 @@ class Loader:
         if not files:
             return
         self._filled.append("seals")
-        if self.scratch is not None:
-            one = self.scratch / "seals.jsonl"
-            one.write_bytes(b"".join(_seal_line(file) for file in files))
-            rows = sql.reader([one], schema.SEALS)
-            self.connection.execute(sql.replace("seals", schema.SEALS, rows))
-            return
-        rows = ", ".join(
-            f"({sql.literal(f.run_id)}, {sql.literal(f.gate)}, {sql.literal(f.path.name)}, {f.lines},"
-            f" {sql.literal(f.sha256)}, {sql.literal(f.problem) if f.problem else 'NULL'})"
-            for f in files
-        )
-        values = (
-            f"SELECT * FROM (VALUES {rows}) AS seal({', '.join(map(sql.quoted, schema.SEALS))})"
-        )
-        self.connection.execute(sql.replace("seals", schema.SEALS, values))
+        self._execute("seals", ["".join(map(_seal_line, files))])
 
 
 def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Sealed:
@@ -260,11 +260,8 @@ def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Se
 
     Every table has exactly its declared columns and its rows in order of gate, run and `seq`.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="chaos-sealing-") as scratch,
-        contextlib.closing(in_memory()) as connection,
-    ):
-        loader = Loader(connection, collected, Path(scratch))
+    with contextlib.closing(in_memory()) as connection:
+        loader = Loader(connection, collected)
         loader.create()
         sealed = loader.load(
             sorted(directories, key=lambda directory: (directory.name, str(directory)))
@@ -293,9 +290,19 @@ def _table_of(file_name: str) -> str:
     return file_name.removeprefix(schema.COLLECTED_PREFIX).split(".", 1)[0]
 
 
-def _seal_line(file: Rows) -> bytes:
+def _text(table: str, files: Sequence[Rows]) -> str:
+    """The lines of the small files of a table."""
+    return b"".join(file.data for file in files if file.table == table).decode()
+
+
+def _count(inserted: duckdb.DuckDBPyConnection) -> int:
+    found = inserted.fetchone()
+    return int(found[0]) if found else 0
+
+
+def _seal_line(file: Rows) -> str:
     values = (file.run_id, file.gate, file.path.name, file.lines, file.sha256, file.problem)
-    return msgspec.json.encode(dict(zip(schema.SEALS, values, strict=True))) + b"\n"
+    return msgspec.json.encode(dict(zip(schema.SEALS, values, strict=True))).decode() + "\n"
 
 
 def _names(directory: Path) -> list[str]:

@@ -73,11 +73,14 @@ def reader(paths: Sequence[Path], columns: Mapping[str, str], *, lenient: bool =
     )
 
 
-def lines(columns: Mapping[str, str], array: str) -> str:
-    """The rows of a JSON array, which is SQL: what `reader` makes of the same lines."""
+def lines(columns: Mapping[str, str], text: str) -> str:
+    """The rows of JSON lines that an SQL text holds: what `reader` makes of a file of them."""
     fields = ", ".join(f'"{column}": {_shape(kind)}' for column, kind in columns.items())
-    shape = literal(f"[{{{fields}}}]")
-    return f"SELECT row.* FROM (SELECT unnest(from_json({array}, {shape})) AS row)"
+    shape = literal(f"{{{fields}}}")
+    line = f"SELECT unnest(string_split({text}, chr(10))) AS line"
+    return (
+        f"SELECT row.* FROM (SELECT from_json(line, {shape}) AS row FROM ({line}) WHERE line <> '')"
+    )
 
 
 def _shape(kind: str) -> str:
@@ -85,10 +88,14 @@ def _shape(kind: str) -> str:
 
 
 def source(
-    whole: Sequence[Path], damaged: Sequence[tuple[Path, str, str]], columns: Mapping[str, str]
+    text: str,
+    whole: Sequence[Path],
+    damaged: Sequence[tuple[Path, str, str]],
+    columns: Mapping[str, str],
 ) -> str:
-    """The rows of all files of one table. Of a damaged one (path, run_id, gate) those that are the run's own."""
-    parts = [reader(whole, columns)] if whole else []
+    """The rows of one table: of a text, of all files, and of a damaged one (path, run_id, gate) those that are the run's own."""
+    parts = [lines(columns, literal(text))] if text else []
+    parts += [reader(whole, columns)] if whole else []
     parts += [
         f"{reader([path], columns, lenient=True)} WHERE seq IS NOT NULL"
         f" AND run_id = {literal(run_id)} AND gate = {literal(gate)}"

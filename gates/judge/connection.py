@@ -76,20 +76,6 @@ class Evidence:
         """Whether a table of evidence is there and could be read."""
         return table in self.names and table not in self.missing
 
-    def preset(
-        self,
-        runs: Sequence[RunRecord],
-        rows: Mapping[str, Sequence[schema.Row]],
-        answers: Mapping[str, Mapping[RunKey, list[tuple[object, ...]]]],
-    ) -> None:
-        """Take as read: all runs, the rows of some small tables in order of `seq`, and answers of `grouped`."""
-        self.refresh()
-        self._runs = {}
-        for record in runs:
-            self._runs.setdefault(record.run.gate, []).append(record)
-        self._rows = {name: _grouped(found) for name, found in rows.items()}
-        self._answers = {name: dict(found) for name, found in answers.items()}
-
     def look(self, table: str, columns: Sequence[str], key: RunKey) -> str:
         """SQL for some columns of one run's rows, for looking at them once."""
         where = f"run_id = {tables.literal(key[0])} AND gate = {tables.literal(key[1])}"

@@ -16,8 +16,8 @@ from chaos.engine.run import Worker
 from chaos.engine.scope import Alone
 from chaos.evidence.schema import Mode
 from gates.judge.result import GateVerdict
+from gates.run.judging import RunJudge
 from gates.run.locks import turn
-from gates.run.quick import QuickJudge
 from gates.run.session import Session, collected_of, exercise_name, plan_of, tree_digest
 from gates.spec.gate import Gate
 from gates.spec.project import Project
@@ -86,9 +86,9 @@ def judged(
 
 
 @lru_cache(maxsize=1)
-def _judge(session: Path, below: Path, collected: bytes) -> QuickJudge:
+def _judge(session: Path, below: Path, collected: bytes) -> RunJudge:
     """The judge of this process: opening a database costs as much as judging a small run."""
-    judge = QuickJudge([below, session], msgspec.json.decode(collected))
+    judge = RunJudge([below, session], msgspec.json.decode(collected))
     atexit.register(judge.close)
     return judge
 

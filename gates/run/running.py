@@ -9,8 +9,8 @@ from pathlib import Path
 from chaos.engine.run import Worker
 from gates.judge.integrity import MOST_ATTEMPTS
 from gates.judge.result import GateVerdict
+from gates.run.judging import RunJudge
 from gates.run.locks import turn
-from gates.run.quick import QuickJudge
 from gates.run.session import Session, collected_of, exercise_name, plan_of
 from gates.spec.frozen import FrozenProject
 
@@ -23,7 +23,7 @@ class GateRunner:
         self._name = worker
         self._loop = asyncio.Runner()
         self._worker: Worker | None = None
-        self._judge: QuickJudge | None = None
+        self._judge: RunJudge | None = None
 
     @cached_property
     def project(self) -> FrozenProject:
@@ -37,7 +37,7 @@ class GateRunner:
         if self._worker is None:
             self._worker = Worker(self._name)
         if self._judge is None:
-            self._judge = QuickJudge([self.session.path], collected_of(project))
+            self._judge = RunJudge([self.session.path], collected_of(project))
         plan = plan_of(self.session, project, gate, repeat, attempt)
         with turn(self.session.path, exclusive=gate.exclusive) as held:
             self._loop.run(self._worker.run(plan, held.alone))

@@ -315,6 +315,62 @@ def test_one_run_loaded_directly_has_the_rows_of_the_release(
         assert direct == table(release, name), name
 
 
+ODD_TEXTS = [
+    "",
+    'it\'s "quoted"',
+    "a\\b\n\t",
+    "é😀\u2028",
+    "nul\x00",
+    "2024-01-01",
+    "0017",
+    "{}",
+    "$1; --",
+]
+ODD_DOCUMENTS: list[object] = [
+    None,
+    [],
+    {},
+    {"a": 1.10, "b": [True, None, {"c": "é"}]},
+    {"number": 12345678901234567, "small": 5e-324, "large": 1.7976931348623157e308},
+    {"id": 2**65},
+    "text",
+    0.1,
+    -0.0,
+]
+
+
+@pytest.mark.parametrize("document", ODD_DOCUMENTS)
+def test_rows_that_are_passed_as_text_are_those_that_files_give(
+    new_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, document: object
+) -> None:
+    run = new_run().begin().fault().probe("before").load("turns", 3)
+    for text in ODD_TEXTS:
+        run.request(actor=text, path=text, error=text)
+    run.request(response=document, vars={"it": document}, request=document)
+    run.request(answered=False).request(status=None, outcome="error", error="refused")
+    run.request(sent_ms=0.1 + 0.2, done_ms=1e15).step("control.0").step("scenario.0", detail="x")
+    run.recorder.add_collected(
+        "audit", {"id": 1, "actor": "x", "allowed": 0, "detail": "{}", "took_ms": 3}
+    )
+    directory = run.end().close()
+    passed, _ = loaded([directory], COLLECTED)
+    monkeypatch.setattr(sealing, "SMALL_BYTES", 0)
+    read, _ = loaded([directory], COLLECTED)
+    for name in [*schema.sealed_tables(), "audit", "seals"]:
+        asked = f"SELECT * FROM evidence.{name}"
+        rows = passed.execute(asked).fetchall()
+        assert rows == read.execute(asked).fetchall(), name
+        assert rows or name not in ("requests", "faults", "loads", "audit", "seals")
+
+
+def test_small_files_beyond_what_is_passed_at_once_are_read_where_they_lie(
+    new_run: Callable[..., Run], release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [new_run(gate=f"g{number}", run_id=f"r{number}").plain(3).close() for number in range(3)]
+    monkeypatch.setattr(sealing, "MOST_BYTES", 100)
+    assert seal(runs, release, {}).row_counts["requests"] == 9
+
+
 def test_loading_another_run_leaves_nothing_of_the_one_before(new_run: Callable[..., Run]) -> None:
     connection = duckdb.connect()
     loader = Loader(connection, {})

@@ -6,13 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos.evidence.direct import Direct
 from chaos.evidence.sealing import seal
 from chaos.faults import SIGNATURES
 from gates.judge.connection import open_release
 from gates.judge.result import GateVerdict
 from gates.judge.verdict import judge_gate
-from gates.run.quick import QuickJudge
+from gates.run.judging import RunJudge
 from gates.spec.assertion import Judged, Named
 from tests.gates.judge.runs import Run, assertion, judged
 
@@ -20,8 +19,8 @@ NONE = Path("/nonexistent")
 
 
 @pytest.fixture
-def quick(tmp_path: Path) -> QuickJudge:
-    return QuickJudge([tmp_path], {})
+def judge(tmp_path: Path) -> RunJudge:
+    return RunJudge([tmp_path], {})
 
 
 @pytest.fixture
@@ -99,47 +98,39 @@ QUERY = {"w": Named(query="select seq, outcome from requests where status = 200"
     ],
 )
 def test_both_verdicts_are_the_same(
-    new_run: Callable[..., Run], quick: QuickJudge, shape: Callable[[Run], Run], spec: Judged
+    new_run: Callable[..., Run], judge: RunJudge, shape: Callable[[Run], Run], spec: Judged
 ) -> None:
     directory = shape(new_run()).close()
-    assert quick.judge(directory, NONE, spec) == sealed_verdict(directory, spec)
+    assert judge.judge(directory, NONE, spec) == sealed_verdict(directory, spec)
 
 
 def test_nothing_of_one_run_is_seen_in_the_next(
-    new_run: Callable[..., Run], quick: QuickJudge
+    new_run: Callable[..., Run], judge: RunJudge
 ) -> None:
     spec = judged(assertion(that="n", value="count(*)", is_="= 2", at_least=2))
     for number, count in enumerate((2, 5, 2, 2)):
         directory = new_run(run_id=f"run-{number}").plain(count).close()
-        assert quick.judge(directory, NONE, spec) == sealed_verdict(directory, spec)
+        assert judge.judge(directory, NONE, spec) == sealed_verdict(directory, spec)
 
 
 def test_a_run_that_is_not_closed_or_was_changed_is_unknown(
-    new_run: Callable[..., Run], quick: QuickJudge
+    new_run: Callable[..., Run], judge: RunJudge
 ) -> None:
     directory = new_run().plain(3, status=500).close()
     path = directory / "responses.jsonl"
     path.write_bytes(path.read_bytes().replace(b"500", b"200"))
-    changed = quick.judge(directory, NONE, judged(DIRECT))
+    changed = judge.judge(directory, NONE, judged(DIRECT))
     assert (changed.status, changed.findings[0].source) == ("UNKNOWN", "seal")
     (directory / "closings.jsonl").unlink()
-    assert quick.judge(directory, NONE, judged(DIRECT)).status == "UNKNOWN"
+    assert judge.judge(directory, NONE, judged(DIRECT)).status == "UNKNOWN"
 
 
 def test_only_a_healthy_run_is_judged_unless_it_is_named(
-    new_run: Callable[..., Run], quick: QuickJudge
+    new_run: Callable[..., Run], judge: RunJudge
 ) -> None:
     directory = new_run().begin(mode="defect", defect="x").step("control.0").request().end().close()
-    assert quick.judge(directory, NONE, judged(DIRECT)).run_id is None
-    assert quick.judge(directory, NONE, judged(DIRECT), "run-1").run_id == "run-1"
-
-
-def test_rows_that_cannot_be_taken_as_they_are_go_by_way_of_sealing(
-    new_run: Callable[..., Run], quick: QuickJudge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = new_run().plain(3).close()
-    monkeypatch.setattr(Direct, "fill", _refuse)
-    assert quick.judge(directory, NONE, judged(DIRECT)).status == "PASS"
+    assert judge.judge(directory, NONE, judged(DIRECT)).run_id is None
+    assert judge.judge(directory, NONE, judged(DIRECT), "run-1").run_id == "run-1"
 
 
 def test_what_a_run_that_broke_off_did_not_collect_is_not_looked_for(
@@ -150,10 +141,6 @@ def test_what_a_run_that_broke_off_did_not_collect_is_not_looked_for(
     spec = judged(
         DIRECT, assertion(that="a", from_="audit", every="action = 'x'"), collected=collected
     )
-    verdict = QuickJudge([tmp_path], collected).judge(directory, NONE, spec)
+    verdict = RunJudge([tmp_path], collected).judge(directory, NONE, spec)
     assert (verdict.status, verdict.run_id) == ("UNKNOWN", "run-1")
     assert verdict.detail.startswith("run: the run has no end")
-
-
-def _refuse(*_: object) -> None:
-    b"\xff".decode()
