@@ -12,7 +12,8 @@ from chaos.faults import SIGNATURES
 from gates.judge.connection import open_release
 from gates.judge.verdict import judge_gate
 from gates.release.rejudge import judge_directory
-from gates.run.session import judged_in
+from gates.release.specs import read_specs
+from gates.run.session import collected_of
 
 PART = "d"
 AIM = "<= 10"
@@ -59,13 +60,11 @@ def real(rounds: int) -> Measured:
         return unmeasured(PART, REAL, REAL_AIM, why)
     opening: list[float] = []
     judging: list[float] = []
-    gates = judged_in(directory)
+    specs = read_specs(directory)
+    gates = specs.judged
     for _ in range(rounds):
         began_s = time.perf_counter()
-        collected = {
-            name: columns for gate in gates.values() for name, columns in gate.collected.items()
-        }
-        evidence = open_release(directory / "evidence", collected)
+        evidence = open_release(directory / "evidence", collected_of(specs.targets))
         opened_s = time.perf_counter()
         for gate in gates.values():
             judge_gate(evidence, gate, SIGNATURES)

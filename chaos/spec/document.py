@@ -28,6 +28,7 @@ class Document:
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
+        self.text = text
         self.lines = text.splitlines()
         self.problems: list[Problem] = []
         self.places: dict[Path, Place] = {}

@@ -50,16 +50,16 @@ def load(
     `choosers` say for a base Struct which one a mapping is (a step by its kind). Raises SpecError with
     everything that is wrong; returns the value and the document for later complaints about places.
     """
-    value, document = load_value(path, struct, choosers)
+    value, document = value_of(path, read_text(path), struct, choosers)
     assert isinstance(value, struct)
     return value, document
 
 
-def load_value(
-    path: Path, hint: object, choosers: Mapping[type[Struct], Choose]
+def value_of(
+    path: Path, text: str, hint: object, choosers: Mapping[type[Struct], Choose]
 ) -> tuple[object, Document]:
-    """Like `load`, of any type."""
-    document = Document(str(path), read_text(path))
+    """Like `load`, of any type and of a text that was read from `path`."""
+    document = Document(str(path), text)
     document.raise_problems()
     assert document.root is not None
     value = _Walker(document, choosers).convert(document.root, hint)

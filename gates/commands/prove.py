@@ -141,7 +141,7 @@ def ship(kept: Sequence[Kept], session: Session, project: Project, out: Path) ->
         *(one.directory for one in kept),
         *(directory for directory in exercises if directory.is_dir()),
     ]
-    seal(directories, out / "evidence", collected_of(project))
+    seal(directories, out / "evidence", collected_of(project.targets))
     proofs = Proofs(
         session=session.id,
         trials=[one.trial for one in kept],

@@ -26,7 +26,7 @@ from gates.prove.store import FOLDER, Store
 from gates.release import signing
 from gates.release.closing import sign_release
 from gates.release.manifest import read_manifest
-from gates.release.rejudge import MaybeRelease, stored_report
+from gates.release.rejudge import stored_report
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE, Report
 from gates.run.session import Session
 from gates.spec.project import Project
@@ -132,16 +132,10 @@ def _expected(arguments: argparse.Namespace) -> Expected:
 
 
 def policy_digest(text: str) -> str:
-    """The digest of a policy: given as such, or of a `release.yaml` or a shipped `release.json`."""
+    """The digest of a policy: given as such, or of a `release.yaml`, shipped ones included."""
     if re.fullmatch(r"[0-9a-f]{64}", text):
         return text
-    path = Path(text)
-    if path.suffix == ".json":
-        try:
-            return sha256_of(msgspec.json.decode(path.read_bytes(), type=MaybeRelease).release)
-        except (OSError, msgspec.DecodeError) as error:
-            raise HarnessError(f"cannot read {path}: {error}") from error
-    return sha256_of(load(path, Release, {})[0])
+    return sha256_of(load(Path(text), Release, {})[0])
 
 
 def _print_verification(found: Verification, console: Console) -> None:

@@ -81,7 +81,7 @@ def judged(
     target = project.targets[gate.target]
     exercise = session.gate_directory(exercise_name(target.target), 0)
     with turn(session.path, exclusive=False):
-        judge = _judge(session.path, below, msgspec.json.encode(collected_of(project)))
+        judge = _judge(session.path, below, msgspec.json.encode(collected_of(project.targets)))
         return judge.judge(directory, exercise, judged_of(gate, target), run_id)
 
 

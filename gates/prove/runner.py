@@ -108,7 +108,8 @@ def settle(session_path: str, order: Order) -> Done:
 @lru_cache(maxsize=1)
 def _frozen(session_path: str) -> FrozenProject:
     """What was frozen when the session was opened, read once per worker."""
-    return FrozenProject(Path(load_session(session_path).options.specs), Path(session_path))
+    session = load_session(session_path)
+    return FrozenProject(session.path, session.frozen)
 
 
 def _make(

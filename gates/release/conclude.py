@@ -16,9 +16,8 @@ from gates.html import changes, page
 from gates.release import ledger, waivers, wheel
 from gates.release.closing import close
 from gates.release.history import reported
-from gates.release.rejudge import Conclusion, MaybeRelease, judge_directory
+from gates.release.rejudge import Conclusion, judge_directory
 from gates.release.report import Report, prove_command, rerun_command
-from gates.release.specs import Specs, write_specs
 from gates.run.session import (
     Session,
     collected_of,
@@ -27,9 +26,8 @@ from gates.run.session import (
     sources_of,
     tree_digest,
 )
-from gates.spec.frozen import write_judged
+from gates.spec.frozen import FOLDER as SPECS
 from gates.spec.project import Project
-from gates.spec.snapshot import canonical
 
 
 def conclude(
@@ -63,22 +61,17 @@ def _stage(
 ) -> None:
     """Put all that the report is computed from into the release directory."""
     runs = sorted(path for path in (session.path / "gates").glob("*/*") if path.is_dir())
-    seal(runs, staged / "evidence", collected_of(project))
-    write_judged(session.path, staged / "judged")
+    seal(runs, staged / "evidence", collected_of(project.targets))
+    shutil.copytree(session.path / SPECS, staged / SPECS)
     if (session.path / "proofs").is_dir():
         shutil.copytree(session.path / "proofs", staged / "proofs")
     for run in runs:
         if (run / "output").is_dir():
             shutil.copytree(run / "output", staged / "output" / run.parent.name / run.name)
-    gates = {name: project.gates[name] for name in session.gates}
-    write_specs(staged, Specs(gates=gates, targets=project.targets))
     waivers.ship(project.specs, staged)
     if (releases / ledger.FILE).exists():
         shutil.copyfile(releases / ledger.FILE, staged / ledger.FILE)
     _write(staged / "session.json", session)
-    (staged / "release.json").write_bytes(
-        msgspec.json.format(canonical(MaybeRelease(release=project.release)))
-    )
     _write(
         staged / "conclusion.json", _conclusion(session, project, releases, interrupted=interrupted)
     )

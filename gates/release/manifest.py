@@ -17,7 +17,7 @@ SIGNED = "attestations.intoto.jsonl"
 OUTSIDE = frozenset({FILE, ATTESTATION, VERDICT, SIGNED})
 """What is not listed: the manifest itself, and what is made from it."""
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -58,9 +58,13 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a release; HarnessError when there is none that can be read."""
     path = directory / FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HarnessError(f"cannot read {path}: {error}") from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        made = f"{directory} is in form {manifest.schema_version} of releases, this harness reads {SCHEMA_VERSION}"
+        raise HarnessError(f"{made}: check it with the harness of its own commit")
+    return manifest
 
 
 def flaws(directory: Path, manifest: Manifest) -> Iterator[Flaw]:

@@ -19,7 +19,7 @@ from gates.release import wheel
 from gates.release.own_runs import unlike
 from gates.release.report import Made, timestamp_of
 from gates.release.specs import TARGET_DIGEST, Specs, read_specs
-from gates.run.session import Session, judged_in
+from gates.run.session import Session, collected_of
 from gates.spec.assertion import Judged
 from gates.spec.edits import StaleError, edited
 from gates.spec.gate import Defect, Gate
@@ -38,7 +38,6 @@ class Shipped(Struct, frozen=True, kw_only=True):
 
     session: Session
     specs: Specs
-    judged: Mapping[str, Judged]
     files: Mapping[str, bytes] | None
 
 
@@ -76,7 +75,6 @@ def shipped_in(directory: Path, session: Session) -> Shipped:
     return Shipped(
         session=session,
         specs=read_specs(directory),
-        judged=judged_in(directory),
         files=wheel_files(directory),
     )
 
@@ -90,7 +88,7 @@ def proofs_again(directory: Path, shipped: Shipped) -> dict[str, Proven]:
     evidence = _opened(directory, shipped) if stored.trials else None
     runs = {record.key: record.run for record in evidence.runs()} if evidence is not None else {}
     for trial in stored.trials:
-        judged = shipped.judged.get(trial.gate)
+        judged = shipped.specs.judged.get(trial.gate)
         if evidence is None or judged is None or trial.gate not in trials:
             continue
         key = (trial.run_id, trial.gate)
@@ -105,21 +103,17 @@ def proofs_again(directory: Path, shipped: Shipped) -> dict[str, Proven]:
             made[trial.gate].setdefault(trial.defect or trial.kind, _made(run))
     return {
         name: Proven(
-            proof=_evaluated(gate, shipped.judged[name], trials[name], stored.stale.get(name, {})),
+            proof=_evaluated(
+                gate, shipped.specs.judged[name], trials[name], stored.stale.get(name, {})
+            ),
             made=made[name],
         )
         for name, gate in shipped.specs.gates.items()
-        if name in shipped.judged
     }
 
 
 def _opened(directory: Path, shipped: Shipped) -> Evidence:
-    collected = {
-        table: columns
-        for one in shipped.judged.values()
-        for table, columns in one.collected.items()
-    }
-    return open_release(directory / FOLDER / "evidence", collected)
+    return open_release(directory / FOLDER / "evidence", collected_of(shipped.specs.targets))
 
 
 def _made(run: Run) -> Made:

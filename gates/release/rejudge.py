@@ -1,10 +1,10 @@
 """What a release comes to, computed from nothing but the files in its directory.
 
-They are `session.json`, `release.json`, `conclusion.json`, `attempts.jsonl`, `specs/`, `judged/`, `evidence/` and, where
+They are `session.json`, `conclusion.json`, `attempts.jsonl`, `specs/`, `evidence/` and, where
 proofs were run, `proofs/`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,18 +30,11 @@ from gates.release.report import (
     yaml_name,
 )
 from gates.release.unproven import missing_proofs, unproven_of
-from gates.run.session import Session, exercise_name
-from gates.spec.assertion import Judged
+from gates.run.session import Session, collected_of, exercise_name
 from gates.spec.release import Release
 
 S = TypeVar("S", bound=Struct)
 CONTRACT_STEP = "contract"
-
-
-class MaybeRelease(Struct, frozen=True):
-    """The release that the gates decide; specs without a `release.yaml` decide none."""
-
-    release: Release | None
 
 
 class Conclusion(Struct, frozen=True, kw_only=True):
@@ -83,20 +76,14 @@ def session_of(directory: Path) -> Session:
     return _read(directory / "session.json", Session)
 
 
-def release_of(directory: Path) -> Release | None:
-    """The release that was decided, None where specs without one were run; HarnessError as above."""
-    return _read(directory / "release.json", MaybeRelease).release
-
-
 def judge_directory(directory: Path) -> Judgement:
     """What a release comes to, from nothing but what is in its directory."""
     session = session_of(directory)
     conclusion = _read(directory / "conclusion.json", Conclusion)
-    named = release_of(directory)
-    release = named or _no_release()
     shipped = proofs.shipped_in(directory, session)
-    specs, judged = shipped.specs, shipped.judged
-    evidence = open_release(directory / "evidence", _collected(judged))
+    specs, judged, named = shipped.specs, shipped.specs.judged, shipped.specs.release
+    release = named or _no_release()
+    evidence = open_release(directory / "evidence", collected_of(specs.targets))
     proven = proofs.proofs_again(directory, shipped)
     gates = [
         with_proof(report, proven[name])
@@ -186,10 +173,6 @@ def judge_directory(directory: Path) -> Judgement:
         missing_proofs=missing,
     )
     return Judgement(report, evidence, shipped)
-
-
-def _collected(judged: Mapping[str, Judged]) -> dict[str, dict[str, str]]:
-    return {table: columns for gate in judged.values() for table, columns in gate.collected.items()}
 
 
 def _changed_inputs(session: Session, conclusion: Conclusion) -> list[str]:

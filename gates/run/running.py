@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from pathlib import Path
 
 from chaos.engine.run import Worker
 from gates.judge.integrity import MOST_ATTEMPTS
@@ -28,7 +27,7 @@ class GateRunner:
     @cached_property
     def project(self) -> FrozenProject:
         """What was frozen when the session was opened."""
-        return FrozenProject(Path(self.session.options.specs), self.session.path)
+        return FrozenProject(self.session.path, self.session.frozen)
 
     def run(self, name: str, repeat: int = 0, attempt: int = 1) -> GateVerdict:
         """Run one gate and judge its evidence."""
@@ -37,7 +36,7 @@ class GateRunner:
         if self._worker is None:
             self._worker = Worker(self._name)
         if self._judge is None:
-            self._judge = RunJudge([self.session.path], collected_of(project))
+            self._judge = RunJudge([self.session.path], collected_of(project.targets))
         plan = plan_of(self.session, project, gate, repeat, attempt)
         with turn(self.session.path, exclusive=gate.exclusive) as held:
             self._loop.run(self._worker.run(plan, held.alone))

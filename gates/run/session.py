@@ -1,6 +1,6 @@
 """One session: some gates, or all of them, run against a frozen set of inputs.
 
-Everything that a worker needs stands in `session.json` and `specs.json`, written before anything starts, so that workers,
+Everything that a worker needs stands in `session.json` and `specs/`, written before anything starts, so that workers,
 whichever process they live in, run the same thing and record the same digests.
 """
 
@@ -13,7 +13,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -27,9 +27,9 @@ from chaos.errors import HarnessError
 from chaos.evidence.schema import Mode
 from chaos.faults.base import FaultStep
 from chaos.links.toxiproxy_binary import ToxiproxyBinary, cache_directory, locate
+from chaos.spec.target import Target
 from gates.run.bytecode import compile_sources
 from gates.run.durations import in_order, last_runs
-from gates.spec.assertion import Judged
 from gates.spec.frozen import freeze
 from gates.spec.gate import Gate
 from gates.spec.project import Project, read_project
@@ -127,6 +127,11 @@ class Session(Struct, frozen=True, kw_only=True):
         """The YAML file of one of its gates."""
         return Path(self.options.specs) / self.listed[gate].file
 
+    @property
+    def frozen(self) -> dict[str, str]:
+        """The files of its gates by name, below what was frozen."""
+        return {name: listed.file for name, listed in self.listed.items()}
+
     def gate_directory(self, gate: str, repeat: int, attempt: int = 1) -> Path:
         """Where one run of one gate records; `0`, and `0.2` for its second attempt."""
         place = str(repeat) if attempt == 1 else f"{repeat}.{attempt}"
@@ -194,12 +199,6 @@ def load_session(path: str) -> Session:
 def project_of(specs: str) -> Project:
     """The project of a session, read once per worker."""
     return read_project(Path(specs))
-
-
-def judged_in(directory: Path) -> dict[str, Judged]:
-    """Snapshots by gate name, as shipped beside evidence."""
-    files = sorted((directory / "judged").glob("*.json"))
-    return {path.stem: msgspec.json.decode(path.read_bytes(), type=Judged) for path in files}
 
 
 def chosen(project: Project, options: Options) -> list[str]:
@@ -305,13 +304,9 @@ async def _exercise(plans: Iterable[Plan]) -> None:
         await worker.close()
 
 
-def collected_of(project: Project) -> dict[str, dict[str, str]]:
-    """Columns of every table that any target collects."""
-    return {
-        table.table: table.columns
-        for target in project.targets.values()
-        for table in target.collect
-    }
+def collected_of(targets: Mapping[str, Target]) -> dict[str, dict[str, str]]:
+    """Columns of every table that any of these targets collects."""
+    return {table.table: table.columns for target in targets.values() for table in target.collect}
 
 
 def has_faults(gate: Gate) -> bool:

@@ -2,46 +2,56 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from chaos.errors import SpecError
-from chaos.spec.loader import load_value, read_text
+from chaos.spec.loader import read_text, value_of
 
 Rows = list[dict[str, object]]
 KINDS: Final = (".yaml", ".json", ".csv")
 
 
-def rows_of(name: str, specs: Path) -> Rows:
-    """The rows of a file below the directory of specs, links followed; ValueError says why there are none.
+class DataFiles(Struct, frozen=True):
+    """The files of data below a directory of specs; `texts` is told what each held when it was read."""
 
-    All values of a CSV file are texts; its first line names the columns.
-    """
-    path = (specs / name).resolve()
-    if not path.is_relative_to(specs.resolve()):
-        raise ValueError(f"{name} is not below {specs.name}/")
-    if path.suffix not in KINDS:
-        raise ValueError(f"{name} is none of {', '.join(KINDS)}")
-    if not path.is_file():
-        raise ValueError(f"there is no file {name} below {specs.name}/")
-    try:
-        return _read(path)
-    except SpecError as error:
-        first = error.problems[0]
-        raise ValueError(f"{name}:{first.line}:{first.column}: {first.message}") from error
-    except (msgspec.DecodeError, csv.Error) as error:
-        raise ValueError(f"{name}: {error}") from error
+    specs: Path
+    texts: dict[Path, str]
+
+    def rows_of(self, name: str) -> Rows:
+        """The rows of a file, links followed; ValueError says why there are none.
+
+        All values of a CSV file are texts; its first line names the columns.
+        """
+        path = (self.specs / name).resolve()
+        if Path(name).is_absolute() or not path.is_relative_to(self.specs.resolve()):
+            raise ValueError(f"{name} is not below {self.specs.name}/")
+        if path.suffix not in KINDS:
+            raise ValueError(f"{name} is none of {', '.join(KINDS)}")
+        if not path.is_file():
+            raise ValueError(f"there is no file {name} below {self.specs.name}/")
+        try:
+            text = read_text(path)
+            # By its name, links left out: there it is looked for wherever these specs are read again.
+            self.texts[self.specs / os.path.normpath(name)] = text
+            return _rows(path, text)
+        except SpecError as error:
+            first = error.problems[0]
+            raise ValueError(f"{name}:{first.line}:{first.column}: {first.message}") from error
+        except (msgspec.DecodeError, csv.Error) as error:
+            raise ValueError(f"{name}: {error}") from error
 
 
-def _read(path: Path) -> Rows:
+def _rows(path: Path, text: str) -> Rows:
     if path.suffix == ".csv":
-        return _table(read_text(path))
+        return _table(text)
     if path.suffix == ".json":
-        return msgspec.json.decode(read_text(path), type=Rows)
-    value, _ = load_value(path, Rows, {})
-    return msgspec.convert(value, Rows)
+        return msgspec.json.decode(text, type=Rows)
+    return msgspec.convert(value_of(path, text, Rows, {})[0], Rows)
 
 
 def _table(text: str) -> Rows:

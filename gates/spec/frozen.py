@@ -1,67 +1,51 @@
-"""The specs of a session as they were when it was opened: one file that every worker reads.
+"""The specs of a session as they were when it was opened: the text of each file, below one directory.
 
-A worker runs what was linted, whatever has become of the YAML since; it revives only the gates that it runs.
+A worker runs what was linted, whatever has become of the files since; it reads only the gates that it runs. The same files are
+shipped with a release, and whoever checks it reads them with the same reader.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import msgspec
-from msgspec import Struct
-
-from chaos.spec.target import Target
+from chaos.errors import HarnessError, errors_among
 from gates.spec.gate import Gate
-from gates.spec.project import Project
-from gates.spec.revive import revived
-from gates.spec.snapshot import as_written
+from gates.spec.project import Project, read_gate, read_project, read_shared
 
-FILE = "specs.json"
+FOLDER = "specs"
 
 
-class Frozen(Struct, frozen=True, kw_only=True):
-    """Gates and targets by name, in their own order, and what is judged of the gates."""
-
-    gates: Mapping[str, msgspec.Raw]
-    targets: Mapping[str, msgspec.Raw]
-    judged: Mapping[str, msgspec.Raw]
-
-
-def freeze(directory: Path, project: Project, gates: list[str]) -> None:
-    """Write the specs of some gates, with the steps of the scenarios that they use, and of all targets."""
-    frozen = Frozen(
-        gates={name: msgspec.Raw(as_written(project.gates[name])) for name in gates},
-        targets={name: msgspec.Raw(as_written(target)) for name, target in project.targets.items()},
-        judged={name: msgspec.Raw(as_written(project.judged(name))) for name in gates},
-    )
-    (directory / FILE).write_bytes(msgspec.json.encode(frozen))
+def freeze(directory: Path, project: Project, gates: Iterable[str]) -> None:
+    """Write the files of some gates, and all that they may take something from, as they were read."""
+    of_gates = {project.specs / file: name for name, file in project.files.items()}
+    wanted = set(gates)
+    for path, text in project.texts.items():
+        if of_gates.get(path) in wanted or path not in of_gates:
+            place = directory / FOLDER / path.relative_to(project.specs)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8", newline="")
 
 
-def write_judged(directory: Path, into: Path) -> None:
-    """What is judged of each gate that was frozen in `directory`, as files beside its evidence."""
-    into.mkdir()
-    for name, snapshot in _read(directory).judged.items():
-        (into / f"{name}.json").write_bytes(msgspec.json.format(bytes(snapshot)))
-
-
-def _read(directory: Path) -> Frozen:
-    return msgspec.json.decode((directory / FILE).read_bytes(), type=Frozen)
+def thawed(directory: Path) -> Project:
+    """The project that was frozen; HarnessError says what cannot be read of it."""
+    project = read_project(directory / FOLDER)
+    for problem in errors_among(project.problems):
+        raise HarnessError(f"cannot read {problem.file}: line {problem.line}: {problem.message}")
+    return project
 
 
 class FrozenProject(Project):
-    """The project of a session, read from what was frozen. A gate is there once it was asked for with `thaw`."""
+    """The project of a session, from what was frozen. A gate is there once it was asked for with `thaw`.
 
-    def __init__(self, specs: Path, directory: Path) -> None:
-        super().__init__(specs)
-        self._frozen = _read(directory)
-        for name, raw in self._frozen.targets.items():
-            target = revived(msgspec.json.decode(raw), Target)
-            assert isinstance(target, Target)
-            self.targets[name] = target
+    `frozen` are the files of its gates by name, below the specs.
+    """
+
+    def __init__(self, directory: Path, frozen: Mapping[str, str]) -> None:
+        super().__init__((directory / FOLDER).resolve())
+        self._frozen = frozen
+        read_shared(self)
 
     def thaw(self, name: str) -> Gate:
         """One gate of the session."""
         if name not in self.gates:
-            gate = revived(msgspec.json.decode(self._frozen.gates[name]), Gate)
-            assert isinstance(gate, Gate)
-            self.gates[name] = gate
+            read_gate(self, self.specs / self._frozen[name])
         return self.gates[name]

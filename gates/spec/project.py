@@ -16,6 +16,7 @@ from chaos.spec.step import Step
 from chaos.spec.target import Target
 from chaos.steps import choose_step
 from gates.spec.assertion import Judged
+from gates.spec.data_files import DataFiles
 from gates.spec.gate import Gate
 from gates.spec.release import Release
 from gates.spec.resolve import complain_about_gifts, resolved, resolved_target
@@ -32,12 +33,14 @@ CHOOSERS: Mapping[type[Struct], Choose] = {Step: choose_step}
 class Project:
     """The specs below one directory: `release.yaml`, `targets/`, `scenarios/`, `gates/`.
 
-    `problems` holds everything that is wrong with reading them; `documents` the places of each gate's values.
+    `problems` holds everything that is wrong with reading them; `documents` the places of each gate's values, `texts`
+    what each file held when it was read.
     """
 
     def __init__(self, specs: Path) -> None:
         self.specs = specs
         self.problems: list[Problem] = []
+        self.texts: dict[Path, str] = {}
         self.documents: dict[str, Document] = {}
         self.files: dict[str, Path] = {}
         self.targets: dict[str, Target] = {}
@@ -89,6 +92,14 @@ def read_project(specs: Path) -> Project:
     if not specs.is_dir():
         project.problems.append(Problem(str(specs), 1, 1, "there is no such directory of specs"))
         return project
+    read_shared(project)
+    for path in sorted((project.specs / GATES).rglob("*.yaml")):
+        read_gate(project, path)
+    return project
+
+
+def read_shared(project: Project) -> None:
+    """All but the gates."""
     release = project.specs / "release.yaml"
     if release.exists():
         project.release, project.release_document = _read(project, release, Release)
@@ -101,9 +112,6 @@ def read_project(specs: Path) -> Project:
     for name, scenario in project.scenarios.items():
         with _telling(project, documents[name]) as document:
             complain_about_gifts(scenario, project.scenarios, document)
-    for path in sorted((project.specs / GATES).rglob("*.yaml")):
-        _read_gate(project, path)
-    return project
 
 
 def _read_named(
@@ -126,14 +134,16 @@ def _read_named(
         documents[name] = document
 
 
-def _read_gate(project: Project, path: Path) -> None:
+def read_gate(project: Project, path: Path) -> None:
+    """One gate, with what it takes from elsewhere."""
     gate, document = _read(project, path, Gate)
     if gate is None or document is None:
         return
     target = project.targets.get(gate.target)
     with _telling(project, document):
         _complain_about_frame(gate, path, project, document)
-        gate = resolved(gate, project.scenarios, target, project.specs, document)
+        files = DataFiles(project.specs, project.texts)
+        gate = resolved(gate, project.scenarios, target, files, document)
     project.gates.setdefault(gate.gate, gate)
     project.documents.setdefault(gate.gate, document)
     project.files.setdefault(gate.gate, path)
@@ -169,6 +179,7 @@ def _read(project: Project, path: Path, struct: type[S]) -> tuple[S | None, Docu
         project.problems += [_relative(problem) for problem in error.problems]
         return None, None
     document.file = _shown(path)
+    project.texts[path] = document.text
     return value, document
 
 

@@ -1,7 +1,6 @@
 """A gate with everything filled in that it takes from other files: what is linted, frozen and run."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path as FilePath
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +14,7 @@ from chaos.steps import KINDS
 from chaos.steps.use import Use
 from gates.spec.assertion import Assertion, Named
 from gates.spec.braces import without_variables
-from gates.spec.data_files import Rows, rows_of
+from gates.spec.data_files import DataFiles, Rows
 from gates.spec.defaults import Spreader
 from gates.spec.gate import DataFile, Gate
 from gates.spec.mapping import map_steps
@@ -26,11 +25,11 @@ Scenarios = Mapping[str, ScenarioFile]
 
 
 def resolved(
-    gate: Gate, scenarios: Scenarios, target: Target | None, specs: FilePath, document: Document
+    gate: Gate, scenarios: Scenarios, target: Target | None, files: DataFiles, document: Document
 ) -> Gate:
     """The gate with its defaults, the steps of scenarios, the views of its target and the rows of files of data.
 
-    `specs` is the directory of specs; what is wrong is told in the gate's document.
+    What is wrong is told in the gate's document.
     """
     filler = _Filler(scenarios, Spreader(target, document), document)
     views = target.views if target is not None else {}
@@ -43,7 +42,7 @@ def resolved(
         control=filler.filled_in(gate.control, defaults, ("control",)),
         scenario=filler.filled_in(gate.scenario, defaults, ("scenario",)),
         with_={**used_views(gate, views), **dict(_queries(gate, document))},
-        data=dict(_data(gate, specs, document)),
+        data=dict(_data(gate, files, document)),
         assert_=[
             _asserted(assertion, ("assert", index), document)
             for index, assertion in enumerate(gate.assert_)
@@ -79,12 +78,14 @@ def _asserted(assertion: Assertion, path: Path, document: Document) -> Assertion
     return msgspec.structs.replace(assertion, **changes)
 
 
-def _data(gate: Gate, specs: FilePath, document: Document) -> Iterator[tuple[str, Rows | DataFile]]:
+def _data(
+    gate: Gate, files: DataFiles, document: Document
+) -> Iterator[tuple[str, Rows | DataFile]]:
     for name, written in gate.data.items():
         rows: Rows | DataFile = written
         if isinstance(written, DataFile):
             try:
-                rows = rows_of(written.from_, specs)
+                rows = files.rows_of(written.from_)
             except ValueError as error:
                 document.problem(("data", name, "from"), str(error))
         yield name, rows

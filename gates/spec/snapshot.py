@@ -17,11 +17,6 @@ def canonical(value: object) -> bytes:
     return msgspec.json.encode(msgspec.to_builtins(value, enc_hook=str), order="deterministic")
 
 
-def as_written(value: object) -> bytes:
-    """Any spec as JSON in its own order, which means something: queries use those before them, processes start so."""
-    return msgspec.json.encode(msgspec.to_builtins(value, enc_hook=str))
-
-
 def sha256_of(value: object) -> str:
     """SHA-256 of a spec in its canonical form, in hex."""
     return hashlib.sha256(canonical(value)).hexdigest()

@@ -10,28 +10,17 @@ from msgspec import Raw
 from chaos.evidence import schema
 from chaos.evidence.database import in_memory
 from gates.judge import tables
-from gates.judge.connection import Evidence, open_release
+from gates.judge.connection import open_release
 from gates.release.manifest import Flaw
-from gates.run.session import judged_in
+from gates.release.specs import read_specs
+from gates.run.session import collected_of
 
 
-def collected_in(directory: Path) -> dict[str, dict[str, str]]:
-    """Columns of every table that was collected, as the gates of a release declare them."""
-    return {
-        table: columns
-        for gate in judged_in(directory).values()
-        for table, columns in gate.collected.items()
-    }
-
-
-def opened(directory: Path, folder: str) -> Evidence:
-    """The evidence of a release, or of its proofs."""
-    return open_release(directory / folder, collected_in(directory))
-
-
-def schema_flaws(directory: Path, folder: str) -> Iterator[Flaw]:
+def schema_flaws(
+    directory: Path, folder: str, collected: Mapping[str, Mapping[str, str]]
+) -> Iterator[Flaw]:
     """Every table that does not have its declared columns, or holds what none of its rows may."""
-    declared = tables.declared(collected_in(directory)) | {"digests": schema.DIGESTS}
+    declared = tables.declared(collected) | {"digests": schema.DIGESTS}
     with in_memory() as connection:
         for name, columns in declared.items():
             path = f"{folder}/{name}.parquet"
@@ -87,7 +76,8 @@ def _rules(table: str) -> Iterator[tuple[str, str]]:
 
 def altered_rows(directory: Path, path: Path) -> str:
     """In words: of which gates the rows of a changed table are not those that were sealed."""
-    evidence = opened(directory, path.parent.as_posix())
+    collected = collected_of(read_specs(directory).targets)
+    evidence = open_release(directory / path.parent, collected)
     table = path.stem
     unread = [text for text in evidence.problems if text.startswith(f"the table {table} ")]
     if unread:

@@ -24,11 +24,12 @@ from gates.release.manifest import (
 )
 from gates.release.proofs import FOLDER as PROOFS
 from gates.release.proofs import stored_proofs
-from gates.release.rejudge import Judgement, rejudge, release_of
+from gates.release.rejudge import Judgement, rejudge
 from gates.release.report import Report
 from gates.release.signing import IN_TOTO, envelopes_in, opened
-from gates.release.specs import spec_flaws
+from gates.release.specs import RELEASE, spec_flaws
 from gates.release.statements import statements_of
+from gates.run.session import collected_of
 from gates.verify import evidence as evidence_checks
 
 
@@ -100,16 +101,10 @@ def _checks(
 ) -> Iterator[Callable[[], Iterable[Flaw]]]:
     """Every check of its own that the recomputed release allows."""
     shipped = found.shipped
+    collected = collected_of(shipped.specs.targets)
     yield lambda: _release_named(manifest, found.report)
-    yield lambda: evidence_checks.schema_flaws(directory, "evidence")
-    yield lambda: spec_flaws(
-        directory,
-        shipped.specs,
-        shipped.judged,
-        release_of(directory),
-        shipped.session,
-        found.evidence,
-    )
+    yield lambda: evidence_checks.schema_flaws(directory, "evidence", collected)
+    yield lambda: spec_flaws(shipped.specs, shipped.session, found.evidence)
     yield lambda: _proof_flaws(directory, found)
     yield lambda: _rendered_flaws(directory, found.report)
     yield lambda: _statement_flaws(directory, found)
@@ -154,7 +149,8 @@ def _proof_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
     if stored.session != session.id:
         problem = f"it is of session {stored.session}, not {session.id}"
         yield Flaw(path=f"{PROOFS}/proofs.json", problem=problem)
-    yield from evidence_checks.schema_flaws(directory, f"{PROOFS}/evidence")
+    collected = collected_of(found.shipped.specs.targets)
+    yield from evidence_checks.schema_flaws(directory, f"{PROOFS}/evidence", collected)
 
 
 def _rendered_flaws(directory: Path, report: Report) -> Iterator[Flaw]:
@@ -204,7 +200,7 @@ def _commit_flaws(commit: str | None, report: Report | None) -> Iterator[Flaw]:
 def _policy_flaws(policy: str | None, report: Report | None) -> Iterator[Flaw]:
     said = report.inputs.get("release") if report is not None else None
     if said != policy:
-        yield Flaw(path="release.json", problem=f"the policy is {said}, not {policy}")
+        yield Flaw(path=RELEASE, problem=f"the policy is {said}, not {policy}")
 
 
 def _signature_flaws(directory: Path, key: Ed25519PublicKey | None) -> Iterator[Flaw]:

@@ -105,7 +105,7 @@ def test_the_assertion_comes_to_what_the_report_says(
     ]
     by_hand = duck.execute(query("AS violating\nFROM requests")).fetchall()
     assert by_hand == [(said.population, said.violating)] == [(20, 0)]
-    ((_, status, measured, population, _),) = duck.execute(query("gate-report.json")).fetchall()
+    ((_, status, measured, population, _),) = duck.execute(query("a.measured")).fetchall()
     assert (status, measured, population) == (said.status, said.measured, said.population)
 
 
@@ -122,7 +122,7 @@ def test_the_guide_speaks_of_the_gate_as_it_is(duck: duckdb.DuckDBPyConnection) 
     assert f"FROM {assertion.from_}" in query("AS violating\nFROM requests")
     assert f"({assertion.every}) IS NOT TRUE" in query("AS violating\nFROM requests")
     assert DEFECT in [one.defect for one in gate.falsified_by if ASSERTION in one.fails]
-    ((that, where, _, every),) = duck.execute(query("judged/")).fetchall()
+    ((that, where, _, every),) = duck.execute(query("a.spec.")).fetchall()
     assert (that, where, every) == (ASSERTION, assertion.from_, assertion.every)
 
 

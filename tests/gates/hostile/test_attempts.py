@@ -143,7 +143,7 @@ def test_an_attempt_does_not_begin_before_the_one_it_repeats_has_ended(
     early = msgspec.structs.replace(records[1].run, epoch_ms=records[0].run.epoch_ms + 10)
     records[1] = msgspec.structs.replace(records[1], run=early)
     judgement.evidence._runs = {"first": records}
-    judged = judgement.shipped.judged["first"]
+    judged = judgement.shipped.specs.judged["first"]
     (verdict,) = judge_attempts(judgement.evidence, judged, SIGNATURES)
     assert verdict.status == "UNKNOWN"
     assert "began before the one it repeats had ended" in verdict.detail

@@ -18,6 +18,7 @@ from gates.release.own_runs import planned_steps, strangers
 from gates.release.rejudge import stored_report
 from gates.release.report import EXIT_PROMOTE, InvariantReport, Report, absent, decide, summarise
 from gates.release.signing import read_public
+from gates.release.specs import RELEASE as POLICY
 from gates.release.specs import Specs
 from gates.run.session import Options, Session
 from gates.spec.project import Project
@@ -122,7 +123,7 @@ def test_what_is_told_of_runs_that_are_not_the_sessions_own(
     said: str,
 ) -> None:
     _, session, specs = plain
-    whole = Specs(gates=specs.gates, targets=specs.targets)
+    whole = Specs(gates=specs.gates, targets=specs.targets, judged={}, release=None, files={})
 
     def told(by: Twist, place: Path) -> str:
         for name, gate in specs.gates.items():
@@ -316,16 +317,11 @@ def a_gate_less_in_the_report(wanted: Path) -> None:
 
 
 def a_gate_less_everywhere(wanted: Path) -> None:
-    for path in (wanted / "judged" / "first.json", wanted / "specs" / "gates" / "first.json"):
-        path.unlink()
+    (wanted / "specs" / "gates" / "a" / "first.yaml").unlink()
     edit_json(wanted / "session.json", lambda session: session.update(gates=["second"]))
 
-    def unlist(value: Json) -> None:
-        release = value["release"]
-        release["gates"] = [gate for gate in release["gates"] if gate["gate"] != "first"]  # type: ignore[index]
-        release["delta"] = 0  # type: ignore[index]
-
-    edit_json(wanted / "release.json", unlist)
+    edit(wanted / POLICY, "  - {id: A1, gate: first, class: delta, since: v1}\n", "")
+    edit(wanted / POLICY, "delta: 1", "delta: 0")
 
 
 def other_answers(wanted: Path) -> None:
@@ -360,13 +356,12 @@ def a_run_of_the_proofs(wanted: Path) -> None:
 
 
 def a_lower_bound(wanted: Path) -> None:
-    for name in ("judged/first.json", "specs/gates/first.json"):
-        text = (wanted / name).read_text()
-        (wanted / name).write_text(text.replace("status = 200", "status > 0"))
+    edit(wanted / "specs/gates/a/first.yaml", "status = 200", "status > 0")
 
 
 def no_defects(wanted: Path) -> None:
-    edit_json(wanted / "specs/gates/first.json", lambda gate: gate.update(falsified_by=[]))
+    path = wanted / "specs/gates/a/first.yaml"
+    path.write_text(path.read_text().partition("falsified_by:")[0])
 
 
 def no_failures_in_the_ledger(wanted: Path) -> None:
@@ -432,19 +427,19 @@ def test_all_of_it_written_anew_is_nobodys(made: Made, copy: Path, undrawn: None
 def test_a_looser_policy_is_another_policy(made: Made, copy: Path, undrawn: None) -> None:
     policy = policy_digest(str(made.project.specs / "release.yaml"))
 
-    def loosen(value: Json) -> None:
-        value["release"]["invariants"] = []  # type: ignore[index]
-
-    edit_json(copy / "release.json", loosen)
+    path = copy / POLICY
+    path.write_text(
+        re.sub(r"(?s)invariants:\n.*?limits:", "invariants: []\nlimits:", path.read_text())
+    )
     close_again(copy)
     found = problems(copy, Expected(policy=policy))
-    assert "it is not the release that was run" in found["release.json"]
+    assert "it is not the release that was run" in found[POLICY]
     edit_json(
         copy / "session.json",
-        lambda s: s["digests"].update(release=policy_digest(str(copy / "release.json"))),
+        lambda s: s["digests"].update(release=policy_digest(str(copy / POLICY))),
     )  # type: ignore[attr-defined]
     close_again(copy)
-    assert "release.json" in problems(copy, Expected(policy=policy))
+    assert POLICY in problems(copy, Expected(policy=policy))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from chaos.engine.plan import Plan
 from gates.lint.gate import lint
-from gates.spec.data_files import rows_of
+from gates.spec.data_files import DataFiles
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
 from tests.builders.gate_runs import plan, run
@@ -23,7 +23,7 @@ CSV = 'path,least\n"/a/{id}",operator\n/b,none\n'
 @pytest.mark.parametrize("name", ["r.yaml", "r.json", "r.csv"])
 def test_rows_are_the_same_in_every_form(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text({"r.yaml": YAML, "r.json": JSON, "r.csv": CSV}[name])
-    assert rows_of(name, tmp_path) == ROWS
+    assert DataFiles(tmp_path, {}).rows_of(name) == ROWS
 
 
 def outside(specs: Path) -> str:
@@ -83,7 +83,7 @@ def test_what_is_no_table_below_the_specs_is_refused(
     specs.mkdir()
     name = make(specs)
     with pytest.raises(ValueError, match=re.escape(problem)):
-        rows_of(name, specs)
+        DataFiles(specs, {}).rows_of(name)
 
 
 def read(root: Path, rows: str = YAML, name: str = "data/r.yaml") -> Project:

@@ -15,6 +15,7 @@ from gates.commands.releases import policy_digest
 from gates.release.closing import sign_release
 from gates.release.manifest import OUTSIDE, read_manifest
 from gates.release.signing import make_keys, read_public
+from gates.release.specs import RELEASE
 from gates.verify.verify import Expected, verify
 from tests.gates.conftest import Made
 from tests.gates.tampering import close_again, edit, edit_json, edit_table, problems
@@ -28,15 +29,14 @@ SORTS = [
     "evidence/runs.parquet",
     "gate-report.html",
     "gate-report.json",
-    "judged/first.json",
     "junit.xml",
     "output/0/first/000.web.log",
     "proofs/evidence/requests.parquet",
     "proofs/proofs.json",
-    "release.json",
     "session.json",
-    "specs/gates/first.json",
-    "specs/targets/shop.json",
+    "specs/gates/a/first.yaml",
+    "specs/release.yaml",
+    "specs/targets/shop.yaml",
     "wheel/shop-1.0-py2.py3-none-any.whl",
 ]
 
@@ -50,7 +50,9 @@ def test_a_release_as_it_was_made(made: Made) -> None:
 
 def test_a_release_against_what_is_known_of_it(made: Made) -> None:
     policy = policy_digest(str(made.project.specs / "release.yaml"))
-    assert policy == policy_digest(str(made.directory / "release.json")) == policy_digest(policy)
+    assert (
+        policy == policy_digest(str(made.directory / "specs/release.yaml")) == policy_digest(policy)
+    )
     expected = Expected(commit=made.commit, policy=policy, key=read_public(made.public))
     found = verify(made.directory, expected)
     assert found.flaws == []
@@ -81,6 +83,12 @@ def test_a_changed_byte_anywhere_is_named(made: Made, copy: Path, path: str) -> 
             assert problems(copy, expected)
     else:
         assert path in problems(copy, expected)
+
+
+def test_a_release_in_an_older_form_is_refused_with_a_sentence(copy: Path) -> None:
+    edit(copy / "manifest.json", '"schema_version": "2.0"', '"schema_version": "1.0"')
+    with pytest.raises(HarnessError, match=r"is in form 1\.0 of releases, this harness reads 2\.0"):
+        verify(copy, Expected())
 
 
 @pytest.mark.parametrize("path", [*SORTS, *sorted(OUTSIDE)])
@@ -187,34 +195,24 @@ def test_evidence_that_was_changed_with_everything_that_says_so(copy: Path) -> N
 
 
 def drop_from_release(copy: Path) -> None:
-    def without(value: dict[str, object]) -> None:
-        release = value["release"]
-        release["gates"] = [g for g in release["gates"] if g["gate"] != "second"]  # type: ignore[index]
-        release["floor"] = 0  # type: ignore[index]
-
-    edit_json(copy / "release.json", without)
+    edit(copy / RELEASE, "  - {id: F1, gate: second, class: floor, since: v0}\n", "")
+    edit(copy / RELEASE, "floor: 1", "floor: 0")
 
 
 def lower_bound(copy: Path) -> None:
-    edit(copy / "judged/first.json", '"at_least": 10', '"at_least": 1')
-
-
-def lower_bound_everywhere(copy: Path) -> None:
-    lower_bound(copy)
-    edit(copy / "specs/gates/first.json", '"at_least":10', '"at_least":1')
+    edit(copy / "specs/gates/a/first.yaml", "at_least: 10", "at_least: 1")
 
 
 def another_target(copy: Path) -> None:
-    edit(copy / "specs/targets/shop.json", "8000", "8001")
+    edit(copy / "specs/targets/shop.yaml", "8000", "8001")
 
 
 @pytest.mark.parametrize(
     ("change", "path"),
     [
-        (drop_from_release, "release.json"),
-        (lower_bound, "judged/first.json"),
-        (lower_bound_everywhere, "specs/gates/first.json"),
-        (another_target, "specs/targets/shop.json"),
+        (drop_from_release, RELEASE),
+        (lower_bound, "specs/gates/a/first.yaml"),
+        (another_target, "specs/targets/shop.yaml"),
     ],
 )
 def test_a_spec_that_was_edited_after_the_run_with_everything_that_says_so(
@@ -275,7 +273,7 @@ def test_a_run_is_no_trial_twice(copy: Path) -> None:
 def test_what_comes_from_outside_and_is_otherwise(made: Made, copy: Path, tmp_path: Path) -> None:
     other, _ = make_keys(tmp_path / "other")
     assert "session.json" in problems(copy, Expected(commit="0" * 40))
-    assert "release.json" in problems(copy, Expected(policy="0" * 64))
+    assert RELEASE in problems(copy, Expected(policy="0" * 64))
     wrong = problems(copy, Expected(key=read_public(other)))
     assert wrong == {"attestations.intoto.jsonl": ["it is not signed by this key"]}
     lines = (copy / "attestations.intoto.jsonl").read_bytes().splitlines(keepends=True)
