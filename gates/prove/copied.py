@@ -60,7 +60,7 @@ def carry_out(
 
     Both count from when its turn has come, which is `alone` where the gate or the caller wants it.
     """
-    with turn(session.path, exclusive=gate.exclusive or alone) as held:
+    with turn(session.path, exclusive=gate.exclusive or alone, later=gate.later_alone) as held:
         began_s = time.monotonic()
         in_time = asyncio.run(_run(plan, held.alone, within_s))
         return in_time, time.monotonic() - began_s

@@ -79,8 +79,9 @@ def in_order(gates: Mapping[str, bool], took: Mapping[str, Took], workers: int) 
     """The gates in the order in which they are handed out, so that the last ones end at about the same time.
 
     `gates` says of each whether it is exclusive. Each worker begins with a block of them, and takes from the blocks
-    of others when its own is done. So the blocks take equally long, and long gates come first in each; an exclusive one
-    comes before all, when there is nothing yet whose end it had to wait for. One that never ran counts as long.
+    of others when its own is done. So the blocks take equally long, and long gates come first in each. An exclusive one
+    comes before all, and what begins beside it is what is shortest, as it waits for their end. One that never ran
+    counts as long.
     """
     seconds = {name: took[name].wall_s if name in took else float("inf") for name in gates}
     longest = max((s for s in seconds.values() if s < float("inf")), default=1.0)
@@ -93,6 +94,11 @@ def in_order(gates: Mapping[str, bool], took: Mapping[str, Took], workers: int) 
         least = min(open_, key=busy.__getitem__)
         blocks[least].append(name)
         busy[least] += seconds[name]
+    if any(gates.values()):
+        for block in blocks:
+            first = min(block, key=lambda name: (not gates[name], seconds[name]))
+            block.remove(first)
+            block.insert(0, first)
     return [name for block in blocks for name in block]
 
 

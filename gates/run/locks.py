@@ -14,7 +14,8 @@ _LOOK_EVERY_S: Final = 0.005
 class Turn:
     """A place in the session's queue, across all workers: beside others, or alone.
 
-    Whoever is to be alone keeps the turnstile while it waits, so that no new ones slip in before it.
+    Whoever is to be alone keeps the turnstile while it waits, so that no new ones slip in before it; one that will be
+    alone later keeps it from the beginning, as it would have to wait for all that had begun by then.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -22,11 +23,12 @@ class Turn:
         self._lock = os.open(directory / "gates.lock", os.O_RDWR | os.O_CREAT, 0o600)
         self._is_alone = False
 
-    def take(self, *, exclusive: bool) -> None:
-        """Wait for the turn."""
+    def take(self, *, exclusive: bool, later: bool = False) -> None:
+        """Wait for the turn: `exclusive` from the beginning, or `later`, when `alone` is asked for."""
         fcntl.flock(self._turnstile, fcntl.LOCK_EX)
         fcntl.flock(self._lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+        if exclusive or not later:
+            fcntl.flock(self._turnstile, fcntl.LOCK_UN)
         self._is_alone = exclusive
 
     @asynccontextmanager
@@ -54,11 +56,11 @@ class Turn:
 
 
 @contextmanager
-def turn(directory: Path, *, exclusive: bool) -> Iterator[Turn]:
-    """Hold the session's turn, shared or alone."""
+def turn(directory: Path, *, exclusive: bool, later: bool = False) -> Iterator[Turn]:
+    """Hold the session's turn, shared or alone; `later` says that it will be alone for a while."""
     held = Turn(directory)
     try:
-        held.take(exclusive=exclusive)
+        held.take(exclusive=exclusive, later=later)
         yield held
     finally:
         held.leave()

@@ -38,7 +38,7 @@ class GateRunner:
         if self._judge is None:
             self._judge = RunJudge([self.session.path], collected_of(project.targets))
         plan = plan_of(self.session, project, gate, repeat, attempt)
-        with turn(self.session.path, exclusive=gate.exclusive) as held:
+        with turn(self.session.path, exclusive=gate.exclusive, later=gate.later_alone) as held:
             self._loop.run(self._worker.run(plan, held.alone))
         exercised = self.session.gate_directory(exercise_name(gate.target), 0)
         # Judging takes a core, which another gate may have been promised.

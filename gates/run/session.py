@@ -143,7 +143,7 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
     # Read once: what was linted is what is frozen, and what this process runs.
     project = project_of(options.specs)
     names = chosen(project, options)
-    exclusive = {name: _wants_to_be_alone(project.gates[name]) for name in names}
+    exclusive = {name: _is_exclusive(project.gates[name]) for name in names}
     used = {project.gates[name].target for name in names}
     linked = any(project.targets[name].links for name in used if name in project.targets)
     toxiproxy = locate(os.environ, cache_directory(), say) if linked else None
@@ -171,9 +171,9 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
     return session
 
 
-def _wants_to_be_alone(gate: Gate) -> bool:
-    """Whether it has to wait for others, as a whole or at a step."""
-    return gate.exclusive or any(step.exclusive for step in (*gate.control, *gate.scenario))
+def _is_exclusive(gate: Gate) -> bool:
+    """Whether it has to be alone, as a whole or at a step."""
+    return gate.exclusive or gate.later_alone
 
 
 def _without_trace(root: Path, sources: Iterable[str]) -> Iterator[str]:

@@ -64,3 +64,8 @@ class Gate(Spec, frozen=True, kw_only=True):
     assert_: list[Assertion]
     host: list[Assertion] = []
     falsified_by: list[Defect] = []
+
+    @property
+    def later_alone(self) -> bool:
+        """Whether it has to be alone at a step."""
+        return any(step.exclusive for step in (*self.control, *self.scenario))

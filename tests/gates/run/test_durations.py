@@ -72,6 +72,11 @@ def test_exclusive_ones_come_before_all_and_in_blocks_of_their_own() -> None:
     assert order(2, exclusive="ab", a=2, b=1, c=9, d=8) == ["a", "d", "b", "c"]
 
 
+def test_beside_an_exclusive_one_begins_what_is_shortest() -> None:
+    # Blocks of two, two and three; g and f begin beside a.
+    assert order(3, exclusive="a", a=6, b=9, c=3, d=4, e=5, f=1, g=2) == list("acgbfed")
+
+
 def test_what_never_ran_counts_as_long() -> None:
     assert order(1, a=1, b=0, c=2) == ["b", "c", "a"]
     assert order(2, a=0, b=0) == ["a", "b"]

@@ -68,6 +68,27 @@ def test_whoever_is_alone_waits_for_all_and_all_wait_for_it(tmp_path: Path) -> N
         mine.leave()
 
 
+def test_whoever_will_be_alone_later_lets_nobody_begin_before(tmp_path: Path) -> None:
+    mine, others = Turn(tmp_path), Turn(tmp_path)
+    with OtherWorker(tmp_path, "shared") as begun_before:
+        mine.take(exclusive=False, later=True)
+        begun_before.leave()
+    entered = threading.Event()
+    begins = threading.Thread(target=lambda: (others.take(exclusive=False), entered.set()))
+    begins.start()
+
+    async def alone() -> None:
+        async with asyncio.timeout(30), mine.alone():
+            await asyncio.sleep(0.05)
+            assert not entered.is_set()
+
+    asyncio.run(alone())
+    begins.join(30)
+    assert entered.is_set()
+    mine.leave()
+    others.leave()
+
+
 def test_in_the_middle_of_a_shared_turn_one_can_be_alone_for_a_while(tmp_path: Path) -> None:
     events: list[str] = []
 
