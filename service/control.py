@@ -10,7 +10,8 @@ from collections.abc import Callable
 import msgspec
 
 from service.audit.chain import read_head
-from service.auth.registry import EpochFile, Registry, load_records
+from service.auth.epoch import EpochFile
+from service.auth.registry import Registry, load_records
 from service.clock import Clock, open_clock
 from service.keys import KeyMaterial, load_keys
 from service.settings import Settings, load_settings

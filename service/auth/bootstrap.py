@@ -6,8 +6,9 @@ from functools import partial
 import apsw
 import msgspec
 
-from service.auth import tokens
-from service.auth.registry import Registry, is_expired
+from service.auth import rotation, tokens
+from service.auth.credentials import is_expired
+from service.auth.registry import Registry
 from service.clock import Clock
 from service.effects import system_cause
 from service.ids import NewId
@@ -87,7 +88,7 @@ def adopt_bootstrap_tokens(
             change,
             "token.revoke",
             token_id,
-            partial(tokens.revoke, token_id=token_id, change=change),
+            partial(rotation.revoke, token_id=token_id, change=change),
         )
 
 

@@ -5,96 +5,15 @@ and before the answer, and another process (the `sonia token` commands) moves a 
 that is looked at on every request. So revoking takes effect at once, whoever does it.
 """
 
-import hashlib
-import hmac
-import mmap
-import os
 from collections.abc import Callable
-from enum import StrEnum
-from pathlib import Path
-from typing import Final
 
 import apsw
 import msgspec
 
+from service.auth.credentials import Actor, Presented, Secret, TokenRecord, judge
+from service.auth.epoch import EpochFile
+from service.auth.refusals import Refusal
 from service.storage.query import select, select_one
-
-_NOBODY: Final = hashlib.sha256(b"no secret has this hash").digest()
-_EPOCH_BYTES: Final = 8
-_EPOCHS: Final = 1 << (8 * _EPOCH_BYTES)
-
-
-class Refusal(StrEnum):
-    """Why a token was not accepted. Callers are never told which; the audit log is."""
-
-    ABSENT = "no_credentials"
-    MALFORMED = "malformed"
-    UNKNOWN = "unknown"
-    WRONG_SECRET = "wrong_secret"  # noqa: S105 - the name of a reason, not a secret
-    REVOKED = "revoked"
-    EXPIRED = "expired"
-
-
-class Actor(msgspec.Struct, frozen=True):
-    """Who calls, as the verified token says. `id` is the token's id."""
-
-    id: str
-    role: str
-    name: str
-
-
-class Secret(msgspec.Struct, frozen=True):
-    """One secret of a token; `sha256` is 32 bytes."""
-
-    sha256: bytes
-    expires_at_ms: int | None
-
-
-class TokenRecord(msgspec.Struct, frozen=True):
-    """A token and its secrets, of which at most two are live."""
-
-    actor: Actor
-    expires_at_ms: int | None
-    revoked_at_ms: int | None
-    secrets: tuple[Secret, ...]
-
-
-class Presented(msgspec.Struct, frozen=True):
-    """A token as it was presented: its id, and the hash of its secret. Safe to keep."""
-
-    token_id: str
-    sha256: bytes
-
-
-def parse_token(token: bytes) -> Presented | None:
-    """Split `id.secret` and hash the secret; None when it is not of that form."""
-    token_id, dot, secret = token.partition(b".")
-    if not token_id or not dot or not secret:
-        return None
-    return Presented(token_id.decode("latin-1"), hashlib.sha256(secret).digest())
-
-
-def is_expired(expires_at_ms: int | None, now_ms: int) -> bool:
-    """A token is over from the very millisecond at which it expires."""
-    return expires_at_ms is not None and now_ms >= expires_at_ms
-
-
-def judge(record: TokenRecord | None, sha256: bytes, now_ms: int) -> Actor | Refusal:
-    """Decide whether the secret with hash `sha256` is a live secret of `record` at `now_ms`.
-
-    All hashes are compared, each in constant time, so that the time taken says nothing.
-    """
-    secrets = record.secrets if record is not None else (Secret(_NOBODY, None),)
-    matching = [secret for secret in secrets if hmac.compare_digest(secret.sha256, sha256)]
-    if record is None:
-        return Refusal.UNKNOWN
-    if not matching:
-        return Refusal.WRONG_SECRET
-    if record.revoked_at_ms is not None:
-        return Refusal.REVOKED
-    if is_expired(record.expires_at_ms, now_ms) or is_expired(matching[0].expires_at_ms, now_ms):
-        return Refusal.EXPIRED
-    return record.actor
 
 
 def never_ends(record: TokenRecord, sha256: bytes) -> bool:
@@ -119,7 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 class Registry:
     """All tokens by id. Everything but `invalidate` belongs to the event loop's thread."""
 
-    def __init__(self, epoch: "EpochFile", reload: Callable[[], dict[str, TokenRecord]]) -> None:
+    def __init__(self, epoch: EpochFile, reload: Callable[[], dict[str, TokenRecord]]) -> None:
         self._epoch = epoch
         self._reload = reload
         self._change = self._seen_change = object()
@@ -164,27 +83,6 @@ class Registry:
             self._snapshot = Snapshot(self._reload(), {})
             self._seen_epoch, self._seen_change = epoch, change
         return self._snapshot
-
-
-class EpochFile:
-    """A counter in a file: moved by whoever changes tokens from outside the gateway.
-
-    It is mapped into memory, because it is looked at on every request: `count[0]` is the counter,
-    and an equal counter means that nothing was changed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(descriptor).st_size != _EPOCH_BYTES:
-                os.ftruncate(descriptor, _EPOCH_BYTES)
-            self.count = memoryview(mmap.mmap(descriptor, _EPOCH_BYTES)).cast("Q")
-        finally:
-            os.close(descriptor)
-
-    def bump(self) -> None:
-        """Move the counter. The change must be committed before."""
-        self.count[0] = (self.count[0] + 1) % _EPOCHS
 
 
 class _TokenRow(msgspec.Struct, frozen=True):

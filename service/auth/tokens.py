@@ -1,4 +1,4 @@
-"""What can be done to tokens: issue, rotate, revoke, and take over the bootstrap tokens.
+"""What can be done to tokens: issue, list, and take over the bootstrap tokens; `rotation` ends them.
 
 Each function is one operation inside the writer's transaction; the audit row and the copy in
 memory follow from the Effect it returns. A secret is returned once and stored as a hash only.
@@ -10,10 +10,11 @@ from typing import TypeVar
 import apsw
 import msgspec
 
-from service.auth.registry import Actor, TokenRecord, is_expired, judge, load_record, load_records
+from service.auth.credentials import Actor, TokenRecord, judge
+from service.auth.registry import load_records
 from service.auth.roles import ISSUABLE
 from service.effects import Effect
-from service.errors import Conflict, Invalid, NotFound
+from service.errors import Invalid
 from service.ids import NewId
 from service.jsontypes import Json
 from service.keys import BootstrapToken, hash_secret
@@ -82,48 +83,9 @@ def issue(
         "INSERT INTO tokens VALUES (?, ?, ?, 'issued', ?, ?, NULL, ?)",
         (token_id, new.role, new.name, change.now_ms, expires_at_ms, change.request_id),
     )
-    _insert_secret(connection, token_id, hash_secret(secret), change)
+    insert_secret(connection, token_id, hash_secret(secret), change)
     issued = Issued(token_id, new.role, new.name, f"{token_id}.{secret}", expires_at_ms)
-    return _effect(token_id, issued, change, {"role": new.role, "expires_at_ms": expires_at_ms})
-
-
-def rotate(
-    connection: apsw.Connection, token_id: str, window_ms: int, secret: str, change: Change
-) -> Effect[Issued]:
-    """Add a new secret and end the present one after `window_ms`, in this one transaction.
-
-    A secret that was already on its way out ends now, so that never more than two are live.
-    Raises NotFound, and Conflict for a token that is over.
-    """
-    record = _existing(connection, token_id, change.now_ms)
-    ends_at_ms = change.now_ms + window_ms
-    live = [each for each in record.secrets if not is_expired(each.expires_at_ms, change.now_ms)]
-    for position, each in enumerate(live):
-        end = ends_at_ms if position == 0 else change.now_ms
-        connection.execute(
-            "UPDATE token_secrets SET expires_at_ms = min(coalesce(expires_at_ms, ?1), ?1), request_id = ?2 "
-            "WHERE sha256 = ?3",
-            (end, change.request_id, each.sha256),
-        )
-    _insert_secret(connection, token_id, hash_secret(secret), change)
-    connection.execute(
-        "UPDATE tokens SET request_id = ? WHERE id = ?", (change.request_id, token_id)
-    )
-    actor = record.actor
-    issued = Issued(
-        token_id, actor.role, actor.name, f"{token_id}.{secret}", record.expires_at_ms, ends_at_ms
-    )
-    return _effect(token_id, issued, change, {"previous_expires_at_ms": ends_at_ms})
-
-
-def revoke(connection: apsw.Connection, token_id: str, change: Change) -> Effect[None]:
-    """End all secrets of a token at once. Raises NotFound, and Conflict when it is over already."""
-    _existing(connection, token_id, change.now_ms)
-    connection.execute(
-        "UPDATE tokens SET revoked_at_ms = ?, request_id = ? WHERE id = ?",
-        (change.now_ms, change.request_id, token_id),
-    )
-    return _effect(token_id, None, change, {})
+    return effect_of(token_id, issued, change, {"role": new.role, "expires_at_ms": expires_at_ms})
 
 
 def adopt(connection: apsw.Connection, token: BootstrapToken, change: Change) -> Effect[None]:
@@ -139,8 +101,8 @@ def adopt(connection: apsw.Connection, token: BootstrapToken, change: Change) ->
             change.request_id,
         ),
     )
-    _insert_secret(connection, token.id, bytes.fromhex(token.sha256), change)
-    return _effect(token.id, None, change, {"role": token.role})
+    insert_secret(connection, token.id, bytes.fromhex(token.sha256), change)
+    return effect_of(token.id, None, change, {"role": token.role})
 
 
 def shorten(connection: apsw.Connection, token: BootstrapToken, change: Change) -> Effect[None]:
@@ -149,7 +111,7 @@ def shorten(connection: apsw.Connection, token: BootstrapToken, change: Change) 
         "UPDATE tokens SET expires_at_ms = ?, request_id = ? WHERE id = ?",
         (token.expires_at_ms, change.request_id, token.id),
     )
-    return _effect(token.id, None, change, {"expires_at_ms": token.expires_at_ms})
+    return effect_of(token.id, None, change, {"expires_at_ms": token.expires_at_ms})
 
 
 def list_all(connection: apsw.Connection, now_ms: int) -> list[Token]:
@@ -174,23 +136,16 @@ def _shown(row: _Listed, record: TokenRecord, now_ms: int) -> Token:
     )
 
 
-def _existing(connection: apsw.Connection, token_id: str, now_ms: int) -> TokenRecord:
-    record = load_record(connection, token_id)
-    if record is None:
-        raise NotFound(f"there is no token {token_id}")
-    if record.revoked_at_ms is not None or is_expired(record.expires_at_ms, now_ms):
-        raise Conflict(f"the token {token_id} is revoked or expired", "token_over")
-    return record
-
-
-def _insert_secret(
+def insert_secret(
     connection: apsw.Connection, token_id: str, sha256: bytes, change: Change
 ) -> None:
+    """Give a token a secret without an end."""
     connection.execute(
         "INSERT INTO token_secrets VALUES (?, ?, ?, NULL, ?)",
         (sha256, token_id, change.now_ms, change.request_id),
     )
 
 
-def _effect(token_id: str, result: T, change: Change, detail: dict[str, Json]) -> Effect[T]:
+def effect_of(token_id: str, result: T, change: Change, detail: dict[str, Json]) -> Effect[T]:
+    """What an operation on a token did; the copy in memory is read anew after COMMIT."""
     return Effect(result, "tokens", token_id, detail, change.publish)

@@ -80,7 +80,7 @@ def _issue(control: "Control", options: argparse.Namespace) -> None:
 
 
 def _rotate(control: "Control", options: argparse.Namespace) -> None:
-    from service.auth import tokens
+    from service.auth import rotation
     from service.keys import new_secret
 
     window_ms = options.window
@@ -88,16 +88,20 @@ def _rotate(control: "Control", options: argparse.Namespace) -> None:
         window_ms = round(control.settings.auth.rotation_window_s * 1000)
     cause, change = _change(control, "token.rotate", options.id)
     run = partial(
-        tokens.rotate, token_id=options.id, window_ms=window_ms, secret=new_secret(), change=change
+        rotation.rotate,
+        token_id=options.id,
+        window_ms=window_ms,
+        secret=new_secret(),
+        change=change,
     )
     _show(control.storage.change_now(cause, run), options.json)
 
 
 def _revoke(control: "Control", options: argparse.Namespace) -> None:
-    from service.auth import tokens
+    from service.auth import rotation
 
     cause, change = _change(control, "token.revoke", options.id)
-    run = partial(tokens.revoke, token_id=options.id, change=change)
+    run = partial(rotation.revoke, token_id=options.id, change=change)
     control.storage.change_now(cause, run)
     if options.json:
         print_json({"id": options.id, "revoked": True})

@@ -8,7 +8,8 @@ from litestar.di import NamedDependency
 from litestar.types import Scope
 
 from service.audit.denied import DeniedAttempts
-from service.auth.registry import Actor, Registry
+from service.auth.credentials import Actor
+from service.auth.registry import Registry
 from service.clock import Clock
 from service.dependencies import Dependencies
 from service.effects import Cause, Origin

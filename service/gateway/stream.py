@@ -15,16 +15,15 @@ from litestar import WebSocket, websocket
 from litestar.datastructures import State
 from litestar.exceptions import WebSocketDisconnect
 
-from service.auth.registry import Actor, Presented
-from service.auth.roles import Role, permits
-from service.domain.call import Call, InjectedCall, Services
+from service.auth.credentials import Presented
+from service.auth.roles import Role
+from service.domain.call import Call, InjectedCall
 from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
 from service.errors import ProblemError
+from service.gateway.recheck import closing_code, watch
 from service.http.guards import require_role
-from service.http.sockets import PROTOCOL
 
-TOKEN_OVER: Final = 4401
-ROLE_LOST: Final = 4403
+PROTOCOL: Final = "sonia.v1"
 
 Socket = WebSocket[object, object, State]
 
@@ -75,30 +74,6 @@ class ErrorFrame(msgspec.Struct, frozen=True, tag="error", tag_field="type"):
 
 Outgoing = ReadyFrame | AnswerFrame | PongFrame | ErrorFrame
 _INCOMING: Final = msgspec.json.Decoder(TurnFrame | PingFrame)
-
-
-def closing_code(services: Services, presented: Presented | None) -> int | None:
-    """Decide whether a stream may stay open now: None, or the code to close it with."""
-    if not services.settings.auth.enabled:
-        return None
-    if presented is None:
-        return TOKEN_OVER
-    now_ms = services.clock.now_ms()
-    verdict = services.registry.verify(presented, now_ms)
-    if not isinstance(verdict, Actor):
-        # As for requests: the end must outlive this process, or a clock turned back would undo it.
-        services.clock.persist(now_ms)
-        return TOKEN_OVER
-    return None if permits(verdict.role, Role.OPERATOR) else ROLE_LOST
-
-
-async def watch(services: Services, presented: Presented | None) -> int:
-    """Look at the stream's token on a timer, whether anything is sent or not; return the closing code."""
-    while True:
-        await asyncio.sleep(services.settings.auth.stream_recheck_s)
-        code = closing_code(services, presented)
-        if code is not None:
-            return code
 
 
 async def answer_frame(call: Call, text: str | bytes) -> Outgoing:

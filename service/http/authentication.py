@@ -11,7 +11,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send, WebSocketScope
 
 from service.audit.denied import DeniedAttempts
-from service.auth.registry import Actor, Presented, Refusal, Registry, parse_token
+from service.auth.credentials import Actor, Presented, parse_token
+from service.auth.refusals import Refusal
+from service.auth.registry import Registry
 from service.auth.roles import Role
 from service.clock import Clock
 from service.http.denials import (

@@ -3,12 +3,12 @@
 from typing import Final
 
 import msgspec
-from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
-from service.auth.registry import Actor, Refusal
-from service.http.problems import MEDIA_TYPE, Problem
-from service.http.sockets import deny_socket, method_of
+from service.auth.credentials import Actor
+from service.auth.refusals import Refusal
+from service.http.problems import Problem, send_refusal
+from service.http.sockets import method_of
 from service.storage import Cause
 
 _CHALLENGE_ABSENT: Final = b"Bearer"
@@ -75,14 +75,4 @@ def problem_of(scope: Scope, denial: Denial) -> Problem:
 
 async def send_denial(scope: Scope, receive: Receive, send: Send, denial: Denial) -> None:
     """Answer `denial` over HTTP, or as the HTTP answer that refuses a WebSocket."""
-    body = msgspec.json.encode(problem_of(scope, denial))
-    headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"www-authenticate", denial.challenge),
-    ]
-    if scope["type"] == ScopeType.WEBSOCKET:
-        await deny_socket(receive, send, denial.status, headers, body)
-        return
-    await send({"type": "http.response.start", "status": denial.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send_refusal(scope, receive, send, problem_of(scope, denial), denial.challenge)

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from service.auth.registry import Actor
+from service.auth.credentials import Actor
 from service.auth.roles import Role, permits
 from service.errors import Forbidden
 

@@ -26,7 +26,7 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
-from service.auth.registry import Actor
+from service.auth.credentials import Actor
 from service.auth.roles import Role, permits
 from service.clock import Clock
 from service.errors import Conflict, Invalid, ProblemError, Unprocessable

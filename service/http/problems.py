@@ -8,15 +8,17 @@ from typing import Final
 import msgspec
 from litestar import Request, Response
 from litestar.datastructures import State
+from litestar.enums import ScopeType
 from litestar.exceptions import (
     HTTPException,
     MethodNotAllowedException,
     NotFoundException,
     ValidationException,
 )
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
 from service.errors import ProblemError
+from service.http.sockets import deny_socket
 from service.jsontypes import Json
 
 AnyRequest = Request[object, object, State]
@@ -60,6 +62,26 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
         media_type=MEDIA_TYPE,
         headers=extra,
     )
+
+
+async def send_refusal(
+    scope: Scope, receive: Receive, send: Send, problem: Problem, challenge: bytes
+) -> None:
+    """Answer `problem` from outside of all handlers, with what the caller has to present (`challenge`).
+
+    A WebSocket is refused before it opens, with the same answer.
+    """
+    body = msgspec.json.encode(problem)
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"www-authenticate", challenge),
+    ]
+    if scope["type"] == ScopeType.WEBSOCKET:
+        await deny_socket(receive, send, problem.status, headers, body)
+        return
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _request_id(request: AnyRequest) -> str:

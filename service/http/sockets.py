@@ -9,7 +9,6 @@ from typing import Final
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send, WebSocketScope
 
-PROTOCOL: Final = "sonia.v1"
 _BEARER_PROTOCOL: Final = "sonia.bearer."
 
 

@@ -7,26 +7,20 @@ not allowed and bodies that do not parse. Two paths are open; everything else is
 import hmac
 from typing import Final
 
-import msgspec
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
-from service.auth.registry import Actor
+from service.auth.credentials import Actor
 from service.auth.roles import Role
-from service.http.problems import MEDIA_TYPE, Problem
+from service.http.problems import Problem, send_refusal
 from service.ids import NewId
+from service.internal.labels import labelled
 
 GATEWAY: Final = Actor("gateway", Role.SERVICE, "whoever presents the service token")
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz"})
-REQUEST_ID_HEADER: Final = b"x-request-id"
-MAX_REQUEST_ID_CHARS: Final = 64
 
 
 class ServiceTokenGate:
-    """Lets a request through when it carries `service_token`, and labels every answer with a request id.
-
-    A caller with the token may name the request (`X-Request-Id`), so that one id follows it through all processes;
-    for everybody else, and where it is no plain word, `new_id` makes one.
-    """
+    """Lets a request through when it carries `service_token`, and labels every answer with a request id."""
 
     def __init__(self, app: ASGIApp, service_token: str, new_id: NewId) -> None:
         self._app = app
@@ -47,46 +41,19 @@ class ServiceTokenGate:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         presented = [value for name, value in scope["headers"] if name == b"authorization"]
         known = len(presented) == 1 and hmac.compare_digest(presented[0], self._expected)
-        request_id = (_requested_id(scope) if known else None) or self._new_id("req")
-        scope.setdefault("state", {})["request_id"] = request_id
-        stamp = (REQUEST_ID_HEADER, request_id.encode())
-
-        async def send_stamped(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), stamp]
-            await send(message)
-
+        send_labelled = labelled(scope, send, self._new_id, known=known)
         if known:
             scope["user"] = GATEWAY
         if known or scope["path"] in PUBLIC_PATHS:
-            await self._app(scope, receive, send_stamped)
+            await self._app(scope, receive, send_labelled)
         else:
-            await _refuse(send_stamped, request_id, anonymous=not presented)
+            await _refuse(scope, receive, send_labelled, anonymous=not presented)
 
 
-def _requested_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == REQUEST_ID_HEADER and 0 < len(value) <= MAX_REQUEST_ID_CHARS:
-            text = value.decode("latin-1")
-            return (
-                text
-                if text.isascii() and text.replace("_", "").replace("-", "").isalnum()
-                else None
-            )
-    return None
-
-
-async def _refuse(send: Send, request_id: str, *, anonymous: bool) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send, *, anonymous: bool) -> None:
     # RFC 6750 section 3.1: no error code for a request that brought no credentials at all.
     challenge = b"Bearer" if anonymous else b'Bearer error="invalid_token"'
     code = "unauthorized" if anonymous else "invalid_token"
-    body = msgspec.json.encode(
-        Problem(401, "Unauthorized", code, "the service token is needed", request_id)
-    )
-    headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"www-authenticate", challenge),
-    ]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    request_id = scope["state"]["request_id"]
+    problem = Problem(401, "Unauthorized", code, "the service token is needed", request_id)
+    await send_refusal(scope, receive, send, problem, challenge)

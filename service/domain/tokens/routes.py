@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response, delete, post, route
 from litestar.params import FromPath, JSONBody
 
-from service.auth import tokens
+from service.auth import rotation, tokens
 from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
 from service.http.guards import require_role
@@ -71,7 +71,7 @@ async def rotate_token(
     if window_s is None:
         window_s = call.services.settings.auth.rotation_window_s
     run = partial(
-        tokens.rotate,
+        rotation.rotate,
         token_id=token_id,
         window_ms=round(window_s * 1000),
         secret=call.services.new_secret(),
@@ -84,7 +84,7 @@ async def rotate_token(
 @delete("/v1/tokens/{token_id:str}", guards=[require_role(Role.OPERATOR)])
 async def revoke_token(call: InjectedCall, token_id: FromPath[str]) -> None:
     """End a token and all its secrets, at once."""
-    run = partial(tokens.revoke, token_id=token_id, change=change_of(call))
+    run = partial(rotation.revoke, token_id=token_id, change=change_of(call))
     await call.storage.change(call.cause("token.revoke", token_id), run)
 
 

@@ -1,87 +1,14 @@
-"""When a token is accepted, decided without a database."""
+"""Tokens in memory: what is remembered of them, and for how long."""
 
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from service.auth.registry import (
-    Actor,
-    EpochFile,
-    Presented,
-    Refusal,
-    Registry,
-    Secret,
-    TokenRecord,
-    judge,
-    parse_token,
-)
-from service.auth.roles import Role, permits
-from service.keys import hash_secret
-
-ACTOR = Actor("tok_1", "operator", "alice")
-OLD, NEW = hash_secret("old"), hash_secret("new")
-
-
-def record(**changes: object) -> TokenRecord:
-    fields: dict[str, object] = {
-        "actor": ACTOR,
-        "expires_at_ms": None,
-        "revoked_at_ms": None,
-        "secrets": (Secret(NEW, None), Secret(OLD, 1000)),
-    }
-    return TokenRecord(**{**fields, **changes})  # type: ignore[arg-type]
-
-
-def test_both_secrets_work_inside_the_window_and_one_after_it() -> None:
-    assert judge(record(), OLD, 999) == ACTOR
-    assert judge(record(), OLD, 1000) is Refusal.EXPIRED
-    assert judge(record(), NEW, 1000) == ACTOR
-
-
-def test_a_token_is_over_from_the_millisecond_it_expires() -> None:
-    assert judge(record(expires_at_ms=500), NEW, 499) == ACTOR
-    assert judge(record(expires_at_ms=500), NEW, 500) is Refusal.EXPIRED
-
-
-def test_revoking_ends_both_secrets_whatever_the_window() -> None:
-    assert judge(record(revoked_at_ms=1), NEW, 2) is Refusal.REVOKED
-    assert judge(record(revoked_at_ms=1), OLD, 2) is Refusal.REVOKED
-
-
-def test_unknown_and_wrong_are_told_apart_only_inside() -> None:
-    assert judge(None, NEW, 0) is Refusal.UNKNOWN
-    assert judge(record(), hash_secret("neW"), 0) is Refusal.WRONG_SECRET
-
-
-@pytest.mark.parametrize("text", [b"", b".", b"a.", b".b", b"abc", b"tok_1"])
-def test_what_is_not_id_and_secret_is_malformed(text: bytes) -> None:
-    assert parse_token(text) is None
-
-
-@given(st.binary(min_size=1, max_size=80))
-def test_any_bytes_can_be_presented(token: bytes) -> None:
-    presented = parse_token(token)
-    assert presented is None or judge(record(), presented.sha256, 0) is Refusal.WRONG_SECRET
-
-
-@pytest.mark.parametrize("actor", ["", "root", "public", "Operator", "operator "])
-@pytest.mark.parametrize("required", Role)
-def test_a_role_nobody_knows_permits_nothing(actor: str, required: Role) -> None:
-    assert not permits(actor, required)
-
-
-def test_roles_permit_what_the_design_says() -> None:
-    permitted = {
-        (actor, required) for actor in Role for required in Role if permits(actor, required)
-    }
-    assert permitted == {
-        ("operator", "operator"),
-        ("operator", "observer"),
-        ("observer", "observer"),
-        ("service", "service"),
-    }
+from service.auth.credentials import Presented, Secret, TokenRecord
+from service.auth.epoch import EpochFile
+from service.auth.refusals import Refusal
+from service.auth.registry import Registry
+from tests.service.auth.records import ACTOR, NEW, OLD, record
 
 
 class Tokens:
@@ -154,13 +81,3 @@ def test_what_has_an_end_is_not_remembered(tokens: Tokens, epoch: EpochFile) -> 
     assert registry.recall(b"tok_1.old") is None
     registry.remember(b"tok_1.new", PRESENTED, ACTOR)
     assert registry.recall(b"tok_1.new") == ACTOR
-
-
-def test_an_epoch_file_of_another_size_is_made_right(tmp_path: Path) -> None:
-    path = tmp_path / "epoch"
-    path.write_bytes(b"1")
-    epoch = EpochFile(path)
-    before = epoch.count[0]
-    epoch.bump()
-    assert epoch.count[0] != before
-    assert path.stat().st_size == 8

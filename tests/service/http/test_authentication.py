@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from service.audit.denied import DeniedAttempts
-from service.auth.registry import Actor, EpochFile, Registry, Secret, TokenRecord
+from service.auth.credentials import Actor, Secret, TokenRecord
+from service.auth.epoch import EpochFile
+from service.auth.registry import Registry
 from service.auth.roles import Role
 from service.clock import Clock, MarkFile
 from service.http.authentication import Authentication

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from service.auth.registry import Actor, Refusal
+from service.auth.credentials import Actor
+from service.auth.refusals import Refusal
 from service.http.denials import (
     Denial,
     denied_cause,

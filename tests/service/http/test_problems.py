@@ -1,14 +1,16 @@
 """What a caller is told of each kind of error."""
 
+import asyncio
 import json
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from litestar import Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from service.errors import Conflict
-from service.http.problems import on_http_error, on_problem, on_unexpected
+from service.http.problems import Problem, on_http_error, on_problem, on_unexpected, send_refusal
 
 REQUEST = cast("Any", SimpleNamespace(scope={"state": {"request_id": "req_1"}}))
 
@@ -60,3 +62,30 @@ def test_what_is_wrong_with_a_request_is_told_by_its_place() -> None:
     told = body(on_http_error(REQUEST, wrong))
     assert told["errors"] == [{"key": "limit", "message": "at most 200"}]
     assert "errors" not in body(on_http_error(REQUEST, ValidationException("no")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("http", "http.response"), ("websocket", "websocket.http.response")]
+)
+def test_a_refusal_is_one_whole_answer_with_its_challenge(kind: str, answer: str) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    problem = Problem(401, "Unauthorized", "invalid_token", "no such token", "req_1")
+    asyncio.run(send_refusal(cast("Any", {"type": kind}), receive, send, problem, b"Bearer"))
+
+    start, end = sent
+    assert (start["type"], start["status"]) == (f"{answer}.start", 401)
+    assert dict(start["headers"]) == {
+        b"content-type": b"application/problem+json",
+        b"content-length": str(len(end["body"])).encode(),
+        b"www-authenticate": b"Bearer",
+    }
+    assert (end["type"], end["more_body"]) == (f"{answer}.body", False)
+    told = json.loads(end["body"])
+    assert (told["code"], told["request_id"]) == ("invalid_token", "req_1")

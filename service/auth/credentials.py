@@ -1,0 +1,73 @@
+"""What a token is, and whether one that is presented is live. Pure."""
+
+import hashlib
+import hmac
+from typing import Final
+
+import msgspec
+
+from service.auth.refusals import Refusal
+
+_NOBODY: Final = hashlib.sha256(b"no secret has this hash").digest()
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who calls, as the verified token says. `id` is the token's id."""
+
+    id: str
+    role: str
+    name: str
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """One secret of a token; `sha256` is 32 bytes."""
+
+    sha256: bytes
+    expires_at_ms: int | None
+
+
+class TokenRecord(msgspec.Struct, frozen=True):
+    """A token and its secrets, of which at most two are live."""
+
+    actor: Actor
+    expires_at_ms: int | None
+    revoked_at_ms: int | None
+    secrets: tuple[Secret, ...]
+
+
+class Presented(msgspec.Struct, frozen=True):
+    """A token as it was presented: its id, and the hash of its secret. Safe to keep."""
+
+    token_id: str
+    sha256: bytes
+
+
+def parse_token(token: bytes) -> Presented | None:
+    """Split `id.secret` and hash the secret; None when it is not of that form."""
+    token_id, dot, secret = token.partition(b".")
+    if not token_id or not dot or not secret:
+        return None
+    return Presented(token_id.decode("latin-1"), hashlib.sha256(secret).digest())
+
+
+def is_expired(expires_at_ms: int | None, now_ms: int) -> bool:
+    """A token is over from the very millisecond at which it expires."""
+    return expires_at_ms is not None and now_ms >= expires_at_ms
+
+
+def judge(record: TokenRecord | None, sha256: bytes, now_ms: int) -> Actor | Refusal:
+    """Decide whether the secret with hash `sha256` is a live secret of `record` at `now_ms`.
+
+    All hashes are compared, each in constant time, so that the time taken says nothing.
+    """
+    secrets = record.secrets if record is not None else (Secret(_NOBODY, None),)
+    matching = [secret for secret in secrets if hmac.compare_digest(secret.sha256, sha256)]
+    if record is None:
+        return Refusal.UNKNOWN
+    if not matching:
+        return Refusal.WRONG_SECRET
+    if record.revoked_at_ms is not None:
+        return Refusal.REVOKED
+    if is_expired(record.expires_at_ms, now_ms) or is_expired(matching[0].expires_at_ms, now_ms):
+        return Refusal.EXPIRED
+    return record.actor
