@@ -240,7 +240,7 @@ def _provide_tavern(session: nox.Session) -> str:
     return python
 
 
-@_session("shims", "bench")
+@_session("shims")
 def bench(session: nox.Session) -> None:
     """Measure the harness and the service against peers, as ratios, into bench/results.json."""
     _provide_toxiproxy(session)

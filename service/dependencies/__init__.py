@@ -90,7 +90,7 @@ def _open(
     breaker = Breaker(
         BreakerLimits(limits.failures, limits.open_for_s, limits.max_open_for_s), clock, jitter
     )
-    client = HttpClient(url, {"Authorization": f"Bearer {service_token}"}, HttpLimits(), clock)
+    client = HttpClient(url, {"Authorization": f"Bearer {service_token}"}, HttpLimits())
     return Dependency(
         process.name,
         client,

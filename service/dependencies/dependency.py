@@ -86,11 +86,11 @@ class Dependency:
         self._probing = asyncio.create_task(self._probe_for_ever(), name=f"probe {self.name}")
 
     async def close(self) -> None:
-        """Stop probing and drop the pooled connections."""
+        """Stop probing and drop all connections."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
-        self._client.drop_idle()
+        await self._client.close()
 
     async def _attempt(self, permit: Permit, request: HttpRequest) -> HttpAnswer:
         try:
@@ -100,7 +100,7 @@ class Dependency:
             self._breaker.released(permit)
             raise CallNotSent(f"{self.name}: {error}") from None
         except HttpError as error:
-            self._failed(permit, str(error))
+            await self._failed(permit, str(error))
             kind = DependencyUnavailable if error.sent else CallNotSent
             raise kind(f"{self.name}: {error}") from None
         except BaseException:
@@ -108,12 +108,12 @@ class Dependency:
             self._breaker.released(permit)
             raise
         if not _healthy(permit, answer.status):
-            self._failed(permit, f"status {answer.status}")
+            await self._failed(permit, f"status {answer.status}")
             raise DependencyUnavailable(f"{self.name} answered {answer.status}")
         self._succeeded(permit)
         return answer
 
-    def _failed(self, permit: Permit, why: str) -> None:
+    async def _failed(self, permit: Permit, why: str) -> None:
         if permit.probe and not self._answered_once and self._breaker.state is BreakerState.CLOSED:
             # It is still starting. Opening now would keep the first callers away from it for a while after
             # it is there; traffic, should there be any, opens the breaker by its own failures.
@@ -122,10 +122,10 @@ class Dependency:
         was_closed = self._breaker.state is BreakerState.CLOSED
         self._breaker.failed(permit)
         if was_closed and self._breaker.state is BreakerState.OPEN:
-            # What broke one connection has broken its neighbours; the next call starts afresh.
-            self._client.drop_idle()
             self._tripped.set()
             log.warning("%s is down: %s", self.name, why)
+            # What broke one connection has broken its neighbours; the next call starts afresh.
+            await self._client.renew()
 
     def _succeeded(self, permit: Permit) -> None:
         before = self._breaker.generation

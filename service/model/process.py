@@ -1,9 +1,10 @@
 """The model process: its one handler, and how it is started."""
 
-import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import ClassVar
 
-from litestar import post
+from litestar import Litestar, post
 
 from service.auth.roles import Role
 from service.errors import ProblemError, StartRefused
@@ -34,14 +35,22 @@ async def complete(data: ChatRequest, provider: Provider) -> ChatCompletion:
 
 
 def model_app(provider: Provider, service_token: str) -> InternalApp:
-    """The application of the model process."""
-    return internal_app([complete], {"provider": provider}, service_token, random_id)
+    """The application of the model process; it closes `provider` when it ends."""
+
+    @asynccontextmanager
+    async def closing(_: Litestar) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await provider.close()
+
+    return internal_app([complete], {"provider": provider}, service_token, random_id, [closing])
 
 
 def run(checked: Checked) -> None:
     """Serve until told to end. Raises StartRefused, before anything listens."""
     try:
-        provider = provider_from(checked.environ, time.monotonic)
+        provider = provider_from(checked.environ)
     except ProviderMisconfigured as error:
         raise StartRefused(str(error)) from error
     serve(model_app(provider, checked.service_token), checked.listen)

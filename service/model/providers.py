@@ -35,6 +35,10 @@ class Provider(Protocol):
         """The next message; raises ProviderError."""
         ...
 
+    async def close(self) -> None:
+        """Drop what it keeps open."""
+        ...
+
 
 class BuiltinProvider:
     """Answers from rules, without any model: the same request always gets the same answer."""
@@ -44,6 +48,9 @@ class BuiltinProvider:
     async def complete(self, request: ChatRequest) -> ChatCompletion:
         """The next message; never fails."""
         return ChatCompletion([Choice(AnswerMessage(answer_to(request.messages)))], model="builtin")
+
+    async def close(self) -> None:
+        """Keeps nothing open."""
 
 
 class OpenAIProvider:
@@ -61,10 +68,9 @@ class OpenAIProvider:
         api_key: str | None,
         model: str,
         within_s: float,
-        clock: Callable[[], float],
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = HttpClient(base_url, headers, HttpLimits(), clock)
+        self._client = HttpClient(base_url, headers, HttpLimits())
         self.path = "/chat/completions" if self._client.prefix else "/v1/chat/completions"
         self._model = model
         self._within_s = within_s
@@ -89,32 +95,34 @@ class OpenAIProvider:
         except msgspec.DecodeError as error:
             raise ProviderError("provider_bad_answer", str(error)) from None
 
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self._client.close()
 
-def _builtin(_environ: Mapping[str, str], _clock: Callable[[], float]) -> Provider:
+
+def _builtin(_environ: Mapping[str, str]) -> Provider:
     return BuiltinProvider()
 
 
-def _openai(environ: Mapping[str, str], clock: Callable[[], float]) -> Provider:
+def _openai(environ: Mapping[str, str]) -> Provider:
     url = environ.get("SONIA_PROVIDER_URL", "")
     if not url:
         raise ProviderMisconfigured("provider 'openai' needs SONIA_PROVIDER_URL")
     key = environ.get("SONIA_PROVIDER_KEY") or None
     try:
         within_s = float(environ.get("SONIA_PROVIDER_TIMEOUT_S", "30"))
-        return OpenAIProvider(
-            url, key, environ.get("SONIA_PROVIDER_MODEL", "default"), within_s, clock
-        )
+        return OpenAIProvider(url, key, environ.get("SONIA_PROVIDER_MODEL", "default"), within_s)
     except ValueError as error:
         raise ProviderMisconfigured(f"provider 'openai': {error}") from None
 
 
-PROVIDERS: Mapping[str, Callable[[Mapping[str, str], Callable[[], float]], Provider]] = {
+PROVIDERS: Mapping[str, Callable[[Mapping[str, str]], Provider]] = {
     "builtin": _builtin,
     "openai": _openai,
 }
 
 
-def provider_from(environ: Mapping[str, str], clock: Callable[[], float]) -> Provider:
+def provider_from(environ: Mapping[str, str]) -> Provider:
     """The provider that SONIA_PROVIDER names; without it `openai` where SONIA_PROVIDER_URL is set, else `builtin`.
 
     Raises ProviderMisconfigured for an unknown name or unusable settings: an unknown name never falls
@@ -126,4 +134,4 @@ def provider_from(environ: Mapping[str, str], clock: Callable[[], float]) -> Pro
         raise ProviderMisconfigured(
             f"unknown provider {name!r}; known: {', '.join(sorted(PROVIDERS))}"
         )
-    return PROVIDERS[name](environ, clock)
+    return PROVIDERS[name](environ)

@@ -20,7 +20,7 @@ def dependency_of(url: str, open_for_s: float = 0.05, probe_every_s: float = 0.0
     limits = BreakerLimits(failures=3, open_for_s=open_for_s, max_open_for_s=max(open_for_s, 0.1))
     return Dependency(
         "memory",
-        HttpClient(url, {}, HttpLimits(connect_s=PATIENCE_S), time.monotonic),
+        HttpClient(url, {}, HttpLimits(connect_s=PATIENCE_S)),
         Breaker(limits, time.monotonic, lambda: 0.5),
         probe_within_s=SILENT_S,
         probe_every_s=probe_every_s,

@@ -1,7 +1,6 @@
 """Choosing a provider, and the answers of the built-in one."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -49,7 +48,7 @@ def test_the_fallback_says_what_is_missing() -> None:
     ],
 )
 def test_the_configuration_picks_the_provider(environ: dict[str, str], name: str) -> None:
-    assert provider_from(environ, time.monotonic).name == name
+    assert provider_from(environ).name == name
 
 
 @pytest.mark.parametrize(
@@ -64,10 +63,10 @@ def test_the_configuration_picks_the_provider(environ: dict[str, str], name: str
 )
 def test_what_cannot_be_meant_is_refused(environ: dict[str, str]) -> None:
     with pytest.raises(ProviderMisconfigured):
-        provider_from(environ, time.monotonic)
+        provider_from(environ)
 
 
 def test_a_base_url_without_a_path_gets_v1() -> None:
-    bare = OpenAIProvider("http://127.0.0.1:1", None, "m", 1.0, time.monotonic)
-    full = OpenAIProvider("http://127.0.0.1:1/openai/v1/", None, "m", 1.0, time.monotonic)
+    bare = OpenAIProvider("http://127.0.0.1:1", None, "m", 1.0)
+    full = OpenAIProvider("http://127.0.0.1:1/openai/v1/", None, "m", 1.0)
     assert (bare.path, full.path) == ("/v1/chat/completions", "/chat/completions")
