@@ -180,7 +180,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "3", *slowest, *session.posargs, env=environment)
 
 
-@_session("shims", "test", "bench", "lint")
+@_session("shims", "test", "lint")
 def lint(session: nox.Session) -> None:
     """Check style, formatting, types, who imports whom, and every spec."""
     session.run("ruff", "check", ".")

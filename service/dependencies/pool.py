@@ -1,10 +1,10 @@
 """Connections to one server, by aiohttp. Imported when the first request is about to be sent."""
 
+import os
 from collections.abc import Mapping
 from types import SimpleNamespace
 
 import aiohttp
-from yarl import URL
 
 from service.dependencies.http import (
     BadAnswer,
@@ -71,7 +71,7 @@ class Pool:
         content = {} if request.body is None else {"Content-Type": "application/json"}
         response = await self._session.request(
             request.method,
-            URL(url, encoded=True),
+            url,
             data=request.body,
             headers={**content, **request.headers},
             allow_redirects=False,
@@ -107,12 +107,18 @@ async def _send_once(
 
 def _told(error: aiohttp.ClientError) -> HttpError:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return ConnectFailed(f"cannot connect: {error.os_error}")
+        return ConnectFailed(f"cannot connect: {_reason(error.os_error)}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectFailed("no connection in time")
     if isinstance(error, aiohttp.ClientResponseError):
         return BadAnswer(f"not an HTTP answer: {error.message}")
     return ConnectionLost("the connection ended before the whole answer came")
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words, without the address that the event loop puts there."""
+    number = error.errno or 0
+    return f"[Errno {number}] {os.strerror(number)}" if number > 0 else str(error)
 
 
 def _watching() -> aiohttp.TraceConfig:

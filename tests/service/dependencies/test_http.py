@@ -267,13 +267,14 @@ async def called(
     return type(ended).__name__
 
 
-CALLS: dict[str, tuple[str, HttpRequest]] = {
-    "HttpAnswer": ("answering", get()),
-    "answered once": ("answering", get(repeatable=False)),
-    "ConnectionLost": ("cut short", get()),
-    "BadAnswer": ("too large", get()),
-    "AnswerTimeout": ("silent", get(within_s=SHORT_S)),
-    "CancelledError": ("silent", get()),
+# How calls may end, the server's script, and the request. On a slow host the time may be up before there is a connection.
+CALLS: dict[str, tuple[set[str], str, HttpRequest]] = {
+    "answered": ({"HttpAnswer"}, "answering", get()),
+    "answered once": ({"HttpAnswer"}, "answering", get(repeatable=False)),
+    "cut short": ({"ConnectionLost"}, "cut short", get()),
+    "too large": ({"BadAnswer"}, "too large", get()),
+    "in no time": ({"AnswerTimeout", "ConnectFailed"}, "silent", get(within_s=SHORT_S)),
+    "cancelled": ({"CancelledError"}, "silent", get()),
 }
 
 
@@ -296,16 +297,16 @@ def test_two_hundred_calls_leave_no_connection_behind(scripted_server: Any, kind
             await client.renew()
             await asyncio.wait_for(server.left_with(0), LONG_S)
             before = descriptors()
-            script, request = CALLS[kind]
+            ends, script, request = CALLS[kind]
             server.script = scripted[script]
-            cancel_when = server.connected if kind == "CancelledError" else None
+            cancel_when = server.connected if kind == "cancelled" else None
             ended: list[str] = []
             for _ in range(4):
                 server.connected.clear()
                 ended += await asyncio.gather(
                     *(called(client, request, cancel_when) for _ in range(50))
                 )
-            assert set(ended) == {"HttpAnswer" if kind == "answered once" else kind}
+            assert set(ended) <= ends
             await client.renew()
             await asyncio.wait_for(server.left_with(0), LONG_S)
             async with asyncio.timeout(LONG_S):
@@ -315,7 +316,7 @@ def test_two_hundred_calls_leave_no_connection_behind(scripted_server: Any, kind
     asyncio.run(main())
 
 
-def test_only_who_calls_others_imports_the_client() -> None:
+def test_no_start_waits_for_the_client_to_be_imported() -> None:
     code = (
         "import sys, service.gateway.app, service.gateway.boot, service.memory.process,"
         " service.model.process, service.tools.process; print('aiohttp' in sys.modules)"
