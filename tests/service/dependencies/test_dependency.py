@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,9 +18,12 @@ SILENT_S = 0.15
 PATIENCE_S = 20.0
 
 
-def dependency_of(url: str, open_for_s: float = 0.05, probe_every_s: float = 0.05) -> Dependency:
+@asynccontextmanager
+async def dependency_of(
+    url: str, open_for_s: float = 0.05, probe_every_s: float = 0.05
+) -> AsyncIterator[Dependency]:
     limits = BreakerLimits(failures=3, open_for_s=open_for_s, max_open_for_s=max(open_for_s, 0.1))
-    return Dependency(
+    dependency = Dependency(
         "memory",
         HttpClient(url, {}, HttpLimits(connect_s=PATIENCE_S)),
         Breaker(limits, time.monotonic, lambda: 0.5),
@@ -26,6 +31,10 @@ def dependency_of(url: str, open_for_s: float = 0.05, probe_every_s: float = 0.0
         probe_every_s=probe_every_s,
         jitter=lambda: 0.5,
     )
+    try:
+        yield dependency
+    finally:
+        await dependency.close()
 
 
 async def until(condition: Any) -> None:
@@ -48,22 +57,22 @@ async def outcomes(dependency: Dependency, calls: int, within_s: float = PATIENC
 
 def test_it_is_down_until_it_answered_for_the_first_time(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with scripted_server() as (server, scripts), dependency_of(server.url) as dependency:
             server.script = scripts.answering()
-            dependency = dependency_of(server.url)
             assert not dependency.up
             dependency.start_probing()
             await until(lambda: dependency.up)
-            await dependency.close()
 
     asyncio.run(main())
 
 
 def test_one_that_is_still_starting_is_reached_as_soon_as_it_is_there(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with (
+            scripted_server() as (server, scripts),
+            dependency_of(server.url, open_for_s=60.0) as dependency,
+        ):
             server.script = scripts.answering()
-            dependency = dependency_of(server.url, open_for_s=60.0)
             port = server.port
             await server.stop()
             for _ in range(10):
@@ -78,9 +87,11 @@ def test_one_that_is_still_starting_is_reached_as_soon_as_it_is_there(scripted_s
 
 def test_one_that_never_comes_is_not_asked_for_ever(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with (
+            scripted_server() as (server, scripts),
+            dependency_of(server.url, open_for_s=60.0) as dependency,
+        ):
             server.script = scripts.silent()
-            dependency = dependency_of(server.url, open_for_s=60.0)
             assert not await dependency.probe()
             await outcomes(dependency, 3, SILENT_S)
             reached = server.connections
@@ -92,9 +103,8 @@ def test_one_that_never_comes_is_not_asked_for_ever(scripted_server: Any) -> Non
 
 def test_a_cut_link_trips_it_and_its_return_needs_no_traffic(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with scripted_server() as (server, scripts), dependency_of(server.url) as dependency:
             server.script = scripts.answering()
-            dependency = dependency_of(server.url)
             dependency.start_probing()
             await until(lambda: dependency.up)
             port = server.port
@@ -104,16 +114,17 @@ def test_a_cut_link_trips_it_and_its_return_needs_no_traffic(scripted_server: An
             await server.start(port)
             await until(lambda: dependency.up)
             assert await outcomes(dependency, 10) == ["HttpAnswer"] * 10
-            await dependency.close()
 
     asyncio.run(main())
 
 
 def test_once_it_has_tripped_no_probe_waits_for_its_turn(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with (
+            scripted_server() as (server, scripts),
+            dependency_of(server.url, probe_every_s=60.0) as dependency,
+        ):
             server.script = scripts.answering()
-            dependency = dependency_of(server.url, probe_every_s=60.0)
             dependency.start_probing()
             await until(lambda: dependency.up)
             port = server.port
@@ -122,7 +133,6 @@ def test_once_it_has_tripped_no_probe_waits_for_its_turn(scripted_server: Any) -
             assert not dependency.up
             await server.start(port)
             await until(lambda: dependency.up)
-            await dependency.close()
 
     asyncio.run(main())
 
@@ -131,9 +141,11 @@ def test_a_black_hole_costs_each_caller_its_time_out_and_later_callers_nothing(
     scripted_server: Any,
 ) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with (
+            scripted_server() as (server, scripts),
+            dependency_of(server.url, open_for_s=60.0) as dependency,
+        ):
             server.script = scripts.answering()
-            dependency = dependency_of(server.url, open_for_s=60.0)
             await dependency.call(ask())
             server.hang_up()
             server.script = scripts.silent()
@@ -148,9 +160,8 @@ def test_a_black_hole_costs_each_caller_its_time_out_and_later_callers_nothing(
 
 def test_a_black_hole_that_ends_is_noticed_by_the_probe(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with scripted_server() as (server, scripts), dependency_of(server.url) as dependency:
             server.script = scripts.answering()
-            dependency = dependency_of(server.url)
             dependency.start_probing()
             await until(lambda: dependency.up)
             server.hang_up()
@@ -160,15 +171,16 @@ def test_a_black_hole_that_ends_is_noticed_by_the_probe(scripted_server: Any) ->
             server.hang_up()
             await until(lambda: dependency.up)
             assert await outcomes(dependency, 20) == ["HttpAnswer"] * 20
-            await dependency.close()
 
     asyncio.run(main())
 
 
 def test_server_errors_trip_it_and_client_errors_do_not(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
-            dependency = dependency_of(server.url, open_for_s=60.0)
+        async with (
+            scripted_server() as (server, scripts),
+            dependency_of(server.url, open_for_s=60.0) as dependency,
+        ):
             server.script = scripts.answering(status=404)
             assert await outcomes(dependency, 10) == ["HttpAnswer"] * 10
             server.hang_up()
@@ -185,9 +197,8 @@ def test_server_errors_trip_it_and_client_errors_do_not(scripted_server: Any) ->
 
 def test_a_probe_that_is_not_let_in_does_not_count_as_up(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with scripted_server() as (server, scripts), dependency_of(server.url) as dependency:
             server.script = scripts.answering(status=401)
-            dependency = dependency_of(server.url)
             assert not await dependency.probe()
             assert not dependency.up
 
@@ -196,9 +207,11 @@ def test_a_probe_that_is_not_let_in_does_not_count_as_up(scripted_server: Any) -
 
 def test_half_open_lets_one_probe_out(scripted_server: Any) -> None:
     async def main() -> None:
-        async with scripted_server() as (server, scripts):
+        async with (
+            scripted_server() as (server, scripts),
+            dependency_of(server.url, open_for_s=0.001) as dependency,
+        ):
             server.script = scripts.silent()
-            dependency = dependency_of(server.url, open_for_s=0.001)
             await outcomes(dependency, 5, SILENT_S)
             assert dependency.breaker_state is BreakerState.OPEN
             await asyncio.sleep(dependency.retry_in_s())

@@ -28,7 +28,9 @@ LONG_S = 30.0
 
 @asynccontextmanager
 async def client_of(url: str, **limits: Any) -> AsyncIterator[HttpClient]:
-    client = HttpClient(url, {"Authorization": "Bearer t"}, HttpLimits(**limits))
+    # A slow machine takes its time to connect, even to itself.
+    bounds = {"connect_s": LONG_S, **limits}
+    client = HttpClient(url, {"Authorization": "Bearer t"}, HttpLimits(**bounds))
     try:
         yield client
     finally:
