@@ -39,7 +39,7 @@ examples:
 """
 PROVE_EXAMPLES = """\
 Every defect in `falsified_by` is applied to a copy of the source, and must turn exactly its assertions red;
-faults are also only pretended, and something must fail then. Trials are kept until an input changes: an interrupted
+of faults there is a sham, the same window with nothing injected, and something must fail then. Trials are kept until an input changes: an interrupted
 proof goes on where it stopped, and `run` takes them up and ships them with the release.
 
 examples:

@@ -12,7 +12,7 @@ from chaos.clock import RunClock, boot_id
 from chaos.engine.collect import collect
 from chaos.engine.files import regular_files
 from chaos.engine.plan import CONTROL, Plan, all_steps, last_step
-from chaos.engine.scope import Alone, Run, Scope, StopScenario, skip, walk_steps
+from chaos.engine.scope import Alone, RunState, Scope, StopScenario, skip, walk_steps
 from chaos.engine.stack import Stack
 from chaos.engine.usage import Usage, usage
 from chaos.errors import ChaosError, HarnessError
@@ -78,7 +78,7 @@ class Worker:
 
     def _record_start(self, plan: Plan, recorder: Recorder, clock: RunClock) -> None:
         recorder.add(
-            schema.Run,
+            schema.RunRow,
             mode=plan.mode,
             defect=plan.defect,
             target=plan.target.target,
@@ -146,7 +146,7 @@ class Worker:
 async def _walk(
     plan: Plan, stack: Stack, recorder: Recorder, clock: RunClock, alone: Alone
 ) -> None:
-    run = Run(KINDS, stack, recorder, clock, plan.mode, plan.seed, alone, last_step(plan))
+    run = RunState(KINDS, stack, recorder, clock, plan.mode, plan.seed, alone, last_step(plan))
     data = {f"data.{name}": rows for name, rows in plan.data.items()}
     variables = Variables(stack.variables, data)
     stopped = False

@@ -42,7 +42,7 @@ Alone: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 """Makes sure that nothing of the session runs beside what is done inside of it."""
 
 
-class Run:
+class RunState:
     """State of one run that all of its steps share; `last` is the id of the step after which nothing is done."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Scope:
 
     def __init__(
         self,
-        run: Run,
+        run: RunState,
         step_id: str,
         variables: Variables,
         row_vars: Mapping[str, object],
@@ -134,7 +134,7 @@ class Scope:
 
     @property
     def mode(self) -> Mode:
-        """Whether the target is healthy, defective, or faults are only pretended."""
+        """Whether the target is healthy, defective, or faults are shams: windows with nothing injected."""
         return self.run.mode
 
     @property
@@ -257,7 +257,7 @@ async def walk_steps(scope: Scope, steps: list[Step]) -> None:
             raise
 
 
-def skip(run: Run, prefix: str, steps: list[Step], first: int = 0) -> None:
+def skip(run: RunState, prefix: str, steps: list[Step], first: int = 0) -> None:
     """Record that the steps from number `first` on, and all inside them, were not carried out."""
     for index, step in enumerate(steps[first:], first):
         step_id = f"{prefix}.{index}"
@@ -311,7 +311,7 @@ def _reason(error: Exception) -> str:
 
 
 def _record(
-    run: Run,
+    run: RunState,
     step_id: str,
     step: Step,
     began_ms: float,

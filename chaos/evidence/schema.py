@@ -32,7 +32,7 @@ class Row(Struct, frozen=True, kw_only=True):
     seq: int
 
 
-class Run(Row, frozen=True, kw_only=True):
+class RunRow(Row, frozen=True, kw_only=True):
     """One run of one gate, written before the target starts.
 
     `digests` and `versions` are JSON objects of name → text; `config` is what the gate changed of the
@@ -324,7 +324,7 @@ class Link(Row, frozen=True, kw_only=True):
 
 
 TABLES: Mapping[str, type[Row]] = {
-    "runs": Run,
+    "runs": RunRow,
     "run_ends": RunEnd,
     "steps": Step,
     "requests": Request,

@@ -15,7 +15,7 @@ import uvloop
 
 from chaos.load.evidence import Evidence
 from chaos.load.plan import Began, Plan, Summary
-from chaos.load.run import Run
+from chaos.load.run import LoadRun
 
 STDIN = 0
 
@@ -37,7 +37,7 @@ def main() -> int:
 
 async def _run(plan: Plan) -> Summary:
     evidence = Evidence(plan)
-    run = Run(plan, evidence)
+    run = LoadRun(plan, evidence)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, run.stop, f"ended by {number.name}")
@@ -50,7 +50,7 @@ async def _run(plan: Plan) -> Summary:
         evidence.close()
 
 
-def _watch_parent(loop: asyncio.AbstractEventLoop, run: Run) -> bool:
+def _watch_parent(loop: asyncio.AbstractEventLoop, run: LoadRun) -> bool:
     def read() -> None:
         if not os.read(STDIN, 4096):
             loop.remove_reader(STDIN)

@@ -39,7 +39,7 @@ P = ParamSpec("P")
 _encode = msgspec.json.Encoder().encode
 
 
-class Run:
+class LoadRun:
     """One load from its first to its last request."""
 
     def __init__(self, plan: Plan, evidence: Evidence) -> None:

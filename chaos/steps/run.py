@@ -15,7 +15,7 @@ from chaos.spec.units import Duration
 MOST_BYTES = 1_000_000
 
 
-class Run(Step, frozen=True, kw_only=True):
+class RunCommand(Step, frozen=True, kw_only=True):
     """`run: "{python} -m service audit verify --state {state}"`; no shell.
 
     `env` is added to the environment, `stdin` is its input. `expect` may speak of `exit`, `output` (JSON
@@ -28,7 +28,7 @@ class Run(Step, frozen=True, kw_only=True):
     within: Duration | None = Duration("20s")
 
 
-async def run(step: Run, scope: Scope) -> None:
+async def run(step: RunCommand, scope: Scope) -> None:
     """Run it to its end, or kill it when `within` has passed: that is an error, not a failure."""
     argv = scope.stack.argv(step.run, scope.variables)
     env = scope.variables.texts(step.env)
@@ -70,7 +70,7 @@ async def run(step: Run, scope: Scope) -> None:
 
 KIND = Kind(
     "run",
-    Run,
+    RunCommand,
     run,
     observes=frozenset({"exit", "output", "errors"}),
     captures=True,

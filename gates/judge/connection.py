@@ -37,7 +37,7 @@ OPTIMIZERS = (
 class RunRecord(Struct, frozen=True):
     """A run as sealed: how it began, and how it ended if it did."""
 
-    run: schema.Run
+    run: schema.RunRow
     end: schema.RunEnd | None
 
     @property
@@ -149,9 +149,9 @@ def _grouped(rows: Sequence[schema.Row]) -> dict[RunKey, list[schema.Row]]:
 def _run(values: dict[str, object]) -> RunRecord:
     begun = {column: values[column] for column in schema.raw_columns("runs")}
     ended = {column: values[column] for column in schema.raw_columns("run_ends")}
-    run = _typed(schema.Run, begun, {"digests", "versions", "config"})
+    run = _typed(schema.RunRow, begun, {"digests", "versions", "config"})
     end = _typed(schema.RunEnd, ended, set()) if values["end_state"] is not None else None
-    assert isinstance(run, schema.Run)
+    assert isinstance(run, schema.RunRow)
     assert end is None or isinstance(end, schema.RunEnd)
     return RunRecord(run, end)
 

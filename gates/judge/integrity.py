@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from chaos.evidence.schema import Load, Mode, Run, Step
+from chaos.evidence.schema import Load, Mode, RunRow, Step
 from gates.judge import tables
 from gates.judge.connection import Evidence, RunKey, RunRecord
 from gates.judge.result import Cause, Finding
@@ -136,7 +136,7 @@ def _backwards(evidence: Evidence, run: RunKey) -> Iterator[str]:
         yield f"{count} requests were answered before they were sent, or at no time"
 
 
-def digests_of(run: Run) -> dict[str, str]:
+def digests_of(run: RunRow) -> dict[str, str]:
     """The digests that a run recorded before it began."""
     return msgspec.json.decode(run.digests, type=dict[str, str])
 
@@ -154,7 +154,7 @@ def _seals(evidence: Evidence, run: RunKey) -> Iterator[str]:
             yield f"{file}: {problem}"
 
 
-def _steps(evidence: Evidence, run: Run) -> Iterator[Finding]:
+def _steps(evidence: Evidence, run: RunRow) -> Iterator[Finding]:
     rows: dict[str, list[Step]] = {}
     for row in evidence.rows(Step, (run.run_id, run.gate)):
         rows.setdefault(row.step, []).append(row)

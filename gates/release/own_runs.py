@@ -6,7 +6,7 @@ Evidence of another gate, target, seed or day can be whole in itself and pass ev
 from collections.abc import Container, Iterator
 
 from chaos.engine.plan import CONTROL, SCENARIO, walk
-from chaos.evidence.schema import Run
+from chaos.evidence.schema import RunRow
 from gates.judge.connection import Evidence
 from gates.judge.integrity import digests_of
 from gates.release.specs import Specs
@@ -28,7 +28,7 @@ def strangers(
     ]
 
 
-def _strange(run: Run, session: Session, specs: Specs, trials: Container[str]) -> Iterator[str]:
+def _strange(run: RunRow, session: Session, specs: Specs, trials: Container[str]) -> Iterator[str]:
     if run.run_id in trials:
         yield "it is a run of the proofs"
     if run.epoch_ms < session.started_at_ms:
@@ -46,7 +46,7 @@ def _strange(run: Run, session: Session, specs: Specs, trials: Container[str]) -
         yield "no gate of this session is called so"
 
 
-def unlike(run: Run, gate: Gate) -> Iterator[str]:
+def unlike(run: RunRow, gate: Gate) -> Iterator[str]:
     """In what a run is not one of this gate: its target, and the steps that it set out to do."""
     if run.target != gate.target:
         yield f"it was run on {run.target}, not on {gate.target}"

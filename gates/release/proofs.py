@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos.errors import HarnessError
-from chaos.evidence.schema import Run
+from chaos.evidence.schema import RunRow
 from chaos.faults import SIGNATURES
 from gates.judge.connection import Evidence, RunKey, open_release
 from gates.judge.integrity import GATE_DIGEST, digests_of
@@ -116,7 +116,7 @@ def _opened(directory: Path, shipped: Shipped) -> Evidence:
     return open_release(directory / FOLDER / "evidence", collected_of(shipped.specs.targets))
 
 
-def _made(run: Run) -> Made:
+def _made(run: RunRow) -> Made:
     return Made(at=timestamp_of(run.epoch_ms), host=run.host)
 
 
@@ -147,7 +147,7 @@ def _doubted(verdict: GateVerdict, wrong: list[str]) -> GateVerdict:
     )
 
 
-def _wrong(trial: Trial, run: Run | None, shipped: Shipped) -> Iterator[str]:
+def _wrong(trial: Trial, run: RunRow | None, shipped: Shipped) -> Iterator[str]:
     """In what a run is not the trial that it is said to be."""
     if run is None:
         return

@@ -37,7 +37,7 @@ def _is_new(known: Known | None, seen: Look) -> bool:
     return seen.alive and not known.alive and known.inode == 0
 
 
-class Ledger:
+class Matching:
     """Sets connections off against accepted clients. Pure: times and owners are passed in.
 
     Times are seconds on one clock and never go back.

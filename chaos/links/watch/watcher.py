@@ -29,7 +29,7 @@ import selectors
 import time
 from typing import TypedDict
 
-from chaos.links.watch.matching import Ledger
+from chaos.links.watch.matching import Matching
 from chaos.links.watch.table import Client, connections_in, read_pieces
 from chaos.marks import all_pids, carries, read, stat_of
 
@@ -113,7 +113,7 @@ class Watcher:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.ledger = Ledger()
+        self.matching = Matching()
         self.log = Log(config["log"])
         self.ports = frozenset(config["ports"])
         self.first = True
@@ -130,12 +130,12 @@ class Watcher:
         self._count(accepted, now_s)
         past = self.config["past"]
         others = {client: seen for client, seen in looks.items() if client.address not in past}
-        self.ledger.look(others, now_s, first=self.first)
+        self.matching.look(others, now_s, first=self.first)
         self._attribute(now_s)
         if self.first:
-            self.ledger.forgive()
+            self.matching.forgive()
             self.first = False
-        for client in self.ledger.settle(now_s, all_of_them=last):
+        for client in self.matching.settle(now_s, all_of_them=last):
             self._report(client, [], now_s)
 
     def _count(self, accepted: list[tuple[str, str, bool]], now_s: float) -> None:
@@ -146,21 +146,21 @@ class Watcher:
             if port is None:
                 continue
             if was_accepted:
-                self.ledger.accepted(port, now_s)
+                self.matching.accepted(port, now_s)
                 news.append([link, client, at_ms])
             else:
-                self.ledger.not_dialled(port)
+                self.matching.not_dialled(port)
         if news:
             reply({"seen": {"accepted": news}})
 
     def _attribute(self, now_s: float) -> None:
-        unowned = {client: inode for client, inode in self.ledger.unowned().items() if inode}
+        unowned = {client: inode for client, inode in self.matching.unowned().items() if inode}
         if not unowned:
             return
         proxied = sockets_of(self.config["proxy_pid"])
         for client, inode in unowned.items():
             if inode in proxied:
-                self.ledger.is_proxied(client)
+                self.matching.is_proxied(client)
         left = {
             inode: client
             for client, inode in unowned.items()
@@ -178,7 +178,7 @@ class Watcher:
         for pid in all_pids():
             for inode in sockets_of(pid) & left.keys():
                 client = left.pop(inode)
-                self.ledger.is_other(client)
+                self.matching.is_other(client)
                 line = parents_of(pid)
                 if any(carries(one, marker) for one in line):
                     self._report(client, line, now_s)

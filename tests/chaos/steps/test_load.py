@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from chaos.clock import RunClock
-from chaos.engine.scope import Run, Scope, StopScenario
+from chaos.engine.scope import RunState, Scope, StopScenario
 from chaos.engine.stack import Stack
 from chaos.errors import HarnessError
 from chaos.evidence import schema
@@ -78,7 +78,7 @@ def scope_for(
     recorder.keep_secret("s3cret-token", "token.operator")
     kinds = {Inner: Kind("inner", Inner, call), Load: Kind("load", Load, run)}
     stack = cast(Stack, FakeStack(port, guard))
-    state = Run(kinds, stack, recorder, RunClock(), "healthy", 7)
+    state = RunState(kinds, stack, recorder, RunClock(), "healthy", 7)
     variables = Variables({"token.operator": "s3cret-token", "place": "here", "number": 5})
     return Scope(state, "scenario.0", variables, {"role": "observer"}, 0.0)
 

@@ -1,4 +1,4 @@
-"""Faults that were not: without effect, past their link, never ended, or only pretended."""
+"""Faults that were not: without effect, past their link, never ended, or shams."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

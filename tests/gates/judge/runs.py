@@ -44,7 +44,7 @@ class Run:
             "host": "host",
             "worker": "main",
         }
-        self.recorder.add(schema.Run, **(columns | changes))
+        self.recorder.add(schema.RunRow, **(columns | changes))
         return self
 
     def step(self, step: str, outcome: str = "ok", **changes: object) -> "Run":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.links.watch.matching import Ledger
+from chaos.links.watch.matching import Matching
 from chaos.links.watch.table import (
     Client,
     Look,
@@ -98,108 +98,108 @@ def client(number: int) -> Client:
 
 
 def test_every_connection_needs_an_accepted_client_of_its_own() -> None:
-    ledger = Ledger()
-    ledger.accepted(PORT, 1.0)
-    ledger.look({client(1): GONE, client(2): GONE}, 1.0)
-    assert ledger.settle(1.5) == []
-    assert len(ledger.settle(2.1)) == 1
-    assert ledger.settle(9.0) == []
+    matching = Matching()
+    matching.accepted(PORT, 1.0)
+    matching.look({client(1): GONE, client(2): GONE}, 1.0)
+    assert matching.settle(1.5) == []
+    assert len(matching.settle(2.1)) == 1
+    assert matching.settle(9.0) == []
 
 
 def test_client_that_was_not_dialled_covers_nothing() -> None:
-    ledger = Ledger()
-    ledger.accepted(PORT, 1.0)
-    ledger.not_dialled(PORT)
-    ledger.not_dialled(PORT)
-    ledger.look({client(1): GONE}, 1.0)
-    assert ledger.settle(3.0) == [client(1)]
+    matching = Matching()
+    matching.accepted(PORT, 1.0)
+    matching.not_dialled(PORT)
+    matching.not_dialled(PORT)
+    matching.look({client(1): GONE}, 1.0)
+    assert matching.settle(3.0) == [client(1)]
 
 
 def test_client_without_a_connection_covers_nothing_later() -> None:
-    ledger = Ledger()
-    ledger.accepted(PORT, 1.0)
-    ledger.look({}, 2.4)
-    ledger.look({client(1): GONE}, 2.5)
-    assert ledger.settle(4.0) == [client(1)]
+    matching = Matching()
+    matching.accepted(PORT, 1.0)
+    matching.look({}, 2.4)
+    matching.look({client(1): GONE}, 2.5)
+    assert matching.settle(4.0) == [client(1)]
 
 
 def test_looks_that_lie_far_apart_are_no_proof_of_a_bypass() -> None:
-    ledger = Ledger()
-    ledger.look({}, 1.0)
-    ledger.accepted(PORT, 1.0)
-    ledger.look({client(1): GONE}, 3.5)
-    assert ledger.settle(5.0) == []
+    matching = Matching()
+    matching.look({}, 1.0)
+    matching.accepted(PORT, 1.0)
+    matching.look({client(1): GONE}, 3.5)
+    assert matching.settle(5.0) == []
 
 
 def test_client_that_comes_later_covers_nothing_before() -> None:
-    ledger = Ledger()
-    ledger.look({client(1): GONE}, 1.0)
-    ledger.accepted(PORT, 1.1)
-    assert ledger.settle(2.5) == [client(1)]
+    matching = Matching()
+    matching.look({client(1): GONE}, 1.0)
+    matching.accepted(PORT, 1.1)
+    assert matching.settle(2.5) == [client(1)]
 
 
 def test_long_lived_connection_takes_its_client_along() -> None:
-    ledger = Ledger()
-    ledger.accepted(PORT, 1.0)
-    ledger.look({client(1): OPEN, client(2): GONE}, 1.0)
-    assert ledger.unowned() == {client(1): 7, client(2): 0}
-    ledger.is_proxied(client(1))
-    assert ledger.settle(2.5) == [client(2)]
+    matching = Matching()
+    matching.accepted(PORT, 1.0)
+    matching.look({client(1): OPEN, client(2): GONE}, 1.0)
+    assert matching.unowned() == {client(1): 7, client(2): 0}
+    matching.is_proxied(client(1))
+    assert matching.settle(2.5) == [client(2)]
 
 
 def test_connection_of_somebody_known_is_not_counted_again() -> None:
-    ledger = Ledger()
-    ledger.look({client(1): OPEN}, 1.0)
-    ledger.is_other(client(1))
-    assert ledger.settle(9.0) == []
+    matching = Matching()
+    matching.look({client(1): OPEN}, 1.0)
+    matching.is_other(client(1))
+    assert matching.settle(9.0) == []
 
 
 def test_same_connection_seen_again_counts_once() -> None:
-    ledger = Ledger()
-    ledger.accepted(PORT, 1.0)
+    matching = Matching()
+    matching.accepted(PORT, 1.0)
     stages = [OPEN, None, Look(0, alive=True), Look(), gone(61.2), None, gone(61.2), gone(61.3)]
     for turn, seen in enumerate(stages):
-        ledger.look({client(1): seen} if seen else {}, 1.0 + turn * 0.05)
-    assert ledger.settle(9.0) == []
+        matching.look({client(1): seen} if seen else {}, 1.0 + turn * 0.05)
+    assert matching.settle(9.0) == []
 
 
 @pytest.mark.parametrize("before", [OPEN, GONE])
 @pytest.mark.parametrize("again", [Look(8, alive=True), gone(64.0)])
 def test_port_that_is_used_again_is_another_connection(before: Look, again: Look) -> None:
-    ledger = Ledger()
-    ledger.accepted(PORT, 1.0)
-    ledger.look({client(1): before}, 1.0)
-    assert ledger.settle(2.5) == []
-    ledger.look({client(1): gone(61.0)}, 2.5)
-    ledger.look({client(1): again}, 4.0)
-    assert ledger.settle(5.5) == [client(1)]
+    matching = Matching()
+    matching.accepted(PORT, 1.0)
+    matching.look({client(1): before}, 1.0)
+    assert matching.settle(2.5) == []
+    matching.look({client(1): gone(61.0)}, 2.5)
+    matching.look({client(1): again}, 4.0)
+    assert matching.settle(5.5) == [client(1)]
 
 
 def test_remembrance_that_ends_a_little_later_is_the_same_connection() -> None:
     """A FIN that is sent again begins it anew, and a slow look blurs it."""
-    ledger = Ledger()
-    ledger.accepted(PORT, 1.0)
-    ledger.look({client(1): gone(61.0)}, 1.0)
-    ledger.look({client(1): gone(61.3, blur_s=1.0)}, 1.2)
-    ledger.look({client(1): gone(62.3)}, 2.4)
-    assert ledger.settle(9.0) == []
+    matching = Matching()
+    matching.accepted(PORT, 1.0)
+    matching.look({client(1): gone(61.0)}, 1.0)
+    matching.look({client(1): gone(61.3, blur_s=1.0)}, 1.2)
+    matching.look({client(1): gone(62.3)}, 2.4)
+    assert matching.settle(9.0) == []
 
 
 def test_connection_that_looks_missed_for_long_is_not_forgotten() -> None:
-    ledger = Ledger()
-    ledger.accepted(PORT, 1.0)
-    ledger.look({client(1): GONE}, 1.0)
-    ledger.look({}, 8.0)
-    ledger.look({client(1): GONE}, 15.0)
-    assert ledger.settle(20.0) == []
+    matching = Matching()
+    matching.accepted(PORT, 1.0)
+    matching.look({client(1): GONE}, 1.0)
+    matching.look({}, 8.0)
+    matching.look({client(1): GONE}, 15.0)
+    assert matching.settle(20.0) == []
 
 
 def test_what_was_there_before_the_first_look_is_only_attributed() -> None:
-    ledger = Ledger()
-    ledger.look({client(1): GONE, client(2): OPEN}, 1.0, first=True)
-    assert ledger.unowned() == {client(2): 7}
-    ledger.forgive()
-    assert ledger.settle(9.0) == []
+    matching = Matching()
+    matching.look({client(1): GONE, client(2): OPEN}, 1.0, first=True)
+    assert matching.unowned() == {client(2): 7}
+    matching.forgive()
+    assert matching.settle(9.0) == []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,28 +226,28 @@ lives = st.builds(
 
 
 def play(story: list[Life], seed: int) -> int:
-    """What a ledger makes of a story; a look every 40 ms, one look in ten misses a connection."""
-    chance, ledger, reported = random.Random(seed), Ledger(), 0
+    """What a matching makes of a story; a look every 40 ms, one look in ten misses a connection."""
+    chance, matching, reported = random.Random(seed), Matching(), 0
     for turn in range(320):
         now_s, looks = turn * 0.04, {}
         for number, life in enumerate(story):
             dialled = life.began + (life.dial_delay if life.proxied else 0)
             if life.proxied and life.began == turn:
-                ledger.accepted(PORT, now_s)
+                matching.accepted(PORT, now_s)
             is_alive = dialled <= turn < dialled + life.alive
             is_gone = turn >= dialled + life.alive and not (life.reset and life.proxied)
             if (is_alive or is_gone) and (turn == dialled or chance.random() > 0.1):
                 inode = number + 1 if is_alive and life.seen_alive else 0
                 ended_s = 0.04 * (dialled + life.alive)
                 looks[client(number)] = Look(inode, True) if is_alive else gone(60.0 + ended_s)
-        ledger.look(looks, now_s)
-        for one, inode in ledger.unowned().items():
+        matching.look(looks, now_s)
+        for one, inode in matching.unowned().items():
             if inode and story[inode - 1].proxied:
-                ledger.is_proxied(one)
+                matching.is_proxied(one)
             elif inode:
-                ledger.is_other(one)
+                matching.is_other(one)
                 reported += 1
-        reported += len(ledger.settle(now_s, all_of_them=turn == 319))
+        reported += len(matching.settle(now_s, all_of_them=turn == 319))
     return reported
 
 
