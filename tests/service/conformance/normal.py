@@ -16,6 +16,8 @@ _MOMENT = re.compile(r"\b[12]\d{12}\b")
 _SQLITE_WORDS = re.compile(r"\*\*\* in database .*")
 _EPOCH_MS = 10**12
 _MINUTE_MS = 60_000
+# Well apart from what is usual, windows of 30 s and lives of 60 s, so that no answer comes too fast or too late for its word.
+_SOON_MS = 40_000
 # HMACs hang on a key that is drawn at `sonia init`; what is hashed without a key stays as it is.
 _KEYED = frozenset({"hmac", "prev_hmac", "mac", "head", "prev"})
 _VERSIONED = frozenset({"sqlite_version", "version", "page_count", "confinement"})
@@ -73,6 +75,6 @@ def _time(value: int, key: str) -> int | str:
     if value < _EPOCH_MS:
         return value
     ahead_ms = value - time.time_ns() // 1_000_000
-    if ahead_ms < _MINUTE_MS / 2:
+    if ahead_ms < _SOON_MS:
         return "<now>"
     return f"<in {round(ahead_ms / _MINUTE_MS)} min>"
