@@ -22,6 +22,7 @@ from gates.mutants.store import keep
 from gates.mutants.watched import OUT, ROOT, Execution, Lines, Watched
 from gates.prove.copies import copy_sources
 from gates.run.bytecode import compile_sources
+from gates.run.interrupts import run_async
 
 LIMIT_S = 30.0
 LIMIT_FACTOR = 4.0
@@ -197,7 +198,7 @@ def _pytest(
         **more,
     }
     output = guard.directory / "output.txt"
-    code = asyncio.run(_run(guard, command, environment, root, output, within_s))
+    code = run_async(lambda: _run(guard, command, environment, root, output, within_s))
     return code, output.read_text(encoding="utf-8", errors="replace")
 
 

@@ -16,6 +16,7 @@ from chaos.engine.run import Worker
 from chaos.engine.scope import Alone
 from chaos.evidence.schema import Mode
 from gates.judge.result import GateVerdict
+from gates.run.interrupts import run_async
 from gates.run.judging import RunJudge
 from gates.run.locks import turn
 from gates.run.session import Session, collected_of, exercise_name, plan_of, tree_digest
@@ -62,7 +63,7 @@ def carry_out(
     """
     with turn(session.path, exclusive=gate.exclusive or alone, later=gate.later_alone) as held:
         began_s = time.monotonic()
-        in_time = asyncio.run(_run(plan, held.alone, within_s))
+        in_time = run_async(lambda: _run(plan, held.alone, within_s))
         return in_time, time.monotonic() - began_s
 
 

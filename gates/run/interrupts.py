@@ -4,11 +4,16 @@ Ctrl-C at a terminal reaches every process of its group, `kill` reaches one. Wor
 and are told by the controlling process alone; what they were told once is not said again.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def heed_sigterm() -> None:
@@ -32,6 +37,16 @@ def join(directory: Path, worker: str) -> None:
     _heed_sigint()
     os.setpgid(0, 0)
     (directory / f"{worker}.pid").write_text(str(os.getpid()))
+
+
+def run_async(work: Callable[[], Coroutine[object, object, T]]) -> T:
+    """Run `work` in an event loop of its own, which is made first.
+
+    An interrupt while `asyncio.run` makes its loop leaves a coroutine that nobody awaits, and Python says so.
+    """
+    with asyncio.Runner() as runner:
+        runner.get_loop()
+        return runner.run(work())
 
 
 class Relay:

@@ -4,7 +4,6 @@ Everything that a worker needs stands in `session.json` and `specs/`, written be
 whichever process they live in, run the same thing and record the same digests.
 """
 
-import asyncio
 import hashlib
 import importlib.metadata
 import os
@@ -30,6 +29,7 @@ from chaos.links.toxiproxy_binary import ToxiproxyBinary, cache_directory, locat
 from chaos.spec.target import Target
 from gates.run.bytecode import compile_sources
 from gates.run.durations import in_order, last_runs
+from gates.run.interrupts import run_async
 from gates.spec.frozen import freeze
 from gates.spec.gate import Gate
 from gates.spec.project import Project, read_project
@@ -292,7 +292,7 @@ def exercise(session: Session) -> None:
     """Run the exercise of every target that needs one."""
     plans = list(exercise_plans(session, project_of(session.options.specs)))
     if plans:
-        asyncio.run(_exercise(plans))
+        run_async(lambda: _exercise(plans))
 
 
 async def _exercise(plans: Iterable[Plan]) -> None:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from chaos.shims.faketime import clock_environment
 
-THREADS = """
+TURNS = 20
+THREADS = f"""
 import threading, time
 stop = threading.Event()
 def count():
     while not stop.is_set():
         sum(range(1000))
 threading.Thread(target=count).start()
-for _ in range(20):
+for _ in range({TURNS}):
     time.sleep(0.0001)
 stop.set()
 print(time.process_time())
@@ -38,5 +39,7 @@ def processor_s(environment: dict[str, str]) -> float:
 
 def test_threads_take_turns_as_without_it(tmp_path: Path) -> None:
     shifted = processor_s(clock_environment(tmp_path, "web", -3_600_000.0))
-    # Waits that end at the wrong time made it six times as long.
-    assert shifted < 3 * processor_s({})
+    # At most an interval for each turn; less where a busy machine takes the processor from whoever counts. Waits that
+    # end at the wrong time made it six times as long.
+    usual = max(processor_s({}), TURNS * sys.getswitchinterval())
+    assert shifted < 3 * usual
