@@ -11,8 +11,8 @@ from bench.report import Measured, unmeasured
 from chaos.faults import SIGNATURES
 from gates.judge.connection import open_release
 from gates.judge.verdict import judge_gate
-from gates.release.rejudge import judge_directory
 from gates.release.specs import read_specs
+from gates.release.stages import judge_directory
 from gates.run.session import collected_of
 
 PART = "d"

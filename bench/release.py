@@ -24,8 +24,8 @@ from bench.report import Measured, unmeasured
 from chaos.errors import HarnessError
 from gates.prove.evaluate import Proofs
 from gates.release.proofs import stored_proofs
-from gates.release.rejudge import stored_report
 from gates.release.report import Report
+from gates.release.stored import stored_report
 
 PART = "e"
 FLOOR = 48
@@ -266,11 +266,12 @@ def proving(release: Path, what: str, report: Report, proofs: Proofs) -> Measure
 def span_s(release: Path, run_ids: list[str]) -> float:
     """Seconds from the begin of the first of some trials to the end of the last."""
     runs = str(release / "proofs" / "evidence" / "runs.parquet")
-    (found,) = duckdb.execute(
-        "SELECT max(epoch_ms + finished_ms) - min(epoch_ms) FROM read_parquet(?)"
-        " WHERE list_contains(?, run_id)",
-        [runs, run_ids],
-    ).fetchone() or (None,)
+    with duckdb.connect() as connection:
+        (found,) = connection.execute(
+            "SELECT max(epoch_ms + finished_ms) - min(epoch_ms) FROM read_parquet(?)"
+            " WHERE list_contains(?, run_id)",
+            [runs, run_ids],
+        ).fetchone() or (None,)
     if found is None:
         raise HarnessError(f"{runs} has none of the trials")
     return float(found) / 1000

@@ -26,8 +26,8 @@ from gates.prove.store import FOLDER, Store
 from gates.release import signing
 from gates.release.closing import sign_release
 from gates.release.manifest import read_manifest
-from gates.release.rejudge import stored_report
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE, Report
+from gates.release.stored import stored_report
 from gates.run.session import Session
 from gates.spec.project import Project
 from gates.spec.release import Release

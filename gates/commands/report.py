@@ -14,8 +14,8 @@ from gates.formats import console as render
 from gates.formats import github, markdown, sarif
 from gates.formats.places import Places, places_of
 from gates.html import changes, page
-from gates.release.rejudge import stored_report
 from gates.release.report import Report
+from gates.release.stored import stored_report
 from gates.spec.project import read_project
 
 DEFAULT = "text"

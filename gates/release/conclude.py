@@ -1,6 +1,6 @@
 """From the evidence of a session to its report, and to the release directory.
 
-Everything that the report says is computed from files that are shipped beside it, see `rejudge.py`.
+Everything that the report says is computed from files that are shipped beside it, see `stages.py`.
 """
 
 import shutil
@@ -16,8 +16,8 @@ from gates.html import changes, page
 from gates.release import ledger, waivers, wheel
 from gates.release.closing import close
 from gates.release.history import reported
-from gates.release.rejudge import Conclusion, judge_directory
 from gates.release.report import Report, prove_command, rerun_command
+from gates.release.stages import Conclusion, judge_directory
 from gates.run.session import (
     Session,
     collected_of,

@@ -24,10 +24,11 @@ from gates.release.manifest import (
 )
 from gates.release.proofs import FOLDER as PROOFS
 from gates.release.proofs import stored_proofs
-from gates.release.rejudge import Judgement, rejudge
+from gates.release.rejudge import rejudge
 from gates.release.report import Report
 from gates.release.signing import IN_TOTO, envelopes_in, opened
 from gates.release.specs import RELEASE, spec_flaws
+from gates.release.stages import Judgement
 from gates.release.statements import statements_of
 from gates.run.session import collected_of
 from gates.verify import evidence as evidence_checks

@@ -10,7 +10,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gates.formats.console import print_report
-from gates.release.rejudge import stored_report
+from gates.release.stored import stored_report
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "report.svg"
 COLUMNS = 118

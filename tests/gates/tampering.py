@@ -8,7 +8,7 @@ import msgspec
 
 from gates.release.closing import close
 from gates.release.conclude import write_report
-from gates.release.rejudge import judge_directory
+from gates.release.stages import judge_directory
 from gates.verify.verify import Expected, verify
 
 

@@ -24,7 +24,12 @@ COLLECTED: Collected = {
 
 
 def table(release: Path, name: str, columns: str = "*") -> list[tuple[object, ...]]:
-    return duckdb.sql(f"SELECT {columns} FROM '{release / name}.parquet'").fetchall()
+    return asked(f"SELECT {columns} FROM '{release / name}.parquet'")
+
+
+def asked(sql: str) -> list[tuple[object, ...]]:
+    with duckdb.connect() as connection:
+        return connection.execute(sql).fetchall()
 
 
 def problems(sealed: sealing.Sealed) -> dict[str, str]:
@@ -56,7 +61,7 @@ def test_every_table_has_its_declared_columns_and_types(
     sealed = seal([new_run().plain().close()], release, COLLECTED)
     assert sealed.problems == []
     for name in schema.sealed_tables():
-        described = duckdb.sql(f"DESCRIBE SELECT * FROM '{release / name}.parquet'").fetchall()
+        described = asked(f"DESCRIBE SELECT * FROM '{release / name}.parquet'")
         assert {column: kind for column, kind, *_ in described} == schema.sealed_columns(name)
         assert [column for column, *_ in described] == list(schema.sealed_columns(name))
 

@@ -8,8 +8,8 @@ from chaos.errors import HarnessError
 from gates.commands.baseline import defects_of, spoiled, unexpected
 from gates.release import ledger
 from gates.release.conclude import conclude
-from gates.release.rejudge import stored_report
 from gates.release.report import Report
+from gates.release.stored import stored_report
 from gates.run.session import Options, load_session, open_session, project_of
 from gates.verify.diff import compare
 from gates.verify.verify import Expected, verify

@@ -11,8 +11,9 @@ from gates.commands.prove import kept_of, ship
 from gates.judge.verdict import judge_attempts
 from gates.prove.store import FOLDER
 from gates.release.conclude import conclude
-from gates.release.rejudge import judge_directory, rejudge
+from gates.release.rejudge import rejudge
 from gates.release.report import GateReport, Report
+from gates.release.stages import judge_directory
 from gates.verify.verify import Expected, verify
 from tests.builders.small_release import SmallRelease
 from tests.gates.tampering import close_again, edit_table

@@ -15,11 +15,11 @@ from gates.prove.jobs import Job, key_of
 from gates.release import ledger, statements
 from gates.release.conclude import conclude
 from gates.release.own_runs import planned_steps, strangers
-from gates.release.rejudge import stored_report
 from gates.release.report import EXIT_PROMOTE, InvariantReport, Report, absent, decide, summarise
 from gates.release.signing import read_public
 from gates.release.specs import RELEASE as POLICY
 from gates.release.specs import Specs
+from gates.release.stored import stored_report
 from gates.run.session import Options, Session
 from gates.spec.project import Project
 from gates.spec.release import ListedGate

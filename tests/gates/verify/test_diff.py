@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from gates.cli import main
-from gates.release.rejudge import stored_report
 from gates.release.report import GateReport, Report
+from gates.release.stored import stored_report
 from gates.spec.assertion import Named
 from gates.verify.diff import Change, bound_change, compare
 from gates.verify.diff_render import as_json, as_markdown, as_text
