@@ -51,13 +51,14 @@ def _handlers(each: BaseRoute) -> Iterator[tuple[str, str, BaseRouteHandler]]:
 def resolve_roles(app: Litestar, options: Callable[[str], str] = lambda _: EVERYBODY) -> None:
     """Find which role each handler asks for. Raises StartRefused naming all that ask for none, or for several.
 
-    `options` says it of the OPTIONS handlers that Litestar adds by itself, by their path: they only list methods.
+    `options` says it of the OPTIONS handlers that Litestar adds by itself, by their path: they only list methods. One that
+    declares its role is none of these.
     """
     undeclared = []
     for each in app.routes:
         for method, _, handler in _handlers(each):
-            found = options(each.path) if method == "OPTIONS" else requirement(handler)
-            handler.opt[REQUIRED] = found
+            automatic = options(each.path) if method == "OPTIONS" else None
+            found = handler.opt[REQUIRED] = requirement(handler) or automatic
             if found is None:
                 undeclared.append(f"{method} {each.path_format}")
     if undeclared:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from litestar import Litestar, WebSocket, get, post, websocket
+from litestar import Litestar, WebSocket, get, post, route, websocket
 from litestar.datastructures import State as AppState
 from litestar.handlers import asgi
 
@@ -271,6 +271,15 @@ def test_a_route_without_a_role_keeps_the_gateway_from_starting(
 ) -> None:
     with pytest.raises(StartRefused, match=named):
         assemble([*HANDLERS, handler])  # type: ignore[list-item]
+
+
+def test_options_of_ones_own_ask_for_what_they_declare() -> None:
+    @route("/own", http_method=["GET", "OPTIONS"], guards=[require_role(Role.OPERATOR)])
+    async def own() -> None:
+        """One handler for both methods."""
+
+    roles = {item.method: item.role for item in walk(assemble([own]))}
+    assert roles == {"GET": "operator", "OPTIONS": "operator"}
 
 
 def test_the_walk_sees_mounts_and_sockets() -> None:
