@@ -9,11 +9,11 @@ from typing import Final
 
 import msgspec
 
+from chaos.answers import is_json
+
 REDACTED: Final = b"[redacted]"
 SHORTEST_SECRET: Final = 8
 DEEPEST_QUOTES: Final = 3
-
-_is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Redactor:
@@ -63,7 +63,7 @@ class Redactor:
     def redact_line(self, line: bytes) -> bytes:
         """The same for one line of JSON, which stays JSON."""
         redacted = self.redact(line)
-        if redacted == line or _still_json(redacted):
+        if redacted == line or is_json(redacted):
             return redacted
         # A number was a secret, or a pattern went past the end of a text: text by text then.
         return msgspec.json.encode(self._value(msgspec.json.decode(line), depth=0))
@@ -84,14 +84,6 @@ class Redactor:
 
     def _text(self, text: str) -> str:
         return self.redact(text.encode()).decode(errors="replace")
-
-
-def _still_json(line: bytes) -> bool:
-    try:
-        _is_json(line)
-    except msgspec.DecodeError:
-        return False
-    return True
 
 
 def spellings(secret: str) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from chaos.errors import HarnessError
-from gates.commands.runs import sound_project
+from gates.commands.runs import sound_project, trial_options_of
 from gates.mutants.attacking import Workers
 from gates.mutants.by_gates import ByGates
 from gates.mutants.by_tests import ByTests
@@ -25,7 +25,7 @@ from gates.mutants.report import MutantReport, is_enough, print_mutants
 from gates.mutants.sample import sample
 from gates.mutants.store import keep, kept
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
-from gates.run.session import Options, Session, open_session
+from gates.run.session import Session, open_session
 
 STORE = "mutants"
 EXAMPLES = f"""\
@@ -156,12 +156,7 @@ def _prepared(arguments: argparse.Namespace, console: Console) -> _Work:
     def say(text: str) -> None:
         console.print(text, markup=False)
 
-    options = Options(
-        specs=str(arguments.specs.resolve()),
-        only=tuple(arguments.only),
-        seed=arguments.seed,
-        workers=arguments.workers,
-    )
+    options = trial_options_of(arguments)
     project = sound_project(options)
     entries = read_equivalents(project.specs)
     session = open_session(options, arguments.runs, say)

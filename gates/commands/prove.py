@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from chaos.evidence.sealing import seal
-from gates.commands.runs import sound_project
+from gates.commands.runs import sound_project, trial_options_of
 from gates.judge.result import GateVerdict
 from gates.prove.evaluate import GateProof, Proofs, Trial, evaluate
 from gates.prove.jobs import Job, jobs_of, key_of
@@ -18,7 +18,6 @@ from gates.prove.runner import Done, run_jobs
 from gates.prove.store import FOLDER, Kept, Store
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
 from gates.run.session import (
-    Options,
     Session,
     collected_of,
     exercise,
@@ -34,12 +33,7 @@ FILE = "proofs.json"
 
 def prove(arguments: argparse.Namespace, console: Console) -> int:
     """Prove the chosen gates; exit 1 when one is not proven."""
-    options = Options(
-        specs=str(arguments.specs.resolve()),
-        only=tuple(arguments.only),
-        seed=arguments.seed,
-        workers=arguments.workers,
-    )
+    options = trial_options_of(arguments)
     project = sound_project(options)
     session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
     exercise(session)

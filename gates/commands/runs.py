@@ -294,6 +294,16 @@ def options_of(arguments: argparse.Namespace) -> Options:
     )
 
 
+def trial_options_of(arguments: argparse.Namespace) -> Options:
+    """The same of a command that runs gates only in edited copies: which ones, the seed, the workers."""
+    return Options(
+        specs=str(arguments.specs.resolve()),
+        only=tuple(arguments.only),
+        seed=arguments.seed,
+        workers=arguments.workers,
+    )
+
+
 def sound_project(options: Options) -> Project:
     """The project, or SpecError: of a partial run only what is wrong with the gates that were chosen.
 

@@ -170,7 +170,7 @@ def find_missing_proofs(work: Work) -> None:
     if work.decides:
         work.missing = missing_proofs(
             work.gates,
-            {name for name, gate in work.shipped.specs.gates.items() if gate.exclusive},
+            {name for name, gate in work.shipped.specs.gates.items() if gate.ever_alone},
             work.conclusion.prove,
             work.session.options.workers,
         )

@@ -143,7 +143,7 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
     # Read once: what was linted is what is frozen, and what this process runs.
     project = project_of(options.specs)
     names = chosen(project, options)
-    exclusive = {name: _is_exclusive(project.gates[name]) for name in names}
+    exclusive = {name: project.gates[name].ever_alone for name in names}
     used = {project.gates[name].target for name in names}
     linked = any(project.targets[name].links for name in used if name in project.targets)
     toxiproxy = locate(os.environ, cache_directory(), say) if linked else None
@@ -169,11 +169,6 @@ def open_session(options: Options, runs: Path, say: Callable[[str], None]) -> Se
     compile_sources(root, _without_trace(root, sources_of(project)))
     freeze(session.path, project, names)
     return session
-
-
-def _is_exclusive(gate: Gate) -> bool:
-    """Whether it has to be alone, as a whole or at a step."""
-    return gate.exclusive or gate.later_alone
 
 
 def _without_trace(root: Path, sources: Iterable[str]) -> Iterator[str]:

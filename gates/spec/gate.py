@@ -66,6 +66,11 @@ class Gate(Spec, frozen=True, kw_only=True):
     falsified_by: list[Defect] = []
 
     @property
+    def ever_alone(self) -> bool:
+        """Whether it has to be alone, as a whole or at a step."""
+        return self.exclusive or self.later_alone
+
+    @property
     def later_alone(self) -> bool:
         """Whether it has to be alone at a step."""
         return any(step.exclusive for step in (*self.control, *self.scenario))

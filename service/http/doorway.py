@@ -1,5 +1,6 @@
 """The outermost layer: every exchange gets a request id, and every answer shows it."""
 
+from collections.abc import Callable
 from typing import Final, cast
 
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
@@ -27,18 +28,26 @@ class Doorway:
         if scope["type"] not in _EXCHANGES:
             await self._app(scope, receive, send)
             return
-        request_id = self._new_id("req")
-        scope.setdefault("state", {})["request_id"] = request_id
-        stamp = (REQUEST_ID_HEADER, request_id.encode())
-
-        async def send_stamped(message: Message) -> None:
-            if message["type"] in _STARTS:
-                start = cast("HTTPResponseStartEvent", message)
-                self._metrics.count(start.get("status", _SWITCHING))
-                start["headers"] = [*start.get("headers", ()), stamp]
-            await send(message)
-
+        send_stamped = stamped(scope, send, self._new_id("req"), self._metrics.count)
         await self._app(scope, receive, send_stamped)
+
+
+def stamped(
+    scope: Scope, send: Send, request_id: str, count: Callable[[int], None] | None = None
+) -> Send:
+    """Give an exchange its id; return a `send` whose answer shows it. `count` hears the status of the answer."""
+    scope.setdefault("state", {})["request_id"] = request_id
+    stamp = (REQUEST_ID_HEADER, request_id.encode())
+
+    async def send_stamped(message: Message) -> None:
+        if message["type"] in _STARTS:
+            start = cast("HTTPResponseStartEvent", message)
+            if count is not None:
+                count(start.get("status", _SWITCHING))
+            start["headers"] = [*start.get("headers", ()), stamp]
+        await send(message)
+
+    return send_stamped
 
 
 _SWITCHING: Final = 101

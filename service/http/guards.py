@@ -14,6 +14,7 @@ from litestar.handlers import BaseRouteHandler
 from service.auth.credentials import Actor
 from service.auth.roles import Role, permits
 from service.errors import Forbidden
+from service.http.denials import refuse_role
 
 EVERYBODY: Final = "public"
 PUBLIC: Final[dict[str, object]] = {EVERYBODY: True}
@@ -31,10 +32,9 @@ Connection: TypeAlias = "ASGIConnection[object, object, object, object]"
 class RoleRefused(Forbidden):
     """The caller is known, and its role is not enough."""
 
-    default_code = "insufficient_scope"
-
     def __init__(self, actor: Actor) -> None:
-        super().__init__("the token's role does not allow this")
+        denial = refuse_role(actor)
+        super().__init__(denial.detail, denial.code)
         self.actor = actor
 
 

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from litestar.types import Message, Scope, Send
+from litestar.types import Scope, Send
 
-from service.http.doorway import REQUEST_ID_HEADER
+from service.http.doorway import REQUEST_ID_HEADER, stamped
 from service.ids import NewId
 
 MAX_REQUEST_ID_CHARS: Final = 64
@@ -16,16 +16,7 @@ def labelled(scope: Scope, send: Send, new_id: NewId, *, known: bool) -> Send:
     A `known` caller may name the request (`X-Request-Id`), so that one id follows it through all processes; for
     everybody else, and where it is no plain word, `new_id` makes one.
     """
-    request_id = (_requested_id(scope) if known else None) or new_id("req")
-    scope.setdefault("state", {})["request_id"] = request_id
-    stamp = (REQUEST_ID_HEADER, request_id.encode())
-
-    async def send_stamped(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), stamp]
-        await send(message)
-
-    return send_stamped
+    return stamped(scope, send, (_requested_id(scope) if known else None) or new_id("req"))
 
 
 def _requested_id(scope: Scope) -> str | None:
