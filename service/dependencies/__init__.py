@@ -13,11 +13,11 @@ from service.dependencies.errors import (
     ToolOutcomeUnknown,
     ToolsUnavailable,
 )
-from service.dependencies.http import HttpClient, HttpLimits
 from service.dependencies.memory import MemoryClient
 from service.dependencies.model import ModelClient
 from service.dependencies.tools import ToolsClient
 from service.errors import StartRefused
+from service.http.client import HttpClient, HttpLimits
 from service.processes import BEHIND, Process
 from service.settings import Settings
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from service.dependencies.breaker import Breaker, BreakerState, Permit
 from service.dependencies.errors import DependencyUnavailable
-from service.dependencies.http import HttpAnswer, HttpClient, HttpError, HttpRequest, PoolExhausted
+from service.http.client import HttpAnswer, HttpClient, HttpError, HttpRequest, PoolExhausted
 
 PROBE_PATH = "/internal/ready"
 RECHECK_S = 0.1

@@ -4,8 +4,8 @@ import msgspec
 
 from service.dependencies.dependency import Dependency
 from service.dependencies.errors import DependencyUnavailable, MemoryUnavailable
-from service.dependencies.http import BadAnswer, HttpRequest, labelled
-from service.memory.messages import FoundMemories, Memory, SearchMemories
+from service.http.client import BadAnswer, HttpRequest, labelled
+from service.messages.memory import FoundMemories, Memory, SearchMemories
 
 
 class MemoryClient:

@@ -6,9 +6,9 @@ import msgspec
 
 from service.dependencies.dependency import Dependency
 from service.dependencies.errors import DependencyUnavailable, ModelUnavailable
-from service.dependencies.http import BadAnswer, HttpRequest, labelled
-from service.model.builtin import conversation
-from service.model.messages import ChatCompletion, ChatRequest
+from service.http.client import BadAnswer, HttpRequest, labelled
+from service.messages.builtin import conversation
+from service.messages.model import ChatCompletion, ChatRequest
 
 
 class ModelClient:

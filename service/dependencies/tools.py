@@ -6,9 +6,9 @@ import msgspec
 
 from service.dependencies.dependency import CallNotSent, Dependency
 from service.dependencies.errors import DependencyUnavailable, ToolOutcomeUnknown, ToolsUnavailable
-from service.dependencies.http import HttpRequest, labelled
-from service.tools.messages import ExecuteTool, ToolOutcome
-from service.tools.table import arguments_sha256
+from service.http.client import HttpRequest, labelled
+from service.messages.tool_table import arguments_sha256
+from service.messages.tools import ExecuteTool, ToolOutcome
 
 # Answers by which the tools process says that it ran nothing: not authorised, refused, unknown, bad, busy.
 _NOTHING_RAN: Final = frozenset({400, 401, 403, 404, 405, 413, 422, 429})

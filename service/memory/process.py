@@ -16,9 +16,9 @@ from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
 from service.internal.start import Checked
-from service.memory.messages import FoundMemories, Memory, SearchMemories, StoreMemory
 from service.memory.store import MemoryConflict, MemoryStore, MemoryStoreUnusable
 from service.memory.tokens import within_budget
+from service.messages.memory import FoundMemories, Memory, SearchMemories, StoreMemory
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from service.memory.messages import Memory
 from service.memory.tokens import token_count
+from service.messages.memory import Memory
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_MS = 5000

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from service.memory.messages import FoundMemories, Memory
+from service.messages.memory import FoundMemories, Memory
 
 BYTES_PER_TOKEN = 4
 

@@ -13,7 +13,7 @@ from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
 from service.internal.start import Checked
-from service.model.messages import ChatCompletion, ChatRequest
+from service.messages.model import ChatCompletion, ChatRequest
 from service.model.providers import Provider, ProviderError, ProviderMisconfigured, provider_from
 
 

@@ -5,9 +5,9 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from service.dependencies.http import HttpClient, HttpError, HttpLimits, HttpRequest
-from service.model.builtin import answer_to
-from service.model.messages import AnswerMessage, ChatCompletion, ChatRequest, Choice
+from service.http.client import HttpClient, HttpError, HttpLimits, HttpRequest
+from service.messages.builtin import answer_to
+from service.messages.model import AnswerMessage, ChatCompletion, ChatRequest, Choice
 
 MAX_SHOWN_CHARS = 200
 

@@ -6,10 +6,7 @@ import hmac
 
 import msgspec
 
-from service.tools.files import EffectMissing, read_file, write_file
-from service.tools.messages import ExecuteTool, Outcome, ToolOutcome
-from service.tools.shell import ConfinementFailed, ShellResult, run_shell
-from service.tools.table import (
+from service.messages.tool_table import (
     TOOLS,
     BadArguments,
     FileRead,
@@ -21,6 +18,9 @@ from service.tools.table import (
     arguments_sha256,
     decode_arguments,
 )
+from service.messages.tools import ExecuteTool, Outcome, ToolOutcome
+from service.tools.files import EffectMissing, read_file, write_file
+from service.tools.shell import ConfinementFailed, ShellResult, run_shell
 from service.tools.workspace import NotAFile, PathOutside, Workspace
 
 

@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 
-from service.tools.table import FileRead, FileWrite
+from service.messages.tool_table import FileRead, FileWrite
 from service.tools.workspace import Workspace, require_plain_file
 
 BLOCK_BYTES = 65536

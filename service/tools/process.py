@@ -12,8 +12,8 @@ from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
 from service.internal.start import Checked
+from service.messages.tools import ExecuteTool, ToolOutcome
 from service.tools.execution import BadArguments, NotApproved, UnknownTool, execute
-from service.tools.messages import ExecuteTool, ToolOutcome
 from service.tools.workspace import Workspace
 
 AT_ONCE: Final = 8

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,14 @@ def test_the_target_of_the_gates_has_the_same_processes() -> None:
     target = yaml.safe_load((PROJECT / "specs/targets/sonia.yaml").read_text())
     declared = {name: each["port"] for name, each in target["processes"].items()}
     assert declared == {name: each.port for name, each in PROCESSES.items()}
+
+
+def test_the_import_contract_names_every_process() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (floors,) = [each["layers"] for each in contracts if each["id"] == "service-floors"]
+    packages = {each.entry.rpartition(".")[0] for each in PROCESSES.values()}
+    assert packages in [set(floor.split(" | ")) for floor in floors]
 
 
 def test_what_others_depend_on_starts_before_them() -> None:

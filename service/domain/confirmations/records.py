@@ -18,9 +18,9 @@ from service.errors import Conflict, Forbidden, NotFound
 from service.http.paging import Numbered
 from service.ids import NewId
 from service.jsontypes import Json
+from service.messages.tool_table import TOOLS
 from service.storage import Storage
 from service.storage.query import select, select_one
-from service.tools.table import TOOLS
 
 SYSTEM: Final = "system:confirmations"
 

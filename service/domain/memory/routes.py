@@ -12,7 +12,7 @@ from service.domain.call import InjectedCall
 from service.errors import Unavailable
 from service.http.guards import require_role
 from service.http.routing import READ
-from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, MAX_TOKENS, Memory
+from service.messages.memory import MAX_MEMORIES, MAX_TEXT_CHARS, MAX_TOKENS, Memory
 
 
 class MemoryPage(msgspec.Struct, frozen=True):

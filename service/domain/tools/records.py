@@ -13,9 +13,9 @@ import msgspec
 
 from service.effects import Effect, Origin, system_cause
 from service.ids import NewId
+from service.messages.tool_table import arguments_sha256
+from service.messages.tools import Outcome, ToolOutcome
 from service.storage import Storage
-from service.tools.messages import Outcome, ToolOutcome
-from service.tools.table import arguments_sha256
 
 MAX_KEPT_BYTES: Final = 16_384
 

@@ -19,7 +19,7 @@ from service.effects import Effect
 from service.errors import Forbidden, NotFound, ProblemError, Unavailable, Unprocessable
 from service.http.guards import require_role
 from service.http.routing import READ
-from service.tools.table import (
+from service.messages.tool_table import (
     TOOLS,
     BadArguments,
     Tool,

@@ -9,8 +9,8 @@ from service.dependencies import Dependencies, MemoryUnavailable, ModelUnavailab
 from service.domain.call import Call
 from service.domain.sessions.records import count_turn, live_session
 from service.effects import Effect
-from service.memory.messages import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
-from service.model.builtin import fallback_answer
+from service.messages.builtin import fallback_answer
+from service.messages.memory import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
 from service.settings import TurnSettings
 
 MEMORY_UNAVAILABLE: Final = "memory_unavailable"

@@ -11,7 +11,8 @@ import pytest
 from service.dependencies.breaker import Breaker, BreakerLimits, BreakerState
 from service.dependencies.dependency import CallNotSent, Dependency
 from service.dependencies.errors import DependencyUnavailable
-from service.dependencies.http import HttpClient, HttpLimits, HttpRequest
+from service.http.client import HttpClient, HttpLimits, HttpRequest
+from tests.service.scripted_server import scripted_server
 
 SILENT_S = 0.15
 """How long a silent server is waited for. One that answers may take as long as `PATIENCE_S`."""
@@ -55,7 +56,7 @@ async def outcomes(dependency: Dependency, calls: int, within_s: float = PATIENC
     return [type(each).__name__ for each in found]
 
 
-def test_it_is_down_until_it_answered_for_the_first_time(scripted_server: Any) -> None:
+def test_it_is_down_until_it_answered_for_the_first_time() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), dependency_of(server.url) as dependency:
             server.script = scripts.answering()
@@ -66,7 +67,7 @@ def test_it_is_down_until_it_answered_for_the_first_time(scripted_server: Any) -
     asyncio.run(main())
 
 
-def test_one_that_is_still_starting_is_reached_as_soon_as_it_is_there(scripted_server: Any) -> None:
+def test_one_that_is_still_starting_is_reached_as_soon_as_it_is_there() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -85,7 +86,7 @@ def test_one_that_is_still_starting_is_reached_as_soon_as_it_is_there(scripted_s
     asyncio.run(main())
 
 
-def test_one_that_never_comes_is_not_asked_for_ever(scripted_server: Any) -> None:
+def test_one_that_never_comes_is_not_asked_for_ever() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -101,7 +102,7 @@ def test_one_that_never_comes_is_not_asked_for_ever(scripted_server: Any) -> Non
     asyncio.run(main())
 
 
-def test_a_cut_link_trips_it_and_its_return_needs_no_traffic(scripted_server: Any) -> None:
+def test_a_cut_link_trips_it_and_its_return_needs_no_traffic() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), dependency_of(server.url) as dependency:
             server.script = scripts.answering()
@@ -118,7 +119,7 @@ def test_a_cut_link_trips_it_and_its_return_needs_no_traffic(scripted_server: An
     asyncio.run(main())
 
 
-def test_once_it_has_tripped_no_probe_waits_for_its_turn(scripted_server: Any) -> None:
+def test_once_it_has_tripped_no_probe_waits_for_its_turn() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -137,9 +138,7 @@ def test_once_it_has_tripped_no_probe_waits_for_its_turn(scripted_server: Any) -
     asyncio.run(main())
 
 
-def test_a_black_hole_costs_each_caller_its_time_out_and_later_callers_nothing(
-    scripted_server: Any,
-) -> None:
+def test_a_black_hole_costs_each_caller_its_time_out_and_later_callers_nothing() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -158,7 +157,7 @@ def test_a_black_hole_costs_each_caller_its_time_out_and_later_callers_nothing(
     asyncio.run(main())
 
 
-def test_a_black_hole_that_ends_is_noticed_by_the_probe(scripted_server: Any) -> None:
+def test_a_black_hole_that_ends_is_noticed_by_the_probe() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), dependency_of(server.url) as dependency:
             server.script = scripts.answering()
@@ -175,7 +174,7 @@ def test_a_black_hole_that_ends_is_noticed_by_the_probe(scripted_server: Any) ->
     asyncio.run(main())
 
 
-def test_server_errors_trip_it_and_client_errors_do_not(scripted_server: Any) -> None:
+def test_server_errors_trip_it_and_client_errors_do_not() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -195,7 +194,7 @@ def test_server_errors_trip_it_and_client_errors_do_not(scripted_server: Any) ->
     asyncio.run(main())
 
 
-def test_a_probe_that_is_not_let_in_does_not_count_as_up(scripted_server: Any) -> None:
+def test_a_probe_that_is_not_let_in_does_not_count_as_up() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), dependency_of(server.url) as dependency:
             server.script = scripts.answering(status=401)
@@ -205,7 +204,7 @@ def test_a_probe_that_is_not_let_in_does_not_count_as_up(scripted_server: Any) -
     asyncio.run(main())
 
 
-def test_half_open_lets_one_probe_out(scripted_server: Any) -> None:
+def test_half_open_lets_one_probe_out() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),

@@ -8,10 +8,10 @@ import pytest
 
 from service.dependencies.dependency import CallNotSent
 from service.dependencies.errors import DependencyUnavailable, ToolOutcomeUnknown, ToolsUnavailable
-from service.dependencies.http import HttpAnswer, HttpRequest
 from service.dependencies.tools import ToolsClient
-from service.tools.messages import ExecuteTool, Outcome, ToolOutcome
-from service.tools.table import arguments_sha256
+from service.http.client import HttpAnswer, HttpRequest
+from service.messages.tool_table import arguments_sha256
+from service.messages.tools import ExecuteTool, Outcome, ToolOutcome
 
 RAN = ToolOutcome("file.read", Outcome.SUCCEEDED, {"content": "x"})
 

@@ -11,8 +11,8 @@ from service.domain.tasks import records as tasks
 from service.domain.tasks.records import NewTask
 from service.effects import Origin
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from service.messages.tool_table import TOOLS, canonical_arguments
 from service.storage.migrations import migrate
-from service.tools.table import TOOLS, canonical_arguments
 
 NOW_MS = 1_000_000
 SOMEBODY = Origin("tok_somebody", "req_1", NOW_MS)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from service.messages.tool_table import arguments_sha256, canonical_arguments
 from service.processes import BEHIND
 from service.tools.process import AT_ONCE
-from service.tools.table import arguments_sha256, canonical_arguments
 
 PATIENCE_S = 20.0
 CHAT = {"messages": [{"role": "user", "content": "hello"}]}

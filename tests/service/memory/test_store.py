@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.memory.messages import Memory
 from service.memory.store import MemoryConflict, MemoryStore, MemoryStoreUnusable, match_expression
 from service.memory.tokens import token_count, within_budget
+from service.messages.memory import Memory
 
 
 def remember(store: MemoryStore, *texts: str) -> None:

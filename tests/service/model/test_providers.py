@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service.model.builtin import conversation, fallback_answer
-from service.model.messages import ChatMessage, ChatRequest
+from service.messages.builtin import conversation, fallback_answer
+from service.messages.model import ChatMessage, ChatRequest
 from service.model.providers import (
     BuiltinProvider,
     OpenAIProvider,

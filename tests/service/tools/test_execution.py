@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from service.tools.execution import NotApproved, execute, outcome_of_error
-from service.tools.messages import ExecuteTool, Outcome, ToolOutcome
-from service.tools.table import (
+from service.messages.tool_table import (
     TOOLS,
     BadArguments,
     UnknownTool,
     arguments_sha256,
     canonical_arguments,
 )
+from service.messages.tools import ExecuteTool, Outcome, ToolOutcome
+from service.tools.execution import NotApproved, execute, outcome_of_error
 from service.tools.workspace import Workspace
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from service.messages.tool_table import FileRead, FileWrite
 from service.tools.files import EffectMissing, read_file, verify_written, write_file
-from service.tools.table import FileRead, FileWrite
 from service.tools.workspace import NotAFile, PathOutside, Workspace
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import aiohttp
 
-from service.dependencies.http import (
+from service.http.client import (
     BadAnswer,
     ConnectFailed,
     ConnectionLost,

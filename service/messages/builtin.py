@@ -5,7 +5,7 @@ The model process uses them as its default provider, the gateway as the fallback
 
 from collections.abc import Sequence
 
-from service.model.messages import ChatMessage
+from service.messages.model import ChatMessage
 
 MEMORY_HEADING = "What is remembered, most relevant first:"
 MAX_QUOTED_CHARS = 400

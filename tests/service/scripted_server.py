@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import pytest
-
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -117,7 +115,9 @@ class Scripts:
 
 
 @asynccontextmanager
-async def _scripted_server() -> AsyncIterator[tuple[ScriptedServer, Scripts]]:
+async def scripted_server() -> AsyncIterator[tuple[ScriptedServer, Scripts]]:
+    """Serve on a free port, and at first close every connection at once."""
+
     async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Close at once."""
 
@@ -127,9 +127,3 @@ async def _scripted_server() -> AsyncIterator[tuple[ScriptedServer, Scripts]]:
         yield server, Scripts(server)
     finally:
         await server.stop()
-
-
-@pytest.fixture
-def scripted_server() -> object:
-    """`async with scripted_server() as (server, scripts):` inside a test's own event loop."""
-    return _scripted_server

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 if TYPE_CHECKING:
-    from service.dependencies.pool import Pool
+    from service.http.pool import Pool
 
 USER_AGENT = "sonia"
 
@@ -191,7 +191,7 @@ def labelled(request_id: str) -> dict[str, str]:
 
 
 def _import_pool() -> "type[Pool]":
-    from service.dependencies.pool import Pool  # noqa: PLC0415 - takes long to import, see above
+    from service.http.pool import Pool  # noqa: PLC0415 - takes long to import, see above
 
     return Pool
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.dependencies.http import (
+from service.http.client import (
     AnswerTimeout,
     BadAnswer,
     ConnectFailed,
@@ -21,6 +21,7 @@ from service.dependencies.http import (
     HttpRequest,
     PoolExhausted,
 )
+from tests.service.scripted_server import scripted_server
 
 SHORT_S = 0.1
 LONG_S = 30.0
@@ -41,7 +42,7 @@ def get(path: str = "/x", within_s: float = LONG_S, repeatable: bool = True) -> 
     return HttpRequest("GET", path, within_s, repeatable=repeatable)
 
 
-def test_an_answer_comes_whole_and_the_connection_is_used_again(scripted_server: Any) -> None:
+def test_an_answer_comes_whole_and_the_connection_is_used_again() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -72,7 +73,7 @@ def test_an_answer_comes_whole_and_the_connection_is_used_again(scripted_server:
     ],
     ids=["chunked", "until close", "http/1.0"],
 )
-def test_bodies_of_every_framing(scripted_server: Any, content: bytes) -> None:
+def test_bodies_of_every_framing(content: bytes) -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), client_of(server.url) as client:
             server.script = scripts.raw(content)
@@ -95,7 +96,7 @@ def test_refused_is_told_as_not_sent() -> None:
     asyncio.run(main())
 
 
-def test_silence_ends_after_the_time_given_and_counts_as_sent(scripted_server: Any) -> None:
+def test_silence_ends_after_the_time_given_and_counts_as_sent() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), client_of(server.url) as client:
             server.script = scripts.silent()
@@ -106,7 +107,7 @@ def test_silence_ends_after_the_time_given_and_counts_as_sent(scripted_server: A
     asyncio.run(main())
 
 
-def test_after_a_time_out_the_connection_is_not_used_again(scripted_server: Any) -> None:
+def test_after_a_time_out_the_connection_is_not_used_again() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), client_of(server.url) as client:
             server.script = scripts.silent()
@@ -119,7 +120,7 @@ def test_after_a_time_out_the_connection_is_not_used_again(scripted_server: Any)
     asyncio.run(main())
 
 
-def test_a_pooled_connection_that_died_is_replaced(scripted_server: Any) -> None:
+def test_a_pooled_connection_that_died_is_replaced() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), client_of(server.url) as client:
             server.script = scripts.answering()
@@ -132,7 +133,7 @@ def test_a_pooled_connection_that_died_is_replaced(scripted_server: Any) -> None
     asyncio.run(main())
 
 
-def test_what_may_not_be_repeated_goes_out_once_on_a_fresh_connection(scripted_server: Any) -> None:
+def test_what_may_not_be_repeated_goes_out_once_on_a_fresh_connection() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), client_of(server.url) as client:
             server.script = scripts.answering()
@@ -153,7 +154,7 @@ def test_what_may_not_be_repeated_goes_out_once_on_a_fresh_connection(scripted_s
     asyncio.run(main())
 
 
-def test_what_may_not_be_repeated_leaves_no_connection_behind(scripted_server: Any) -> None:
+def test_what_may_not_be_repeated_leaves_no_connection_behind() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), client_of(server.url) as client:
             server.script = scripts.answering()
@@ -166,7 +167,7 @@ def test_what_may_not_be_repeated_leaves_no_connection_behind(scripted_server: A
     asyncio.run(main())
 
 
-def test_connections_that_were_idle_for_long_are_ended(scripted_server: Any) -> None:
+def test_connections_that_were_idle_for_long_are_ended() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -180,7 +181,7 @@ def test_connections_that_were_idle_for_long_are_ended(scripted_server: Any) -> 
     asyncio.run(main())
 
 
-def test_an_answer_cut_short_is_lost_and_not_asked_for_again(scripted_server: Any) -> None:
+def test_an_answer_cut_short_is_lost_and_not_asked_for_again() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), client_of(server.url) as client:
             server.script = scripts.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
@@ -196,7 +197,7 @@ def test_an_answer_cut_short_is_lost_and_not_asked_for_again(scripted_server: An
     [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n" + b"x" * 100],
     ids=["not http", "too large"],
 )
-def test_unusable_answers(scripted_server: Any, content: bytes) -> None:
+def test_unusable_answers(content: bytes) -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -209,7 +210,7 @@ def test_unusable_answers(scripted_server: Any, content: bytes) -> None:
     asyncio.run(main())
 
 
-def test_waiting_for_a_slot_is_told_apart_from_a_slow_server(scripted_server: Any) -> None:
+def test_waiting_for_a_slot_is_told_apart_from_a_slow_server() -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -228,7 +229,7 @@ def test_waiting_for_a_slot_is_told_apart_from_a_slow_server(scripted_server: An
     asyncio.run(main())
 
 
-def test_a_cancelled_request_leaves_nothing_for_the_next(scripted_server: Any) -> None:
+def test_a_cancelled_request_leaves_nothing_for_the_next() -> None:
     async def main() -> None:
         async with scripted_server() as (server, scripts), client_of(server.url) as client:
             server.script = scripts.answering(b"warm")
@@ -281,7 +282,7 @@ CALLS: dict[str, tuple[set[str], str, HttpRequest]] = {
 
 
 @pytest.mark.parametrize("kind", CALLS)
-def test_two_hundred_calls_leave_no_connection_behind(scripted_server: Any, kind: str) -> None:
+def test_two_hundred_calls_leave_no_connection_behind(kind: str) -> None:
     async def main() -> None:
         async with (
             scripted_server() as (server, scripts),
@@ -329,7 +330,7 @@ def test_no_start_waits_for_the_client_to_be_imported() -> None:
     assert done.stdout == "False\n"
 
 
-def test_renewing_also_retires_connections_in_use(scripted_server: Any) -> None:
+def test_renewing_also_retires_connections_in_use() -> None:
     async def main() -> None:
         async with scripted_server() as (server, _), client_of(server.url) as client:
             release = asyncio.Event()
