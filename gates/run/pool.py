@@ -2,12 +2,10 @@
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 from gates.run.interrupts import Relay, join
@@ -16,7 +14,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _NAME = "pool-"
-_TOLD = threading.Event()
 
 
 def spread(
@@ -34,7 +31,7 @@ def spread(
     with ProcessPoolExecutor(
         min(workers, len(items)), context, initializer=_begin, initargs=(directory,)
     ) as pool:
-        running = {pool.submit(_done, work, str(directory), item): item for item in items}
+        running = {pool.submit(work, str(directory), item): item for item in items}
         try:
             for future in as_completed(running):
                 tell(running[future], future.result())
@@ -51,28 +48,7 @@ def spread(
 
 def _begin(directory: Path) -> None:
     join(directory, f"{_NAME}{os.getpid()}")
-    signal.signal(signal.SIGINT, _note)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-
-
-def _done(work: Callable[[str, T], R], directory: str, item: T) -> R:
-    """With Python's own handler while something runs: asyncio lets it close what it is doing."""
-    try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        # A worker that was told to end has more to do in its queue already.
-        if _TOLD.is_set():
-            raise KeyboardInterrupt
-        return work(directory, item)
-    except KeyboardInterrupt:
-        _TOLD.set()
-        raise
-    finally:
-        signal.signal(signal.SIGINT, _note)
-
-
-def _note(_number: int, _frame: FrameType | None) -> None:
-    """Between two items: the pool ends the process by itself."""
-    _TOLD.set()
 
 
 def _end_with_parent() -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from chaos.engine.run import Worker
 from gates.judge.integrity import MOST_ATTEMPTS
 from gates.judge.result import GateVerdict
+from gates.run.interrupts import run_in
 from gates.run.judging import RunJudge
 from gates.run.locks import turn
 from gates.run.session import Session, collected_of, exercise_name, plan_of
@@ -39,7 +40,8 @@ class GateRunner:
             self._judge = RunJudge([self.session.path], collected_of(project.targets))
         plan = plan_of(self.session, project, gate, repeat, attempt)
         with turn(self.session.path, exclusive=gate.exclusive, later=gate.later_alone) as held:
-            self._loop.run(self._worker.run(plan, held.alone))
+            worker = self._worker
+            run_in(self._loop, lambda: worker.run(plan, held.alone))
         exercised = self.session.gate_directory(exercise_name(gate.target), 0)
         # Judging takes a core, which another gate may have been promised.
         with turn(self.session.path, exclusive=False):
