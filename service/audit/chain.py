@@ -15,18 +15,14 @@ import msgspec
 
 from service.effects import Cause
 from service.jsontypes import Json
+from service.query import columns
 
 GENESIS: Final = "0" * 64
-COLUMNS: Final = (
-    "seq, at_ms, request_id, actor_id, actor_role, action, route, method, target, outcome, "
-    "effect_table, effect_id, detail, prev_hmac, hmac"
-)
-_INSERT: Final = f"INSERT INTO audit ({COLUMNS}) VALUES ({', '.join('?' * 15)})"  # noqa: S608 - our own column names
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-class AuditRow(msgspec.Struct, frozen=True, array_like=True):
-    """One row of the table `audit`, columns in their order. `detail` is JSON text."""
+class AuditEntry(msgspec.Struct, frozen=True):
+    """One row of the audit log; `detail` depends on the action."""
 
     seq: int
     at_ms: int
@@ -40,9 +36,12 @@ class AuditRow(msgspec.Struct, frozen=True, array_like=True):
     outcome: str
     effect_table: str | None
     effect_id: str | None
-    detail: str
+    detail: msgspec.Raw
     prev_hmac: str
     hmac: str
+
+
+_INSERT: Final = f"INSERT INTO audit ({columns(AuditEntry)}) VALUES ({', '.join('?' * 15)})"  # noqa: S608 - our own column names
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -64,9 +63,15 @@ def read_head(connection: apsw.Connection) -> Head:
     return BEFORE_ALL
 
 
-def row_hmac(key: bytes, row: AuditRow) -> str:
+def values_of(row: AuditEntry) -> "tuple[apsw.SQLiteValue, ...]":
+    """What the database holds of `row`, but for its HMAC: `detail` as the text that it is."""
+    *fields, detail, prev_hmac, _ = msgspec.structs.astuple(row)
+    return (*fields, bytes(detail).decode(), prev_hmac)
+
+
+def row_hmac(key: bytes, row: AuditEntry) -> str:
     """The HMAC that `row` must carry, in hex; `row.hmac` itself is left out."""
-    fields = msgspec.structs.astuple(row)[:-1]
+    fields = values_of(row)
     return hmac.digest(key, _encoder.encode(fields), hashlib.sha256).hex()
 
 
@@ -96,7 +101,7 @@ class Chain:
     ) -> None:
         """Write the next row; `effect` is the table and id of what was changed."""
         table, effect_id = effect or (None, None)
-        row = AuditRow(
+        row = AuditEntry(
             seq=self._head.seq + 1,
             at_ms=at_ms,
             request_id=cause.request_id,
@@ -109,10 +114,10 @@ class Chain:
             outcome=cause.outcome,
             effect_table=table,
             effect_id=effect_id,
-            detail=_encoder.encode(detail).decode(),
+            detail=msgspec.Raw(_encoder.encode(detail)),
             prev_hmac=self._head.hmac,
             hmac="",
         )
         digest = row_hmac(self._key, row)
-        connection.execute(_INSERT, (*msgspec.structs.astuple(row)[:-1], digest))
+        connection.execute(_INSERT, (*values_of(row), digest))
         self._head = Head(row.seq, digest, at_ms)

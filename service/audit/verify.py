@@ -7,11 +7,12 @@ from typing import Final
 import apsw
 import msgspec
 
-from service.audit.chain import COLUMNS, GENESIS, AuditRow, row_hmac
+from service.audit.chain import GENESIS, AuditEntry, row_hmac
 from service.audit.checkpoints import Checkpoint, checkpoint_mac, read_checkpoints
 from service.errors import StateDamaged
+from service.query import each
 
-_FROM: Final = f"SELECT {COLUMNS} FROM audit WHERE seq >= ? ORDER BY seq"  # noqa: S608 - our own column names
+_FROM: Final = "FROM audit WHERE seq >= ? ORDER BY seq"
 
 
 class AuditReport(msgspec.Struct, frozen=True):
@@ -85,8 +86,7 @@ class _Walk:
     def check(self) -> _Finding | None:
         """Return the first thing that is wrong."""
         try:
-            for values in self._connection.execute(_FROM, (self._after_seq,)):
-                row = msgspec.convert(list(values), AuditRow)
+            for row in each(self._connection, AuditEntry, _FROM, (self._after_seq,)):
                 if reason := self._wrong(row):
                     return _Finding(self._expected_seq, reason)
                 self._expected_seq, self._previous = row.seq + 1, row.hmac
@@ -95,7 +95,7 @@ class _Walk:
             return _Finding(self._expected_seq, f"the row cannot be read: {unreadable}")
         return self._missing()
 
-    def _wrong(self, row: AuditRow) -> str | None:
+    def _wrong(self, row: AuditEntry) -> str | None:
         if row.seq != self._expected_seq:
             return f"a row is missing: {row.seq} follows {self._expected_seq - 1}"
         if self._previous is not None and row.prev_hmac != self._previous:

@@ -13,8 +13,8 @@ from service.clock import Clock
 from service.effects import system_cause
 from service.ids import NewId
 from service.keys import BootstrapToken, KeyMaterial
+from service.query import select
 from service.storage import Effect, Storage
-from service.storage.query import select
 
 
 class _Known(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ import msgspec
 from service.auth.credentials import Actor, Presented, Secret, TokenRecord, judge
 from service.auth.epoch import EpochFile
 from service.auth.refusals import Refusal
-from service.storage.query import select, select_one
+from service.query import select, select_one
 
 
 def never_ends(record: TokenRecord, sha256: bytes) -> bool:

@@ -18,7 +18,7 @@ from service.errors import Invalid
 from service.ids import NewId
 from service.jsontypes import Json
 from service.keys import BootstrapToken, hash_secret
-from service.storage.query import select
+from service.query import select
 
 T = TypeVar("T")
 Publish = Callable[[], None]

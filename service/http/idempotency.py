@@ -31,8 +31,8 @@ from service.auth.roles import Role, permits
 from service.clock import Clock
 from service.errors import Conflict, Invalid, ProblemError, Unprocessable
 from service.http.guards import REQUIRED
+from service.query import select_one
 from service.storage import Storage
-from service.storage.query import select_one
 
 HIDDEN: Final = "answers_with_secret"
 SECRET: Final[dict[str, object]] = {HIDDEN: True}

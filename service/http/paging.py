@@ -1,6 +1,5 @@
 """Lists in pages: `?limit` up to 200 and an opaque `cursor`, oldest first."""
 
-from collections.abc import Callable, Sequence
 from typing import Annotated, Final, Generic, TypeVar
 
 import apsw
@@ -8,7 +7,7 @@ import msgspec
 from litestar.params import QueryParameter
 
 from service.errors import Invalid
-from service.storage.query import select
+from service.query import Bindings, select
 
 MAX_LIMIT: Final = 200
 
@@ -16,14 +15,7 @@ Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_LIMIT)]
 Cursor = Annotated[str | None, QueryParameter(name="cursor")]
 
 
-class Numbered(msgspec.Struct, frozen=True):
-    """A row that knows its place in its table."""
-
-    seq: int
-
-
-Row = TypeVar("Row", bound=Numbered)
-View = TypeVar("View")
+View = TypeVar("View", bound=msgspec.Struct)
 
 
 class Page(msgspec.Struct, Generic[View], frozen=True):
@@ -44,19 +36,17 @@ def read_cursor(cursor: str | None) -> int:
 
 def read_page(
     connection: apsw.Connection,
-    row: type[Row],
-    table: str,
-    view: Callable[[Row], View],
+    into: type[View],
+    source: str,
     limit: int,
     cursor: str | None,
+    bindings: Bindings = (),
 ) -> Page[View]:
-    """Read `limit` rows of `table` after `cursor`."""
-    rows: Sequence[Row] = select(
-        connection,
-        row,
-        f"FROM {table} WHERE seq > ? ORDER BY seq LIMIT ?",
-        (read_cursor(cursor), limit + 1),
-    )
-    shown = rows[:limit]
-    following = str(shown[-1].seq) if len(rows) > limit else None
-    return Page(tuple(view(each) for each in shown), following)
+    """Read `limit` rows after `cursor` of `source`: a table or a query with a `seq`, in which `bindings` stand."""
+    after, rest = read_cursor(cursor), f"FROM {source} WHERE seq > ? ORDER BY seq LIMIT ?"
+    rows = select(connection, into, rest, (*bindings, after, limit + 1))
+    following = None
+    if len(rows) > limit:
+        last = f"SELECT max(seq) FROM (SELECT seq {rest})"  # noqa: S608 - tables and queries of our own
+        following = str(connection.execute(last, (*bindings, after, limit)).get)
+    return Page(tuple(rows[:limit]), following)

@@ -14,19 +14,18 @@ import msgspec
 from service.domain.policies.records import decision
 from service.domain.tools.records import ToolRun, begin_run
 from service.effects import Cause, Effect, Origin, system_cause
-from service.errors import Conflict, Forbidden, NotFound
-from service.http.paging import Numbered
+from service.errors import Conflict, Forbidden
 from service.ids import NewId
 from service.jsontypes import Json
 from service.messages.tool_table import TOOLS
+from service.query import require_one, select
 from service.storage import Storage
-from service.storage.query import select, select_one
 
 SYSTEM: Final = "system:confirmations"
 
 
-class ConfirmationView(msgspec.Struct, frozen=True):
-    """A waiting or decided call. `expires_in_ms` counts down while it is pending."""
+class Confirmation(msgspec.Struct, frozen=True):
+    """A waiting or decided call. `arguments` are the canonical bytes; `expires_in_ms` counts down while it is pending."""
 
     id: str
     tool: str
@@ -41,19 +40,13 @@ class ConfirmationView(msgspec.Struct, frozen=True):
     created_by: str
 
 
-class Confirmation(Numbered, frozen=True):
-    """A row of the table `confirmations`; `args` are the canonical bytes."""
-
-    id: str
-    tool: str
-    args: bytes
-    args_sha256: str
-    status: str
-    created_at_ms: int
-    expires_at_ms: int
-    decided_at_ms: int | None
-    decided_by: str | None
-    created_by: str
+CONFIRMATIONS: Final = """
+    (SELECT *, args AS arguments, iif(was = 'pending' AND left_ms <= 0, 'expired', was) AS status,
+        iif(was = 'pending', max(0, left_ms), 0) AS expires_in_ms
+    FROM (SELECT seq, id, tool, args, args_sha256, status AS was, created_at_ms, expires_at_ms,
+        expires_at_ms - ?1 AS left_ms, decided_at_ms, decided_by, created_by FROM confirmations))
+"""
+"""What confirmations are at the time that is bound first: one is over from the very millisecond at which it expires."""
 
 
 class NewConfirmation(msgspec.Struct, frozen=True):
@@ -70,38 +63,10 @@ class Overdue(Exception):
     """The confirmation expired before it was decided."""
 
 
-def is_expired(row: Confirmation, now_ms: int) -> bool:
-    """A pending confirmation is over from the very millisecond at which it expires."""
-    return now_ms >= row.expires_at_ms
-
-
-def view(row: Confirmation, now_ms: int) -> ConfirmationView:
-    """A row as callers see it at `now_ms`."""
-    pending = row.status == "pending"
-    expired = pending and is_expired(row, now_ms)
-    return ConfirmationView(
-        id=row.id,
-        tool=row.tool,
-        arguments=msgspec.Raw(row.args),
-        args_sha256=row.args_sha256,
-        status="expired" if expired else row.status,
-        created_at_ms=row.created_at_ms,
-        expires_at_ms=row.expires_at_ms,
-        expires_in_ms=max(0, row.expires_at_ms - now_ms) if pending else 0,
-        decided_at_ms=row.decided_at_ms,
-        decided_by=row.decided_by,
-        created_by=row.created_by,
-    )
-
-
-def find(connection: apsw.Connection, confirmation_id: str) -> Confirmation:
-    """Read one confirmation. Raises NotFound."""
-    row = select_one(
-        connection, Confirmation, "FROM confirmations WHERE id = ?", (confirmation_id,)
-    )
-    if row is None:
-        raise NotFound(f"there is no confirmation {confirmation_id}")
-    return row
+def find(connection: apsw.Connection, confirmation_id: str, now_ms: int) -> Confirmation:
+    """Read one confirmation as it is at `now_ms`. Raises NotFound."""
+    rest, what = f"FROM {CONFIRMATIONS} WHERE id = ?2", f"confirmation {confirmation_id}"
+    return require_one(connection, Confirmation, rest, (now_ms, confirmation_id), what)
 
 
 def create_confirmation(
@@ -123,15 +88,15 @@ def create_confirmation(
             origin.request_id,
         ),
     )
-    made = find(connection, new.id)
+    made = find(connection, new.id, origin.now_ms)
     detail: dict[str, Json] = {"args_sha256": made.args_sha256, "expires_at_ms": made.expires_at_ms}
     return Effect(made, "confirmations", made.id, detail)
 
 
 def find_in_time(connection: apsw.Connection, confirmation_id: str, now_ms: int) -> Confirmation:
     """Read a confirmation that was not left waiting for too long. Raises NotFound and Overdue."""
-    row = find(connection, confirmation_id)
-    if row.status == "pending" and is_expired(row, now_ms):
+    row = find(connection, confirmation_id, now_ms)
+    if row.status == "expired" and row.decided_at_ms is None:
         raise Overdue
     return row
 
@@ -175,7 +140,7 @@ def approve(
     run = ToolRun(
         run_id=run_id,
         tool=row.tool,
-        arguments_json=row.args.decode(),
+        arguments_json=bytes(row.arguments).decode(),
         approval=f"confirmation:{row.id}",
         confirmation_id=row.id,
     )
@@ -203,7 +168,7 @@ def expire_overdue(storage: Storage, now_ms: int, new_id: NewId) -> int:
         lambda connection: select(
             connection,
             Confirmation,
-            "FROM confirmations WHERE status = 'pending' AND expires_at_ms <= ? ORDER BY seq",
+            f"FROM {CONFIRMATIONS} WHERE status = 'expired' AND decided_at_ms IS NULL ORDER BY seq",
             (now_ms,),
         )
     )

@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
 from service.domain.confirmations import records
-from service.domain.confirmations.records import Confirmation, ConfirmationView, Overdue
+from service.domain.confirmations.records import Confirmation, Overdue
 from service.domain.tools.records import ToolAnswer, ToolRun, tool_answer
 from service.domain.tools.running import run_tool
 from service.effects import Effect, Origin
@@ -46,17 +46,12 @@ class ApproveAnswer(msgspec.Struct, frozen=True):
 )
 def list_confirmations(
     call: InjectedCall, limit: Limit = 50, cursor: Cursor = None
-) -> Page[ConfirmationView]:
+) -> Page[Confirmation]:
     """List confirmations, oldest first."""
     now_ms = call.now_ms()
     return call.storage.read(
         lambda connection: read_page(
-            connection,
-            Confirmation,
-            "confirmations",
-            lambda row: records.view(row, now_ms),
-            limit,
-            cursor,
+            connection, Confirmation, records.CONFIRMATIONS, limit, cursor, (now_ms,)
         )
     )
 
@@ -67,10 +62,10 @@ def list_confirmations(
     guards=[require_role(Role.OBSERVER)],
     sync_to_thread=False,
 )
-def get_confirmation(call: InjectedCall, confirmation_id: FromPath[str]) -> ConfirmationView:
+def get_confirmation(call: InjectedCall, confirmation_id: FromPath[str]) -> Confirmation:
     """Show one confirmation."""
-    row = call.storage.read(lambda connection: records.find(connection, confirmation_id))
-    return records.view(row, call.now_ms())
+    now_ms = call.now_ms()
+    return call.storage.read(lambda connection: records.find(connection, confirmation_id, now_ms))
 
 
 @post(["/approve", "/v1/approve"], guards=[require_role(Role.OPERATOR)], status_code=200)

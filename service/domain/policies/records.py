@@ -8,7 +8,7 @@ import msgspec
 from service.effects import Effect, Origin
 from service.errors import NotFound, PreconditionFailed
 from service.jsontypes import Json
-from service.storage.query import select_one
+from service.query import require_one
 
 Decision = Literal["allow", "confirm", "deny"]
 
@@ -24,10 +24,8 @@ class Policy(msgspec.Struct, frozen=True):
 
 def find(connection: apsw.Connection, name: str) -> Policy:
     """Read one policy. Raises NotFound."""
-    policy = select_one(connection, Policy, "FROM policies WHERE name = ?", (name,))
-    if policy is None:
-        raise NotFound(f"there is no policy {name}")
-    return policy
+    rest = "FROM policies WHERE name = ?"
+    return require_one(connection, Policy, rest, (name,), f"policy {name}")
 
 
 def decision(connection: apsw.Connection, safety_class: str) -> Decision:

@@ -17,7 +17,7 @@ from service.errors import Invalid, PreconditionRequired
 from service.http.guards import require_role
 from service.http.paging import Page
 from service.http.routing import READ
-from service.storage.query import select
+from service.query import select
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 _ETAG: Final = re.compile(r'"([0-9]{1,18})"')

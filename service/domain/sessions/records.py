@@ -1,12 +1,13 @@
 """Sessions: a conversation's frame, with an end that is fixed when it begins."""
 
+from typing import Final
+
 import apsw
 import msgspec
 
 from service.effects import Effect, Origin
-from service.errors import Conflict, NotFound
-from service.http.paging import Numbered
-from service.storage.query import select_one
+from service.errors import Conflict
+from service.query import require_one
 
 
 class NewSession(msgspec.Struct, frozen=True):
@@ -28,52 +29,25 @@ class Session(msgspec.Struct, frozen=True):
     created_by: str
 
 
-class SessionRow(Numbered, frozen=True):
-    """A row of the table `sessions`."""
-
-    id: str
-    label: str
-    created_at_ms: int
-    expires_at_ms: int
-    closed_at_ms: int | None
-    turn_count: int
-    created_by: str
+SESSIONS: Final = """
+    (SELECT *, CASE WHEN closed_at_ms IS NOT NULL THEN 'closed' WHEN expires_at_ms <= ?1 THEN 'expired' ELSE 'open' END
+        AS status FROM sessions)
+"""
+"""What sessions are at the time that is bound first."""
 
 
-def status_of(row: SessionRow, now_ms: int) -> str:
-    """Say what state a session is in at `now_ms`."""
-    if row.closed_at_ms is not None:
-        return "closed"
-    return "expired" if now_ms >= row.expires_at_ms else "open"
+def find(connection: apsw.Connection, session_id: str, now_ms: int) -> Session:
+    """Read one session as it is at `now_ms`. Raises NotFound."""
+    rest = f"FROM {SESSIONS} WHERE id = ?2"
+    return require_one(connection, Session, rest, (now_ms, session_id), f"session {session_id}")
 
 
-def view(row: SessionRow, now_ms: int) -> Session:
-    """A row as callers see it at `now_ms`."""
-    return Session(
-        id=row.id,
-        label=row.label,
-        status=status_of(row, now_ms),
-        created_at_ms=row.created_at_ms,
-        expires_at_ms=row.expires_at_ms,
-        turn_count=row.turn_count,
-        created_by=row.created_by,
-    )
-
-
-def find(connection: apsw.Connection, session_id: str) -> SessionRow:
-    """Read one session. Raises NotFound."""
-    row = select_one(connection, SessionRow, "FROM sessions WHERE id = ?", (session_id,))
-    if row is None:
-        raise NotFound(f"there is no session {session_id}")
-    return row
-
-
-def live_session(connection: apsw.Connection, session_id: str, now_ms: int) -> SessionRow:
+def live_session(connection: apsw.Connection, session_id: str, now_ms: int) -> Session:
     """Read one session that can still be used. Raises NotFound, and Conflict when it is over."""
-    row = find(connection, session_id)
-    if (status := status_of(row, now_ms)) != "open":
-        raise Conflict(f"the session {session_id} is {status}", "session_over")
-    return row
+    session = find(connection, session_id, now_ms)
+    if session.status != "open":
+        raise Conflict(f"the session {session_id} is {session.status}", "session_over")
+    return session
 
 
 def count_turn(connection: apsw.Connection, session_id: str, now_ms: int, request_id: str) -> None:
@@ -95,7 +69,7 @@ def open_session(
         " request_id) VALUES (?, ?, ?, ?, 0, ?, ?)",
         (session_id, label, now_ms, now_ms + ttl_ms, origin.actor_id, origin.request_id),
     )
-    made = view(find(connection, session_id), now_ms)
+    made = find(connection, session_id, now_ms)
     return Effect(made, "sessions", session_id, {"expires_at_ms": made.expires_at_ms})
 
 

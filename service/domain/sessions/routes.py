@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody
 from service.auth.roles import Role
 from service.domain.call import InjectedCall
 from service.domain.sessions import records
-from service.domain.sessions.records import NewSession, Session, SessionRow
+from service.domain.sessions.records import NewSession, Session
 from service.effects import Effect
 from service.errors import Invalid
 from service.http.guards import require_role
@@ -45,7 +45,7 @@ def list_sessions(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) 
     now_ms = call.now_ms()
     return call.storage.read(
         lambda connection: read_page(
-            connection, SessionRow, "sessions", lambda row: records.view(row, now_ms), limit, cursor
+            connection, Session, records.SESSIONS, limit, cursor, (now_ms,)
         )
     )
 
@@ -58,8 +58,8 @@ def list_sessions(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) 
 )
 def get_session(call: InjectedCall, session_id: FromPath[str]) -> Session:
     """Show one session."""
-    row = call.storage.read(lambda connection: records.find(connection, session_id))
-    return records.view(row, call.now_ms())
+    now_ms = call.now_ms()
+    return call.storage.read(lambda connection: records.find(connection, session_id, now_ms))
 
 
 @delete("/v1/sessions/{session_id:str}", guards=[require_role(Role.OPERATOR)])

@@ -7,9 +7,8 @@ import msgspec
 
 from service.domain.sessions.records import live_session
 from service.effects import Effect, Origin
-from service.errors import Conflict, NotFound
-from service.http.paging import Numbered
-from service.storage.query import select_one
+from service.errors import Conflict
+from service.query import require_one
 
 CANCELLABLE: Final = frozenset({"queued", "running", "needs_operator"})
 MAX_KIND: Final = 100
@@ -36,39 +35,9 @@ class Task(msgspec.Struct, frozen=True):
     created_by: str
 
 
-class TaskRow(Numbered, frozen=True):
-    """A row of the table `tasks`; `payload` is JSON text."""
-
-    id: str
-    kind: str
-    payload: str
-    session_id: str | None
-    status: str
-    created_at_ms: int
-    updated_at_ms: int
-    created_by: str
-
-
-def view(row: TaskRow) -> Task:
-    """A row as callers see it."""
-    return Task(
-        id=row.id,
-        kind=row.kind,
-        payload=msgspec.Raw(row.payload.encode()),
-        session_id=row.session_id,
-        status=row.status,
-        created_at_ms=row.created_at_ms,
-        updated_at_ms=row.updated_at_ms,
-        created_by=row.created_by,
-    )
-
-
-def find(connection: apsw.Connection, task_id: str) -> TaskRow:
+def find(connection: apsw.Connection, task_id: str) -> Task:
     """Read one task. Raises NotFound."""
-    row = select_one(connection, TaskRow, "FROM tasks WHERE id = ?", (task_id,))
-    if row is None:
-        raise NotFound(f"there is no task {task_id}")
-    return row
+    return require_one(connection, Task, "FROM tasks WHERE id = ?", (task_id,), f"task {task_id}")
 
 
 def create_task(
@@ -91,7 +60,7 @@ def create_task(
             origin.request_id,
         ),
     )
-    return Effect(view(find(connection, task_id)), "tasks", task_id, {"kind": new.kind})
+    return Effect(find(connection, task_id), "tasks", task_id, {"kind": new.kind})
 
 
 def cancel_task(connection: apsw.Connection, task_id: str, origin: Origin) -> Effect[Task]:
@@ -102,4 +71,4 @@ def cancel_task(connection: apsw.Connection, task_id: str, origin: Origin) -> Ef
         "UPDATE tasks SET status = 'cancelled', updated_at_ms = ?, request_id = ? WHERE id = ?",
         (origin.now_ms, origin.request_id, task_id),
     )
-    return Effect(view(find(connection, task_id)), "tasks", task_id, {"was": status})
+    return Effect(find(connection, task_id), "tasks", task_id, {"was": status})

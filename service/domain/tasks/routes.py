@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody
 from service.auth.roles import Role
 from service.domain.call import InjectedCall
 from service.domain.tasks import records
-from service.domain.tasks.records import MAX_KIND, NewTask, Task, TaskRow
+from service.domain.tasks.records import MAX_KIND, NewTask, Task
 from service.effects import Effect
 from service.errors import Invalid
 from service.http.guards import require_role
@@ -36,9 +36,7 @@ async def create_task(call: InjectedCall, data: JSONBody[NewTask]) -> Response[T
 )
 def list_tasks(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> Page[Task]:
     """List tasks, oldest first."""
-    return call.storage.read(
-        lambda connection: read_page(connection, TaskRow, "tasks", records.view, limit, cursor)
-    )
+    return call.storage.read(lambda connection: read_page(connection, Task, "tasks", limit, cursor))
 
 
 @route(
@@ -49,7 +47,7 @@ def list_tasks(call: InjectedCall, limit: Limit = 50, cursor: Cursor = None) -> 
 )
 def get_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
     """Show one task."""
-    return records.view(call.storage.read(lambda connection: records.find(connection, task_id)))
+    return call.storage.read(lambda connection: records.find(connection, task_id))
 
 
 @post(

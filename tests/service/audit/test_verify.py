@@ -1,6 +1,7 @@
 """Every way of changing the audit log behind SONIA's back is noticed and named."""
 
 from collections.abc import Callable
+from contextlib import closing
 
 import apsw
 import pytest
@@ -104,13 +105,14 @@ def test_restamping_with_another_key_is_noticed(logged: State) -> None:
     """Whoever can write the whole chain anew, but without the key, is found out at the first row."""
     import msgspec
 
-    from service.audit.chain import COLUMNS, GENESIS, AuditRow, row_hmac
+    from service.audit.chain import GENESIS, AuditEntry, row_hmac
+    from service.query import select
 
     previous = GENESIS
-    for values in rows(logged, f"SELECT {COLUMNS} FROM audit ORDER BY seq"):
-        row = msgspec.structs.replace(
-            msgspec.convert(list(values), AuditRow), actor_id="forged", prev_hmac=previous
-        )
+    with closing(apsw.Connection(str(logged.directory.database))) as connection:
+        entries = select(connection, AuditEntry, "FROM audit ORDER BY seq")
+    for entry in entries:
+        row = msgspec.structs.replace(entry, actor_id="forged", prev_hmac=previous)
         previous = row_hmac(b"another key of thirty-two bytes.", row)
         alter(
             logged,

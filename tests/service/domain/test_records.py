@@ -75,7 +75,7 @@ def waiting(connection: apsw.Connection) -> str:
 def test_one_decision_is_taken(connection: apsw.Connection, waiting: str) -> None:
     approved = confirmations.approve(connection, "conf_1", waiting, "run_1", later(999))
     assert (approved.result.run_id, approved.result.approval) == ("run_1", "confirmation:conf_1")
-    row = confirmations.find(connection, "conf_1")
+    row = confirmations.find(connection, "conf_1", NOW_MS)
     assert (row.status, row.decided_by, row.decided_at_ms) == (
         "approved",
         "tok_another",
@@ -98,7 +98,7 @@ def test_what_is_not_approved(connection: apsw.Connection, waiting: str) -> None
     policies.set_policy(connection, name, "deny", version, SOMEBODY)
     with pytest.raises(Forbidden, match="policy"):
         confirmations.approve(connection, "conf_1", waiting, "run_1", SOMEBODY)
-    assert confirmations.find(connection, "conf_1").status == "pending"
+    assert confirmations.find(connection, "conf_1", NOW_MS).status == "pending"
     assert connection.execute("SELECT count(*) FROM tool_runs").fetchall() == [(0,)]
 
 

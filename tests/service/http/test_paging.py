@@ -1,10 +1,15 @@
 """Lists in pages: where each begins, and what is no place to begin."""
 
 import apsw
+import msgspec
 import pytest
 
 from service.errors import Invalid
-from service.http.paging import Numbered, read_cursor, read_page
+from service.http.paging import read_cursor, read_page
+
+
+class Thing(msgspec.Struct):
+    seq: int
 
 
 @pytest.mark.parametrize(("cursor", "seq"), [(None, 0), ("0", 0), ("7", 7), ("9" * 18, 10**18 - 1)])
@@ -28,7 +33,7 @@ def test_pages_follow_one_another_until_nothing_is_left(rows: int, pages: list[l
     connection.executemany("INSERT INTO things VALUES (?)", [(n + 1,) for n in range(rows)])
     found, cursor = [], None
     while not found or cursor is not None:
-        page = read_page(connection, Numbered, "things", lambda row: row.seq, 2, cursor)
-        found.append(list(page.items))
+        page = read_page(connection, Thing, "things", 2, cursor)
+        found.append([each.seq for each in page.items])
         cursor = page.next_cursor
     assert found == pages
