@@ -10,7 +10,9 @@ from typing import Final
 
 import msgspec
 
-MAX_BODY_BYTES: Final = 1_000_000
+from chaos import bounds
+
+MAX_BODY_BYTES: Final = bounds.BODY_BYTES
 """More of a body is read and not kept, which the answer's `error` says."""
 
 _raw = msgspec.json.Decoder(msgspec.Raw)

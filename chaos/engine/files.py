@@ -2,15 +2,18 @@
 
 import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import apsw
 
+from chaos import bounds
 from chaos.errors import HarnessError
 from chaos.marks import all_pids, carries
 
@@ -70,6 +73,12 @@ def regular_files(directory: Path) -> list[Path]:
     return sorted(path for path in files if stat.S_ISREG(path.lstat().st_mode))
 
 
+def bound_in_time(connection: apsw.Connection) -> None:
+    """From now on its statements are interrupted, with an apsw.Error, once `bounds.SQL_S` have passed."""
+    ends_s = time.monotonic() + bounds.SQL_S
+    connection.set_progress_handler(lambda: time.monotonic() > ends_s, 100_000)
+
+
 def strict_about_names(connection: apsw.Connection) -> None:
     """SQLite takes a column in double quotes that does not exist for a text; here it is an error."""
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
@@ -85,10 +94,13 @@ def select(connection: apsw.Connection, sql: str) -> list[dict[str, object]]:
         cursor.row_trace = None
         return row
 
+    bound_in_time(connection)
     cursor = connection.cursor()
     cursor.row_trace = remember
     try:
-        rows = list(cursor.execute(sql))
+        rows = list(itertools.islice(cursor.execute(sql), bounds.ROWS + 1))
+        if len(rows) > bounds.ROWS:
+            raise HarnessError(f"the query gives more than {bounds.ROWS} rows")
     except apsw.Error as error:
         raise HarnessError(f"the query does not run: {error}") from error
     return [dict(zip(names, map(plain, row), strict=True)) for row in rows]

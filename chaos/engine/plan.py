@@ -1,12 +1,13 @@
 """What one run of one gate is to do, resolved before anything starts, and the ids of its steps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from chaos.evidence.schema import Mode
+from chaos.spec.bounds import DEFAULT, Bounds
 from chaos.spec.step import Step
 from chaos.spec.target import Target
 
@@ -20,7 +21,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     `directory` gets the evidence; `source_root` is the directory that processes start in, the project
     itself or a copy with a defect; `digests` and `versions` go into the run's first record; `exercise` records what
     every link carried; `attempt` counts the runs of this gate in one session; `environment` is added to that of
-    every process of the target; `data` are fixed tables, which steps know as `{data.NAME}`.
+    every process of the target; `data` are fixed tables, which steps know as `{data.NAME}`; `bounds` what a gate may take.
     """
 
     run_id: str
@@ -45,6 +46,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     attempt: int = 1
     environment: Mapping[str, str] = {}
     data: Mapping[str, object] = {}
+    bounds: Bounds = DEFAULT
 
     def steps(self) -> tuple[tuple[str, tuple[Step, ...]], ...]:
         """The two lists of steps with the prefixes of their ids."""
@@ -70,6 +72,17 @@ def children(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
             for branch, items in enumerate(value):
                 if items and all(isinstance(item, Step) for item in items):
                     yield f"{field}.{branch}", tuple(items)
+
+
+def least_s(steps: Iterable[Step]) -> float:
+    """How many seconds a list of steps takes at the least, as far as that is known before a run."""
+    taken_s = 0.0
+    for step in steps:
+        begins_s = max(taken_s, step.at.s if step.at is not None else 0.0)
+        inside_s = max((least_s(inner) for _, inner in children(step)), default=0.0)
+        passes = step.passes()
+        taken_s = begins_s + max(step.least_s(), inside_s * (1 if passes is None else passes))
+    return taken_s
 
 
 def walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:

@@ -14,6 +14,7 @@ from chaos.engine.files import regular_files
 from chaos.engine.plan import CONTROL, Plan, all_steps, last_step
 from chaos.engine.scope import Alone, RunState, Scope, StopScenario, skip, walk_steps
 from chaos.engine.stack import Stack
+from chaos.engine.time_limit import TimeLimit
 from chaos.engine.usage import Usage, usage
 from chaos.errors import ChaosError, HarnessError
 from chaos.evidence import schema
@@ -97,15 +98,18 @@ class Worker:
     async def _carry_out(
         self, plan: Plan, recorder: Recorder, clock: RunClock, alone: Alone
     ) -> None:
+        limit = TimeLimit(plan.bounds.gate.s)
         if plan.shared:
             stack = await self._shared_stack(plan, recorder, clock)
-            await _walk(plan, stack, recorder, clock, alone)
+            async with limit:
+                await _walk(plan, stack, recorder, clock, limit.left_out(alone))
             return
         await self._drop_shared()
         stack = Stack(plan, self.guard, recorder, clock)
         try:
-            await stack.start(probing=plan.exercise or _has_faults(plan))
-            await _walk(plan, stack, recorder, clock, alone)
+            async with limit:
+                await stack.start(probing=plan.exercise or _has_faults(plan))
+                await _walk(plan, stack, recorder, clock, limit.left_out(alone))
         finally:
             # Whatever goes wrong from here on must not hide what went wrong before.
             problem = await asyncio.shield(_tear_down(stack, plan, recorder))

@@ -67,6 +67,14 @@ class RunState:
         self.windows: dict[str, Window] = {}
         self.background: set[asyncio.Task[None]] = set()
         self.failures = 0
+        self._passes = 0
+
+    def count_passes(self, number: int) -> None:
+        """Of a `repeat` that is about to begin. HarnessError when all of them together are too many."""
+        self._passes += number
+        most = self.stack.plan.bounds.iterations
+        if self._passes > most:
+            raise HarnessError(f"more than {most} passes of all `repeat` of a gate")
 
     async def close_windows(self) -> None:
         """End every fault that is still on, and what was to end it later."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shlex
 import signal
 import socket
 import sys
@@ -16,6 +15,7 @@ from typing import Final
 import msgspec
 
 from chaos.clock import RunClock
+from chaos.engine import commands
 from chaos.engine.files import marked_processes, merged
 from chaos.engine.life import Life
 from chaos.engine.paths import Places
@@ -207,8 +207,7 @@ class Stack:
 
     def argv(self, command: str, variables: Variables | None = None) -> list[str]:
         """A command as a list of arguments; what a variable holds never becomes two of them."""
-        known = self.variables if variables is None else variables
-        return [known.text(part) for part in shlex.split(command)]
+        return commands.argv(command, self.variables if variables is None else variables)
 
     async def spawn(self, argv: list[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
         """Start a command beside the processes, with pipes for its input and output."""

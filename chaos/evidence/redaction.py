@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 import msgspec
 
 from chaos.answers import is_json
+from chaos.spec.patterns import of_bytes
 
 REDACTED: Final = b"[redacted]"
 SHORTEST_SECRET: Final = 8
@@ -26,7 +26,7 @@ class Redactor:
     def __init__(self, secrets: Mapping[str, str], patterns: Sequence[str]) -> None:
         self.secrets: dict[str, str] = {}
         self._spelt: list[tuple[bytes, str]] = []
-        self._patterns = [re.compile(pattern.encode()) for pattern in patterns]
+        self._patterns = [of_bytes(pattern) for pattern in patterns]
         for text, name in secrets.items():
             self.keep(text, name)
 
@@ -39,7 +39,7 @@ class Redactor:
         for pattern in self._patterns:
             whole = pattern.fullmatch(text.encode())
             for part in whole.groups() if whole else ():
-                self.keep(part.decode(), name)
+                self.keep((part or b"").decode(), name)
 
     def redact(self, data: bytes) -> bytes:
         """`data` without secrets, however they are spelt in it."""

@@ -7,8 +7,10 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
-MAX_REQUESTS = 1_000_000
-"""No load sends more, whatever it is asked for: evidence must stay readable."""
+from chaos import bounds
+
+MAX_REQUESTS = bounds.REQUESTS
+"""No load sends more, whatever it is asked for."""
 
 
 class Stage(Struct, frozen=True):
@@ -84,7 +86,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     shape: Rates | Clients | Bursts
     messages: list[Message]
     timeout_s: float = 10.0
-    max_connections: int = 4096
+    max_connections: int = bounds.CONNECTIONS
     first_secret_seq: int = 0
     secrets: dict[str, str] = {}
     patterns: list[str] = []
@@ -136,6 +138,15 @@ def _all_offsets_s(stages: list[Stage]) -> Iterator[float]:
     for stage in stages:
         yield from (begin + k / stage.per_s for k in islice(count(), stage.planned()))
         begin += stage.for_s
+
+
+def shortest_s(shape: Rates | Clients | Bursts) -> float:
+    """Before how many seconds it has not ended."""
+    if isinstance(shape, Clients):
+        return shape.for_s
+    if isinstance(shape, Bursts):
+        return (shape.times - 1) * shape.every_s
+    return max(0.0, sum(stage.for_s for stage in shape.stages) - 1 / shape.stages[-1].per_s)
 
 
 def longest_s(plan: Plan) -> float:

@@ -1,17 +1,14 @@
 """One YAML file with the places of all of its values, and what is wrong with them."""
 
 from collections.abc import Iterator
-from typing import Final
 
 import yaml
 from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from chaos import bounds
 from chaos.errors import Problem, Severity, SpecError, errors_among
 from chaos.spec.yaml12 import MAPPING, SEQUENCE, compose
-
-DEEPEST: Final = 60
-MOST_VALUES: Final = 50_000
 
 Path = tuple[str | int, ...]
 
@@ -76,7 +73,7 @@ class Document:
             place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
             message = ": ".join(filter(None, (error.context, error.problem)))
             if "maximum nesting depth" in message:
-                message = f"nested more than {DEEPEST} deep"
+                message = f"nested more than {bounds.SPEC_DEPTH} deep"
             self._add(place, message)
             return None
         except yaml.reader.ReaderError as error:
@@ -98,10 +95,10 @@ class Document:
         self._values += 1
         if any(node is other for other in above):
             self.at(node, "an alias contains itself")
-        elif len(path) > DEEPEST:
-            self.at(node, f"nested more than {DEEPEST} deep")
-        elif self._values > MOST_VALUES:
-            self.at(node, f"more than {MOST_VALUES} values, aliases included")
+        elif len(path) > bounds.SPEC_DEPTH:
+            self.at(node, f"nested more than {bounds.SPEC_DEPTH} deep")
+        elif self._values > bounds.SPEC_VALUES:
+            self.at(node, f"more than {bounds.SPEC_VALUES} values, aliases included")
         elif not isinstance(node, ScalarNode) and node.tag not in (MAPPING, SEQUENCE):
             self.at(node, f"the tag {node.tag!r} is not one of YAML's core schema")
         self.places[path] = _place(node)

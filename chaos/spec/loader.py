@@ -7,6 +7,7 @@ by msgspec. YAML is read with the core schema of YAML 1.2 (`chaos.spec.yaml12`);
 import difflib
 import functools
 import io
+import math
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from chaos import bounds, regular
 from chaos.errors import Problem, SpecError
 from chaos.spec.document import Document
 from chaos.spec.units import Unit
@@ -36,8 +38,14 @@ class Refusal(Struct, frozen=True):
 Choose = Callable[[Iterable[str]], type[Struct] | Refusal]
 """Picks the Struct of a mapping by its keys, or says why it cannot."""
 
-MOST_BYTES: Final = 256 * 1024
-"""Reading what is larger would take a minute, and nobody writes that by hand."""
+_TITLES: Final = frozenset({"that", "title", "defect", "open", "ready"})
+_NAMED: Final = frozenset(
+    {
+        "gate", "id", "epic", "target", "scenario", "release", "name", "as", "to", "via", "use", "label", "role", "table",
+        "load", "stream", "watch", "hammer", "start", "kill", "restart", "clock", "clear", "default",
+    }
+)  # fmt: skip
+"""Keys whose texts are told in one line, and keys whose texts are names."""
 
 _NULL: Final = "tag:yaml.org,2002:null"
 
@@ -68,23 +76,15 @@ def value_of(
 
 
 def read_text(path: Path) -> str:
-    """A file of at most `MOST_BYTES`; SpecError says why it cannot be read."""
+    """A file of at most `SPEC_BYTES`; SpecError says why it cannot be read."""
     try:
-        return _read(path)
+        data = regular.read(path, bounds.SPEC_BYTES)
+        with io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig") as text:
+            return text.read()
     except OSError as error:
         raise SpecError([Problem(str(path), 1, 1, f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
         raise SpecError([_not_text(path, error)]) from error
-
-
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        message = f"cannot be read: it is larger than {MOST_BYTES} bytes"
-        raise SpecError([Problem(str(path), 1, 1, message)])
-    with io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig") as text:
-        return text.read()
 
 
 def _not_text(path: Path, error: UnicodeDecodeError) -> Problem:
@@ -174,12 +174,20 @@ class _Walker:
                 meant.add(hint)
                 self.document.at(key_node, f"unknown key {key!r} in {describe(struct)}", hint)
             else:
-                values[fields[key].name] = self.convert(value_node, hints[fields[key].name])
+                value = self.convert(value_node, hints[fields[key].name])
+                values[fields[key].name] = value
+                self._name(value_node, key, value)
         for field in fields.values():
             given = field.name in values or field.encode_name in meant
             if field.required and not given:
                 self.document.at(node, f"{describe(struct)} needs {field.encode_name!r}")
         return values
+
+    def _name(self, node: Node, key: str, value: object) -> None:
+        """What is a name is no essay."""
+        most = bounds.TITLE_CHARS if key in _TITLES else bounds.NAME_CHARS
+        if key in _TITLES | _NAMED and isinstance(value, str) and len(value) > most:
+            self.document.at(node, f"{len(value)} characters are more than the {most} of a {key}")
 
     def _pairs(self, node: MappingNode) -> dict[str, tuple[Node, Node]]:
         pairs: dict[str, tuple[Node, Node]] = {}
@@ -202,6 +210,12 @@ class _Walker:
         except ValueError as error:
             self.document.at(node, str(error))
             return None
+        if len(node.value) > bounds.TITLE_CHARS:
+            message = (
+                f"{len(node.value)} characters are more than the {bounds.TITLE_CHARS} of a key"
+            )
+            self.document.at(node, message)
+            return None
         return str(node.value)
 
     def _list(self, node: Node, item: object) -> list[object] | None:
@@ -219,6 +233,8 @@ class _Walker:
     def _leaf(self, node: Node, hint: object) -> object:
         before = len(self.document.problems)
         value = self._plain(node)
+        if hint is object:
+            self._require_json(node, value)
         if hint is object or len(self.document.problems) > before:
             return value
         if get_origin(hint) is Literal and value not in get_args(hint):
@@ -234,6 +250,17 @@ class _Walker:
             self.document.at(node, message if wrong_type else str(error).replace("`", "'"))
             return None
 
+    def _require_json(self, node: Node, value: object) -> None:
+        """What is sent or compared as it is written must be something that JSON can hold."""
+        if isinstance(node, MappingNode):
+            for key, child in node.value:
+                self._require_json(child, value.get(key.value) if isinstance(value, dict) else None)
+        elif isinstance(node, SequenceNode) and isinstance(value, list):
+            for child, item in zip(node.value, value, strict=True):
+                self._require_json(child, item)
+        elif isinstance(value, float) and not math.isfinite(value):
+            self.document.at(node, f"{node.value} is no number that JSON could hold")
+
     def _plain(self, node: Node) -> object:
         if isinstance(node, MappingNode):
             return {key: self._plain(child) for key, (_, child) in self._pairs(node).items()}
@@ -241,7 +268,10 @@ class _Walker:
             return [self._plain(child) for child in node.value]
         assert isinstance(node, ScalarNode)
         try:
-            return scalar(node)
+            value = scalar(node)
+            if isinstance(value, float) and "n" not in node.value.lower():
+                bounds.require_number(node.value)
+            return value
         except ValueError as error:
             self.document.at(node, str(error))
             return None

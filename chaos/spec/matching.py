@@ -10,6 +10,8 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+from chaos.spec import patterns
+
 _COMPARISON = re.compile(r"\s*(<=|>=|==|!=|<|>|=)\s*(-?[0-9]+(?:\.[0-9]+)?)\s*")
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -72,7 +74,7 @@ def _scalar_matches(expected: object, actual: object) -> bool:
 
 def _text_matches(expected: str, actual: object) -> bool:
     if len(expected) > 1 and expected[0] == expected[-1] == "/":
-        return isinstance(actual, str) and re.search(expected[1:-1], actual) is not None
+        return isinstance(actual, str) and patterns.found_in(actual, expected[1:-1])
     comparison = _COMPARISON.fullmatch(expected)
     if comparison is not None:
         if isinstance(actual, bool) or not isinstance(actual, int | float):
@@ -88,10 +90,7 @@ def pattern_problem(expected: object) -> str | None:
     if isinstance(expected, list):
         return next(filter(None, map(pattern_problem, expected)), None)
     if isinstance(expected, str) and len(expected) > 1 and expected[0] == expected[-1] == "/":
-        try:
-            re.compile(expected[1:-1])
-        except re.error as error:
-            return f"{expected} is not a regular expression: {error}"
+        return patterns.problem(expected[1:-1])
     return None
 
 

@@ -122,3 +122,11 @@ class Step(Spec, frozen=True, kw_only=True):
     def problem(self) -> str | None:
         """Why this step could never be carried out, whatever the target does, or None."""
         return None
+
+    def passes(self) -> int | None:
+        """How often its steps are repeated, as far as that is known before a run; None of a step that repeats nothing."""
+        return None
+
+    def least_s(self) -> float:
+        """How long it takes at the least, the steps inside of it left out."""
+        return 0.0

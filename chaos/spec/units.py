@@ -3,6 +3,8 @@
 import re
 from typing import Final, Self
 
+from chaos import bounds
+
 _NUMBER: Final = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _DURATION: Final = re.compile(rf"({_NUMBER})(ms|s|min|h)")
 _DURATION_MS: Final = {"ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0}
@@ -63,6 +65,8 @@ class Duration(Unit):
         if match is None:
             raise self._refuse()
         self.ms = float(match[1]) * _DURATION_MS[match[2]]
+        if self.ms > bounds.LONGEST_H * _DURATION_MS["h"]:
+            raise ValueError(f"{text} is longer than {bounds.LONGEST_H}h")
 
     @property
     def s(self) -> float:
@@ -82,6 +86,8 @@ class Offset(Unit):
         if match is None:
             raise self._refuse()
         self.ms = float(match[1]) * _DURATION_MS[match[2]] * (-1 if text.startswith("-") else 1)
+        if abs(self.ms) > bounds.FARTHEST_H * _DURATION_MS["h"]:
+            raise ValueError(f"{text} is farther off than {bounds.FARTHEST_H}h")
 
 
 class Rate(Unit):

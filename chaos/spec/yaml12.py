@@ -11,6 +11,8 @@ from typing import Final
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from chaos import bounds
+
 _TAG: Final = "tag:yaml.org,2002:"
 MAPPING: Final = f"{_TAG}map"
 SEQUENCE: Final = f"{_TAG}seq"
@@ -83,6 +85,8 @@ def _value(kind: str, text: str) -> bool | int | float | None:
         # Python spells infinity and NaN without the dot in front.
         special = re.search(r"inf|nan", text, re.IGNORECASE)
         return float(text.replace(".", "") if special else text)
+    if len(text) > bounds.DIGITS:
+        raise ValueError(f"a number of {len(text)} characters is longer than {bounds.DIGITS}")
     base = {"0o": 8, "0x": 16}.get(text[:2], 10)
     number = int(text[2:] if base != 10 else text, base)
     if number.bit_length() > _INT_BITS:

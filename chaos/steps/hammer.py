@@ -25,6 +25,10 @@ class Hammer(Step, frozen=True, kw_only=True):
     linger: Duration = Duration("100ms")
     meanwhile: list[Step]
 
+    def least_s(self) -> float:
+        """What it lingers."""
+        return self.linger.s
+
 
 class _Count(Struct):
     tries: int = 0

@@ -12,6 +12,7 @@ from typing import Final, Self
 import msgspec
 
 import chaos
+from chaos import bounds
 from chaos.clock import RunClock
 from chaos.engine.scope import Scope
 from chaos.engine.stack import HARNESS_SOURCE
@@ -32,6 +33,7 @@ from chaos.load.plan import (
     Summary,
     longest_s,
     planned,
+    shortest_s,
 )
 from chaos.load.plan import Stage as PlanStage
 from chaos.spec.kind import Kind
@@ -47,7 +49,7 @@ OWN: Final = frozenset({"i", "uuid"})
 """Variables that differ for each request of a load."""
 
 _DOUBLED = re.compile(r"\{\{(?:i|uuid)\}\}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 class Stage(Spec, frozen=True, kw_only=True):
@@ -110,12 +112,18 @@ class Load(Step, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and value < 1:
                 return f"`{name}` must be at least 1"
+        if max(self.clients or 0, self.burst or 0) > bounds.CONNECTIONS:
+            return f"more than {bounds.CONNECTIONS} connections at the same time"
         number = planned(self.shape(), MAX_REQUESTS + 1)
         if number == 0:
             return "not a single request would be sent: the time is too short for the rate"
         if max(number or 0, self.at_most or 0) > MAX_REQUESTS:
             return f"more than {MAX_REQUESTS} requests in one load"
         return None
+
+    def least_s(self) -> float:
+        """From its first request to its last."""
+        return 0.0 if self.problem() is not None else shortest_s(self.shape())
 
     def shape(self) -> Rates | Clients | Bursts:
         """How the requests are spread; only of a load without a `problem`."""

@@ -13,6 +13,10 @@ class Pause(Step, frozen=True, kw_only=True):
 
     pause: Duration
 
+    def least_s(self) -> float:
+        """All of it."""
+        return self.pause.s
+
 
 async def run(step: Pause, scope: Scope) -> None:
     """Sleep."""

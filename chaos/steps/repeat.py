@@ -1,14 +1,13 @@
 """`repeat`: the same steps several times, a number or the cross product of lists."""
 
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.spec.kind import Kind
 from chaos.spec.step import Step
-
-MOST = 100_000
 
 
 class Repeat(Step, frozen=True, kw_only=True):
@@ -34,31 +33,37 @@ class Repeat(Step, frozen=True, kw_only=True):
         )
         return "repeats nothing" if nothing or not self.steps else None
 
+    def passes(self) -> int:
+        """Lists that are known only when it runs count as one."""
+        if isinstance(self.repeat, int):
+            return self.repeat
+        return math.prod(len(rows) for rows in self.repeat.values() if isinstance(rows, list))
+
 
 async def run(step: Repeat, scope: Scope) -> int:
     """One pass after the other, in the order of the lists, the last name varying fastest."""
-    passes = _passes(step, scope)
-    if not passes:
+    columns = _columns(step, scope)
+    number = math.prod(map(len, columns.values()))
+    if number == 0:
         raise HarnessError("there was nothing to repeat: a list is empty")
-    for values in passes:
+    scope.run.count_passes(number)
+    for row in itertools.product(*columns.values()):
+        values = dict(zip(columns, row, strict=True))
         variables = scope.variables.child(values)
         await scope.run_steps(step.steps, "steps", variables, {**scope.row_vars, **values})
-    return len(passes)
+    return number
 
 
-def _passes(step: Repeat, scope: Scope) -> list[dict[str, object]]:
+def _columns(step: Repeat, scope: Scope) -> dict[str, Sequence[object]]:
     if isinstance(step.repeat, int):
-        passes: list[dict[str, object]] = [{"i": index} for index in range(step.repeat)]
-    else:
-        lists = {name: scope.variables.fill(values) for name, values in step.repeat.items()}
-        for name, values in lists.items():
-            if not isinstance(values, list):
-                raise HarnessError(f"{name!r} is not a list, so it cannot be repeated over")
-        columns = [values for values in lists.values() if isinstance(values, list)]
-        passes = [dict(zip(lists, row, strict=True)) for row in itertools.product(*columns)]
-    if len(passes) > MOST:
-        raise HarnessError(f"{len(passes)} passes are more than {MOST}")
-    return passes
+        return {"i": range(step.repeat)}
+    columns: dict[str, Sequence[object]] = {}
+    for name, written in step.repeat.items():
+        values = scope.variables.fill(written)
+        if not isinstance(values, list):
+            raise HarnessError(f"{name!r} is not a list, so it cannot be repeated over")
+        columns[name] = values
+    return columns
 
 
 KIND = Kind("repeat", Repeat, run, only_reads=True, keeps=True)

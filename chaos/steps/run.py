@@ -3,6 +3,8 @@
 import asyncio
 
 from chaos.answers import document
+from chaos.engine import commands
+from chaos.engine.output import communicate
 from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.errors import HarnessError
 from chaos.evidence import schema
@@ -11,8 +13,6 @@ from chaos.guard import end_process
 from chaos.spec.kind import Kind
 from chaos.spec.step import Expect, Step
 from chaos.spec.units import Duration
-
-MOST_BYTES = 1_000_000
 
 
 class RunCommand(Step, frozen=True, kw_only=True):
@@ -27,6 +27,10 @@ class RunCommand(Step, frozen=True, kw_only=True):
     stdin: str = ""
     within: Duration | None = Duration("20s")
 
+    def problem(self) -> str | None:
+        """What is run is a program."""
+        return commands.problem(self.run)
+
 
 async def run(step: RunCommand, scope: Scope) -> None:
     """Run it to its end, or kill it when `within` has passed: that is an error, not a failure."""
@@ -35,15 +39,16 @@ async def run(step: RunCommand, scope: Scope) -> None:
     began_ms = scope.clock.now_ms()
     process = await scope.stack.spawn(argv, env)
     try:
+        most_bytes = scope.stack.plan.bounds.output.bytes
         within_s = step.within.s if step.within is not None else None
         stdin = scope.variables.text(step.stdin).encode()
-        output, errors = await asyncio.wait_for(process.communicate(stdin), within_s)
+        wrote = await asyncio.wait_for(communicate(process, stdin, most_bytes), within_s)
     except TimeoutError as error:
         raise HarnessError(f"`{step.run}` did not end within {step.within}") from error
     finally:
         # Whether it has ended or not: what it started in its group must not stay.
         await end_process(process, 1.0)
-    output, errors = output[:MOST_BYTES], errors[:MOST_BYTES]
+    output, errors = bytes(wrote.output), wrote.errors.decode(errors="replace")
     read = document(output)
     # A captured secret must be known before the output that holds it is written.
     missing = scope.capture(step, read)
@@ -54,15 +59,18 @@ async def run(step: RunCommand, scope: Scope) -> None:
         argv=argv,
         exit=process.returncode,
         output=output.decode(errors="replace"),
-        errors=errors.decode(errors="replace"),
+        errors=errors,
         command_began_ms=began_ms,
         command_ended_ms=scope.clock.now_ms(),
     )
     observed = {
         "exit": process.returncode,
         "output": read,
-        "errors": errors.decode(errors="replace"),
+        "errors": errors,
     }
+    if wrote.beyond_bytes:
+        message = f"`{step.run}` wrote {wrote.beyond_bytes} bytes more than the {most_bytes} that are kept"
+        raise HarnessError(message)
     problems = list(scope.unexpected(step.expect or Expect(exit=0), observed))
     if problems or missing:
         raise ExpectationFailed("; ".join([*problems, *([missing] if missing else [])]))

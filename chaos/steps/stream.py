@@ -10,6 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
+from chaos import bounds, regular
 from chaos.answers import body_column, document, headers_column
 from chaos.engine.scope import Scope, Sender
 from chaos.engine.stack import HARNESS_SOURCE
@@ -66,7 +67,14 @@ class Stream(Step, frozen=True, kw_only=True):
         """The first message that is none, or an end that would not be seen."""
         if self.until is not None and (self.until < 1 or not self.read):
             return "`until` counts frames that are read, at least 1"
+        if sum(message.times for message in self.send) > bounds.FRAMES:
+            return f"more than {bounds.FRAMES} frames are sent"
         return next(filter(None, (message.problem() for message in self.send)), None)
+
+    def least_s(self) -> float:
+        """What it waits between the frames that it sends."""
+        frames = sum(message.times for message in self.send)
+        return frames / self.rate.per_s if self.rate is not None else 0.0
 
 
 class _Seen(msgspec.Struct):
@@ -181,7 +189,7 @@ def _payload(message: Message, scope: Scope) -> str | bytes:
     if message.hex is not None:
         return bytes.fromhex(message.hex)
     if message.file is not None:
-        return scope.readable(message.file).read_bytes()
+        return regular.read(scope.readable(message.file), bounds.FILE_BYTES)
     if message.text is not None:
         return scope.variables.text(message.text)
     return bytes(as_json(scope.variables.fill(message.json))).decode()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import apsw
 
-from chaos.engine.files import open_elsewhere, strict_about_names
+from chaos import bounds, regular
+from chaos.engine.files import bound_in_time, open_elsewhere, strict_about_names
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.evidence.recorder import as_json
@@ -74,7 +75,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _content(step: Write, scope: Scope) -> bytes | None:
     if step.copy_of is not None:
-        return scope.readable(step.copy_of).read_bytes()
+        return regular.read(scope.readable(step.copy_of), bounds.FILE_BYTES)
     if step.text is not None:
         return scope.variables.text(step.text).encode()
     if step.json is not None:
@@ -101,6 +102,7 @@ def _run_sql(path: Path, sql: str, scope: Scope) -> None:
         try:
             connection.pragma("ignore_check_constraints", True)
             strict_about_names(connection)
+            bound_in_time(connection)
             before = connection.total_changes()
             for _ in connection.execute(sql):
                 pass

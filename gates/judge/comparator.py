@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from chaos import bounds
+
 Number = int | float | Decimal | Fraction
 Operator = Literal["<", "<=", ">", ">=", "=", "!="]
 
@@ -73,9 +75,9 @@ def parse(text: str) -> Comparator:
     """The comparator written as `text`; ValueError says what could have been written."""
     stripped = text.strip()
     if match := _SIMPLE.fullmatch(stripped):
-        return Simple(_SPELLINGS[match[1]], Decimal(match[2]))
+        return Simple(_SPELLINGS[match[1]], _number(match[2]))
     if match := _BETWEEN.fullmatch(stripped):
-        low, high = Decimal(match[1]), Decimal(match[2])
+        low, high = _number(match[1]), _number(match[2])
         if low > high:
             raise ValueError(f"nothing lies between {low} and {high}")
         return Between(low, high)
@@ -84,6 +86,11 @@ def parse(text: str) -> Comparator:
     raise ValueError(
         f"expected something like `< 5`, `between 1 and 3` or `= (select …)`, not {text!r}"
     )
+
+
+def _number(text: str) -> Decimal:
+    bounds.require_number(text)
+    return Decimal(text)
 
 
 def holds(comparator: Simple | Between, value: Number) -> bool:

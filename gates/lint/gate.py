@@ -16,6 +16,7 @@ from chaos.spec.target import Target
 from chaos.steps import KINDS
 from gates.judge.lint import Complaint, sql_problems
 from gates.judge.verdict import host_of
+from gates.lint.bounds import bounds_problems
 from gates.lint.scenario import lint_scenarios
 from gates.lint.steps import StepsLint, located, target_variables
 from gates.lint.style import data_problems, expect_problems, guards_problems, length_problems
@@ -101,6 +102,7 @@ class _GateLint:
         self._isolation()
         self._exclusive()
         self._assertions()
+        self._tell(bounds_problems(self.gate, self.project.bounds))
         self._style()
         for one in defect_problems(self.gate, self.target, self.project.root):
             self.document.problem(one.place, one.message, one.hint, severity=one.severity)

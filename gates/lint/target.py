@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from chaos.engine import commands
 from chaos.errors import Problem
 from chaos.evidence import schema
+from chaos.spec import patterns
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
@@ -16,6 +18,7 @@ from gates.lint.variables import VariablesLint, complain_about_unknown
 from gates.spec.braces import without_variables
 from gates.spec.views import named_views
 
+_PROCESS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _READY = re.compile(r"tcp|GET\s+/\S*")
 
 
@@ -36,6 +39,7 @@ class _TargetLint:
     def run(self) -> None:
         if not self.target.processes:
             self.document.problem(("processes",), "a target has at least one process")
+        self._commands()
         self._processes()
         self._links()
         self._collected()
@@ -49,8 +53,23 @@ class _TargetLint:
             ((("exercise",), exercise),), target_variables(self.target)
         )
 
+    def _commands(self) -> None:
+        written: list[tuple[Path, str]] = [
+            *((("prepare", at), one.run) for at, one in enumerate(self.target.prepare)),
+            *((("processes", name), one.run) for name, one in self.target.processes.items()),
+        ]
+        for path, command in written:
+            problem = commands.problem(command)
+            if problem is not None:
+                self.document.problem((*path, "run"), problem)
+
     def _processes(self) -> None:
         for name, process in self.target.processes.items():
+            if not _PROCESS.fullmatch(name):
+                message = (
+                    f"the name of a process becomes part of a file's name, so it cannot be {name!r}"
+                )
+                self.document.problem(("processes", name), message)
             if not _READY.fullmatch(process.ready):
                 message = f"expected `tcp` or something like `GET /readyz`, not {process.ready!r}"
                 self.document.problem(("processes", name, "ready"), message)
@@ -98,11 +117,9 @@ class _TargetLint:
 
     def _patterns(self) -> None:
         for index, pattern in enumerate(self.target.redact):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                message = f"{pattern} is not a regular expression: {error}"
-                self.document.problem(("redact", index), message)
+            problem = patterns.problem(pattern)
+            if problem is not None:
+                self.document.problem(("redact", index), problem)
 
     def _captures(self) -> None:
         for index, prepare in enumerate(self.target.prepare):

@@ -245,6 +245,7 @@ def plan_of(
         toxiproxy=Path(session.toxiproxy.path) if session.toxiproxy is not None else None,
         keep=session.options.keep,
         data=rows_by_name(gate),
+        bounds=project.bounds,
     )
 
 

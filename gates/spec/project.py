@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos.errors import Problem, SpecError, errors_among
+from chaos.spec.bounds import DEFAULT, Bounds
 from chaos.spec.document import Document
 from chaos.spec.loader import Choose, load
 from chaos.spec.step import Step
@@ -66,6 +67,11 @@ class Project:
         if name not in self._target_digests:
             self._target_digests[name] = sha256_of(self.targets[name])
         return self._target_digests[name]
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a gate may take."""
+        return self.release.bounds if self.release is not None else DEFAULT
 
     @cached_property
     def root(self) -> Path:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from chaos.spec.bounds import DEFAULT, Bounds
 from chaos.spec.step import Spec
 
 
@@ -29,7 +30,7 @@ class Release(Spec, frozen=True, kw_only=True):
     must be committed for a release to be cut from it. `floor_digests` pins floor gates to the SHA-256 of
     their specs in the last release; one that differs needs its text in `reasons`. `baseline` names a
     defect per gate: together they are the system before this release. `waiver_keys` are the public
-    keys, 32 bytes in base64, of those who may waive a gate.
+    keys, 32 bytes in base64, of those who may waive a gate; `bounds` raises what a gate may take.
     """
 
     release: str
@@ -49,3 +50,4 @@ class Release(Spec, frozen=True, kw_only=True):
     reasons: dict[str, str] = {}
     baseline: dict[str, str] = {}
     waiver_keys: list[str] = []
+    bounds: Bounds = DEFAULT

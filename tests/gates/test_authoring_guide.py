@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from chaos.spec.bounds import Bounds
 from chaos.spec.loader import load
 from chaos.spec.step import Bearer, Defaults, Expect, Send, Spec, Step
 from chaos.spec.target import Actor, Collect, LinkSpec, Prepare, ProcessSpec, Target, View
@@ -51,6 +52,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "Views": View,
     "A scenario file": ScenarioFile,
     "The release": Release,
+    "Bounds": Bounds,
     "Listed gates": ListedGate,
     "Invariants": Invariant,
 }

@@ -195,7 +195,7 @@ def test_scenarios_that_use_each_other_are_refused(tmp_path: Path) -> None:
 def test_every_group_of_cases_is_there() -> None:
     assert len(BY_NAME) == len(ALL)
     assert {name.partition("/")[0] for name in BY_NAME} == {
-        "assertions", "faults", "frame", "judged", "release", "scenario", "sql", "steps", "target", "yaml",
+        "assertions", "bounds", "faults", "frame", "judged", "release", "scenario", "sql", "steps", "target", "yaml",
     }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from chaos.bounds import SPEC_DEPTH, SPEC_VALUES
 from chaos.errors import Problem, SpecError
-from chaos.spec.document import DEEPEST, MOST_VALUES
 from chaos.spec.loader import Choose, Refusal, load
 from chaos.spec.step import Bearer, Spec, Step
 from chaos.spec.units import Duration, Rate
@@ -256,16 +256,16 @@ def test_aliases_that_multiply_without_end_are_refused_soon(file: Path) -> None:
     lines = ["car: a", "extra:", "  - &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"  - &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     assert only_problem(file, "\n".join(lines)).message.startswith(
-        f"more than {MOST_VALUES} values"
+        f"more than {SPEC_VALUES} values"
     )
 
 
-@pytest.mark.parametrize("deep", [DEEPEST + 1, 2_000])
+@pytest.mark.parametrize("deep", [SPEC_DEPTH + 1, 2_000])
 @pytest.mark.parametrize("pair", ["[]", "{}"])
 def test_deep_nesting_is_a_problem_and_no_crash(file: Path, deep: int, pair: str) -> None:
     inner = "a: " if pair == "{}" else ""
     text = f"car: a\nextra: {(pair[0] + inner) * deep}1{pair[1] * deep}"
-    assert only_problem(file, text).message == f"nested more than {DEEPEST} deep"
+    assert only_problem(file, text).message == f"nested more than {SPEC_DEPTH} deep"
 
 
 def test_a_file_that_is_not_utf_8_says_where(file: Path) -> None:

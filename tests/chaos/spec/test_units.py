@@ -6,24 +6,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaos import bounds
 from chaos.spec.units import Duration, Offset, Rate, Size, Unit
 
 NUMBERS = st.integers(0, 999_999_999)
+HOURS = {"ms": 3_600_000, "s": 3600, "min": 60, "h": 1}
+LENGTHS = st.sampled_from(sorted(HOURS)).flatmap(
+    lambda unit: st.tuples(st.integers(0, bounds.LONGEST_H * HOURS[unit]), st.just(unit))
+)
 MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 BYTES = {"B": 1, "KB": 1000, "MB": 1_000_000}
 ALL: list[type[Unit]] = [Duration, Offset, Rate, Size]
 
 
-@given(NUMBERS, st.sampled_from(sorted(MS)))
-def test_a_duration_is_its_number_times_its_unit(number: int, unit: str) -> None:
+@given(LENGTHS)
+def test_a_duration_is_its_number_times_its_unit(length: tuple[int, str]) -> None:
+    number, unit = length
     duration = Duration.of(f"{number}{unit}")
     assert duration.ms == number * MS[unit]
     assert duration.s == duration.ms / 1000
     assert str(duration) == f"{number}{unit}"
 
 
-@given(NUMBERS, st.sampled_from(sorted(MS)))
-def test_an_offset_has_a_sign(number: int, unit: str) -> None:
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [
+        (Duration, "25h"),
+        (Duration, "999999999h"),
+        (Duration, "1441min"),
+        (Offset, "999999999h"),
+        (Offset, "-999999999h"),
+    ],
+)
+def test_no_length_is_beyond_its_bound(unit: type[Unit], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text} is (longer than 24h|farther off than 878400h)$"):
+        unit.of(text)
+
+
+@given(LENGTHS)
+def test_an_offset_has_a_sign(length: tuple[int, str]) -> None:
+    number, unit = length
     assert Offset.of(f"-{number}{unit}").ms == -Offset.of(f"{number}{unit}").ms
     with pytest.raises(ValueError, match="expected something like"):
         Duration.of(f"-{number}{unit}")

@@ -67,7 +67,7 @@ def test_the_cross_product_of_lists_in_their_order(tmp_path: Path) -> None:
         ("{a: '{empty}'}", "there was nothing to repeat: a list is empty"),
         ("{a: 5}", "'a' is not a list, so it cannot be repeated over"),
         ("{a: '{nobody}'}", "nothing has set the variable 'nobody'"),
-        ("1000000", "1000000 passes are more than 100000"),
+        ("1000000", "more than 20000 passes of all `repeat` of a gate"),
     ],
 )
 def test_what_cannot_be_repeated_is_an_error(tmp_path: Path, repeat: str, detail: str) -> None:

@@ -117,7 +117,7 @@ GATE_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
         "{get: /token, put: /x}",
         "name exactly one method",
     ),
-    "regex": (("text: /x/", "text: /(/"), "/(/}", "/(/ is not a regular expression"),
+    "regex": (("text: /x/", "text: /(/"), "/(/}", "( is not a regular expression of re2"),
     "observed": (("text: /x/", "exit: 0"), "0}", "`await` does not observe 'exit'"),
     "expect": (
         ("    expect: {json: {up: true}, text: /x/}\n", ""),
