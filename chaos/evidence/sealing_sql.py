@@ -42,10 +42,14 @@ def typed(columns: Mapping[str, str], rows: str) -> str:
 
 
 def digest(table: str) -> str:
-    """Row count and digest per run, from nothing but the table: exclusive or of the MD5 of every row as JSON."""
+    """Row count and digest per run, from nothing but the table: exclusive or of the MD5 of every row as JSON with its place."""
     return (
-        "SELECT run_id, gate, count(*), bit_xor(md5_number(to_json(t)::VARCHAR))::VARCHAR"
-        f" FROM {stored(table)} AS t GROUP BY run_id, gate"
+        "SELECT t.run_id, t.gate, count(*),"
+        " bit_xor(md5_number(concat(t.rowid - f.first, ' ', to_json(t)::VARCHAR)))::VARCHAR"
+        f" FROM {stored(table)} AS t JOIN"
+        f" (SELECT run_id, gate, min(rowid) AS first FROM {stored(table)} GROUP BY run_id, gate) AS f"
+        " ON t.run_id IS NOT DISTINCT FROM f.run_id AND t.gate IS NOT DISTINCT FROM f.gate"
+        " GROUP BY t.run_id, t.gate"
     )
 
 

@@ -22,7 +22,7 @@ from gates.judge.measuring import (
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.result import AssertionResult
 from gates.judge.selfcheck import Passed
-from gates.judge.worlds import OBSERVED, whole
+from gates.judge.worlds import OBSERVED, TURNED, whole
 
 SHOWN_ROWS = 5
 SHOWN_BYTES = 300
@@ -49,10 +49,25 @@ def _decided(plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound) -> list[
     ]
     whys = selfcheck.cannot_fail(passed, gate, bound)
     problems = {id(one.plan): why for one, why in zip(passed, whys, strict=True)}
+    problems |= _decided_by_order([one.plan for one in passed], gate, bound)
     return [
         _seen(plan, bound, seen, problems.get(id(plan)))
         for plan, seen in zip(plans, evaluated, strict=True)
     ]
+
+
+BY_ORDER = "the order of the rows decides: with the same rows the other way round it does not pass"
+
+
+def _decided_by_order(plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound) -> dict[int, str]:
+    """The assertions among those that passed which do not when the same rows are read in the other order (rule 39)."""
+    asked = [p for p in plans if p.ordered or any(query.ordered for query in gate.behind(p))]
+    found = evaluate(TURNED, asked, gate, bound)
+    return {
+        id(plan): BY_ORDER
+        for plan, seen in zip(asked, found, strict=True)
+        if not isinstance(seen, Evaluated) or seen.outcome(plan).status != "PASS"
+    }
 
 
 def _seen(

@@ -31,7 +31,7 @@ _REFUSED_TABLES: Mapping[str, str] = {
     "SHOW_REF": "DESCRIBE, SHOW and SUMMARIZE are not allowed",
     "PIVOT": "PIVOT is not allowed",
 }
-_JOINS = frozenset({"REGULAR", "CROSS", "NATURAL", "ASOF", "DEPENDENT"})
+_JOINS = frozenset({"REGULAR", "CROSS", "NATURAL", "DEPENDENT"})
 _ORDERS = frozenset(
     {"ORDER_DEFAULT", "ASCENDING", "DESCENDING", "ORDER_ASCENDING", "ORDER_DESCENDING"}
 )
@@ -207,8 +207,9 @@ class _Walk:
 
     def column(self, node: Node, scope: Scope) -> None:
         names = syntax.names_of(node)
-        if len(names) == 1 and names[0].lower() in functions.PSEUDO_COLUMNS:
-            self.refuse("function", f"{names[0]} is not a column of the evidence", node)
+        last = names[-1].lower() if names else ""
+        if last == "rowid" or (len(names) == 1 and last in functions.PSEUDO_COLUMNS):
+            self.refuse("function", f"{names[-1]} is not a column of the evidence", node)
         elif names and names[0].lower() not in scope.lambdas:
             self.uses.columns.append(node)
 

@@ -10,8 +10,10 @@ from gates.judge.checks import Place, Uses, inspect
 from gates.judge.comparator import EqualsQuery
 from gates.judge.drafts import Draft, Parts
 from gates.judge.leaves import Split
+from gates.judge.lineage import Lineage
 from gates.judge.plan import AssertPlan, GatePlan, QueryPlan, evidence_tables
 from gates.judge.problem import Kind, Problem, Source, suggestion
+from gates.judge.relations import Relation, fixed, recorded
 from gates.judge.syntax import Node, SyntaxProblem, Tree
 from gates.spec.assertion import Assertion, Judged
 
@@ -53,6 +55,12 @@ class _Compiler:
         self.queries: dict[str, QueryPlan] = {}
         self.refused: set[str] = set()
         self.trees: dict[str, Tree | SyntaxProblem] = {}
+        self.lineages: dict[str, Relation] = {
+            name: recorded(name, columns) for name, columns in self.evidence.items()
+        }
+        self.lineages |= {
+            name: fixed(rows) for name, rows in judged.data.items() if name not in self.evidence
+        }
 
     def add(self, kind: Kind, message: str, where: str) -> None:
         self.problems.append(Problem(kind, message, where))
@@ -198,11 +206,22 @@ class _Compiler:
         reads = self.behind(relations or frozenset())
         if relations is not None and not reads:
             self.problems.append(source.problem("table", "the query reads no evidence"))
-        if relations is None or not reads:
+        if node is None or relations is None or not reads:
             self.refused.add(name)
             return
-        names = syntax.words(node) if node else None
-        self.queries[name] = QueryPlan(name, named.query, named.at_least, relations, reads, names)
+        names = syntax.words(node)
+        seen = Lineage(self.lineages)
+        self.lineages[name] = seen.query(node)
+        self.untold(source, seen)
+        self.queries[name] = QueryPlan(
+            name, named.query, named.at_least, relations, reads, names, seen.ordered
+        )
+
+    def untold(self, source: Source, seen: Lineage) -> None:
+        """Orders that leave it open which row comes first (rule 39)."""
+        for found in seen.found:
+            where = syntax.offset_of(found.node)
+            self.problems.append(source.problem("order", found.message, where))
 
     def assertion(self, parts: Parts) -> Draft | None:
         """The assertion as checked trees, or None after noting what is wrong with it."""
@@ -212,6 +231,7 @@ class _Compiler:
         place: Place = "value" if parts.test == "value" else "predicate"
         uses = self.inspect(parts.expression, expression, place) if expression else None
         is_uses = self.is_query(parts.is_query) if parts.is_query else frozenset()
+        is_ordered = self.is_ordered(parts.is_query) if parts.is_query and is_uses else False
         if (
             source is None
             or relation is None
@@ -224,6 +244,9 @@ class _Compiler:
         where = syntax.child(source, "where_clause")
         if not self.can_depend(parts, split, uses, where, expression):
             return None
+        seen = Lineage(self.lineages)
+        seen.expression(expression, relation)
+        self.untold(parts.expression, seen)
         is_value = parts.test == "value"
         return Draft(
             parts,
@@ -237,6 +260,7 @@ class _Compiler:
             self.behind(is_uses | {relation}),
             self.words(source, expression, parts.is_query),
             drafts.about(where),
+            seen.ordered or is_ordered,
         )
 
     def words(
@@ -290,6 +314,15 @@ class _Compiler:
         node = self.tree(source)
         uses = self.inspect(source, node, "query") if node else None
         return self.relations(source, uses) if uses else None
+
+    def is_ordered(self, source: Source) -> bool:
+        """Whether order matters in the query of an `is:`, after noting where it is open."""
+        node = self.tree(source)
+        seen = Lineage(self.lineages)
+        if node is not None:
+            seen.query(node)
+        self.untold(source, seen)
+        return seen.ordered
 
     def can_depend(
         self, parts: Parts, split: Split, uses: Uses, where: Node, expression: Node

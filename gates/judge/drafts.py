@@ -58,6 +58,7 @@ class Draft(Struct, frozen=True):
     reads: frozenset[str]
     names: frozenset[str] | None
     about: frozenset[str]
+    ordered: bool
 
     def nodes(self) -> list[Node]:
         """What has to be written as text, in the order in which `finish` takes it."""
@@ -98,6 +99,7 @@ class Draft(Struct, frozen=True):
             reads=self.reads,
             names=self.names,
             about=self.about,
+            ordered=self.ordered,
         )
 
 

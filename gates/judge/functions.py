@@ -56,6 +56,12 @@ AGGREGATES = COUNTS | frozenset({
 """Aggregates that do not depend on the order of the rows. Sums of doubles do, in their last bits, which is
 why the judge reads rows in the order of the sealed tables with one thread; `fsum` compensates."""
 
+ROUNDED = frozenset({
+    "sum", "fsum", "kahan_sum", "sumkahan", "avg", "mean", "favg", "stddev", "stddev_pop", "stddev_samp", "variance",
+    "var_pop", "var_samp", "corr", "covar_pop", "covar_samp", "regr_slope", "regr_intercept", "regr_r2",
+})  # fmt: skip
+"""Aggregates that depend on the order of doubles in their last bits."""
+
 ORDERED = frozenset(
     {"list", "array_agg", "string_agg", "group_concat", "listagg", "json_group_array"}
 )
@@ -89,8 +95,8 @@ JSON_EXTRACTS: Mapping[str, str] = {
 
 PSEUDO_COLUMNS = frozenset({
     "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "current_user", "user",
-    "session_user", "current_role", "current_catalog", "current_schema", "current_database",
+    "session_user", "current_role", "current_catalog", "current_schema", "current_database", "rowid",
 })  # fmt: skip
-"""Names that bind to a function when no column is called so."""
+"""Names that bind to a function, or to a place in memory, when no column is called so."""
 
 SCALAR_CALLS = OPERATORS | SCALARS

@@ -29,7 +29,7 @@ class AssertPlan(Struct, frozen=True):
     per aggregate that takes no NULL; `guards` are floating-point expressions that must be finite;
     `uses` are the relations it names, `reads` all tables behind them; `names` are all words in it that could be
     columns, None where it takes all that there are; `about` the steps and loads that its `where` names, empty where
-    that is open.
+    that is open. `ordered` says that something in it depends on the order of rows.
     """
 
     assertion: Assertion
@@ -49,10 +49,11 @@ class AssertPlan(Struct, frozen=True):
     reads: frozenset[str]
     names: frozenset[str] | None
     about: frozenset[str]
+    ordered: bool
 
 
 class QueryPlan(Struct, frozen=True):
-    """One query of `with:`: the relations it reads directly, all tables behind it, and its words as above."""
+    """One query of `with:`: the relations it reads directly, all tables behind it, its words and its order as above."""
 
     name: str
     text: str
@@ -60,6 +61,7 @@ class QueryPlan(Struct, frozen=True):
     uses: frozenset[str]
     reads: frozenset[str]
     names: frozenset[str] | None
+    ordered: bool
 
 
 class GatePlan(Struct, frozen=True):

@@ -38,11 +38,15 @@ def create_sql(name: str, columns: Mapping[str, str], kind: str = "TABLE") -> st
 
 
 def digest_sql(table: str) -> str:
-    """Row count and digest per run: exclusive or of the MD5 of every row as JSON, so that order is no matter.
+    """Row count and digest per run: exclusive or of the MD5 of every row as JSON with its place among the run's rows.
 
-    It notices a changed, added or missing value; it is no signature, which the manifest of a release carries.
+    It notices a changed, added or missing value, and another order; it is no signature, which the manifest of a release carries.
     """
     return (
-        "SELECT run_id, gate, count(*), bit_xor(md5_number(to_json(t)::VARCHAR))::VARCHAR"
-        f" FROM {stored(table)} AS t GROUP BY run_id, gate"
+        "SELECT t.run_id, t.gate, count(*),"
+        " bit_xor(md5_number(concat(t.rowid - f.first, ' ', to_json(t)::VARCHAR)))::VARCHAR"
+        f" FROM {stored(table)} AS t JOIN"
+        f" (SELECT run_id, gate, min(rowid) AS first FROM {stored(table)} GROUP BY run_id, gate) AS f"
+        " ON t.run_id IS NOT DISTINCT FROM f.run_id AND t.gate IS NOT DISTINCT FROM f.gate"
+        " GROUP BY t.run_id, t.gate"
     )

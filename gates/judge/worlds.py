@@ -33,6 +33,7 @@ TWICE = World(
     "twice",
     lambda rows, *_: f"FROM ({rows}) UNION ALL (SELECT * REPLACE (-1 - seq AS seq) FROM ({rows}))",
 )
+TURNED = World("turned", lambda rows, *_: f"FROM ({rows}) ORDER BY seq DESC")
 HALF = World("half", lambda rows, *_: f"FROM ({rows}) WHERE seq % 2 = 0")
 
 

@@ -398,7 +398,7 @@ def test_digests_can_be_recomputed_from_parquet_alone(
     recorded = table(release, "digests", "sealed_table, run_id, gate, row_count, digest")
     connection = duckdb.connect()
     connection.execute(f"CREATE SCHEMA {sealing_sql.SCHEMA}")
-    connection.execute(f"CREATE VIEW evidence.requests AS FROM '{release}/requests.parquet'")
+    connection.execute(f"CREATE TABLE evidence.requests AS FROM '{release}/requests.parquet'")
     again = connection.execute(sealing_sql.digest("requests")).fetchall()
     assert {row[1:] for row in recorded if row[0] == "requests"} == set(again)
     assert {row[0] for row in recorded} == {"runs", "steps", "requests", "closings", "seals"}
