@@ -19,7 +19,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Everything that the engine needs, and nothing of what will be asserted.
 
     `directory` gets the evidence; `source_root` is the directory that processes start in, the project
-    itself or a copy with a defect; `digests` and `versions` go into the run's first record; `exercise` records what
+    itself or a copy with a defect; `digests` and `versions` go into the run's first record; `link_check` records what
     every link carried; `attempt` counts the runs of this gate in one session; `environment` is added to that of
     every process of the target; `data` are fixed tables, which steps know as `{data.NAME}`; `bounds` what a gate may take.
     """
@@ -42,7 +42,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     source_root: Path
     toxiproxy: Path | None
     keep: bool
-    exercise: bool = False
+    link_check: bool = False
     attempt: int = 1
     environment: Mapping[str, str] = {}
     data: Mapping[str, object] = {}

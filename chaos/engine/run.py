@@ -108,7 +108,7 @@ class Worker:
         stack = Stack(plan, self.guard, recorder, clock)
         try:
             async with limit:
-                await stack.start(probing=plan.exercise or _has_faults(plan))
+                await stack.start(probing=plan.link_check or _has_faults(plan))
                 await _walk(plan, stack, recorder, clock, limit.left_out(alone))
         finally:
             # Whatever goes wrong from here on must not hide what went wrong before.
@@ -190,7 +190,7 @@ def _endings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable
     yield collect(stack, recorder)
     yield _look_into_files(stack, recorder)
     # Counted first: what has been recorded is forgotten.
-    if plan.exercise:
+    if plan.link_check:
         yield stack.links.record_traffic(recorder)
     yield stack.links.record_connections(recorder, stack.clock)
     yield stack.stop()

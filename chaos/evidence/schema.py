@@ -157,7 +157,7 @@ class Fault(Row, frozen=True, kw_only=True):
     fault: str
     kind: str
     link: str
-    stream: Literal["upstream", "downstream", "both"]
+    direction: Literal["upstream", "downstream", "both"]
     attributes: Raw
     on_ms: float
     proven_ms: float | None
@@ -314,7 +314,7 @@ class Closing(Row, frozen=True, kw_only=True):
 
 
 class Link(Row, frozen=True, kw_only=True):
-    """What a link carried when the target was exercised with all being well."""
+    """What a link carried in a link check, with all being well."""
 
     link: str
     own_connections: int

@@ -20,7 +20,7 @@ from chaos.spec.target import LinkSpec
 from chaos.spec.units import Duration, Unit
 
 Attributes = Mapping[str, float]
-"""Attributes as recorded: Toxiproxy's names and units, and `request_bytes` where the stream is upstream."""
+"""Attributes as recorded: Toxiproxy's names and units, and `request_bytes` where the direction is upstream."""
 
 SHARE_THAT_HOLDS: Final = 0.8
 SHARE_THAT_IS_CLEAN: Final = 0.2
@@ -55,10 +55,7 @@ class FaultStep(Step, frozen=True, kw_only=True):
     kind: ClassVar[str]
 
     for_: Duration | None = None
-    # In YAML `stream` is a kind of step, and no option is named like a kind.
-    stream: Literal["downstream", "upstream"] = msgspec.field(
-        default="downstream", name="direction"
-    )
+    direction: Literal["downstream", "upstream"] = "downstream"
 
     @property
     def link(self) -> str:
@@ -347,7 +344,7 @@ def moves(step: FaultStep, link: LinkSpec, least_bytes: float, why: str) -> str 
     problem = carries(step, link)
     if problem is not None or link.probe is None:
         return problem
-    if step.stream == "downstream":
+    if step.direction == "downstream":
         if link.probe.target()[0].upper() != "HEAD":
             return None
         return f"the probe of {step.link} is a HEAD request: its answer has no body to tell {step.kind} by"

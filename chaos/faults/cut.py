@@ -23,7 +23,7 @@ class Cut(FaultStep, frozen=True, kw_only=True):
         """A cut has no direction."""
         return (
             "a cut ends both directions: leave `direction` out"
-            if self.stream == "upstream"
+            if self.direction == "upstream"
             else None
         )
 

@@ -32,7 +32,7 @@ class LimitData(FaultStep, frozen=True, kw_only=True):
 
     def problem(self) -> str | None:
         """Only the client's end of a link is looked at."""
-        if self.stream == "upstream":
+        if self.direction == "upstream":
             return "what reached the server cannot be seen by a probe at the client's end: limit the downstream"
         return None
 

@@ -33,7 +33,7 @@ class SlowClose(FaultStep, frozen=True, kw_only=True):
 
     def problem(self) -> str | None:
         """Only the client's end of a link is looked at."""
-        if self.stream == "upstream":
+        if self.direction == "upstream":
             return "a slow close towards the server cannot be seen by a probe at the client's end"
         return delay_problem(self.delay, "delay")
 

@@ -144,7 +144,7 @@ class FaultWindow:
         kind, attributes = toxic
         # Toxiproxy knows a toxic by its name alone; two windows may have the same kind on one link.
         name = f"{kind}-{next(self._numbers)}"
-        asked = Toxic(name=name, type=kind, stream=self._step.stream, attributes=attributes)
+        asked = Toxic(name=name, type=kind, stream=self._step.direction, attributes=attributes)
         self._injected = asked
         await self._with.proxies.add_toxic(link, asked)
 
@@ -245,7 +245,7 @@ class FaultWindow:
             fault=self._name,
             kind=self._step.kind,
             link=self._step.link,
-            stream="both" if self._step.kind == "cut" else self._step.stream,
+            direction="both" if self._step.kind == "cut" else self._step.direction,
             attributes=msgspec.Raw(msgspec.json.encode(self._attributes)),
             on_ms=self._with.clock.now_ms() if self.on_ms is None else self.on_ms,
             proven_ms=self.proven_ms,
@@ -261,6 +261,6 @@ def attributes_of(step: FaultStep, wire: Wire) -> dict[str, float]:
     """What is recorded as the fault's attributes: the toxic's, and how much an upstream fault has to act on."""
     toxic = step.toxic()
     attributes: dict[str, float] = {} if toxic is None else dict(toxic[1])
-    if step.stream == "upstream":
+    if step.direction == "upstream":
         attributes["request_bytes"] = len(wire.close)
     return attributes

@@ -126,15 +126,15 @@ def _traffic_reasons(evidence: Evidence, record: RunRecord, row: Fault) -> Itera
     past = [bypass for bypass in evidence.rows(LinkBypass, record.key) if bypass.link == row.link]
     if past:
         yield f"{len(past)} connections went past the link, the first from {past[0].process or past[0].client}"
-    exercised = [carried for link, carried in _exercised(evidence, record) if link == row.link]
-    if not exercised:
+    checked = [carried for link, carried in _link_checks(evidence, record) if link == row.link]
+    if not checked:
         yield "there is no evidence that the link carries anything when all is well"
-    elif not all(exercised):
+    elif not all(checked):
         yield "the link carried nothing when all was well"
 
 
-def _exercised(evidence: Evidence, record: RunRecord) -> Iterator[tuple[str, bool]]:
-    """(link, whether it carried the target's own traffic) of every exercise of this run's target."""
+def _link_checks(evidence: Evidence, record: RunRecord) -> Iterator[tuple[str, bool]]:
+    """(link, whether it carried the target's own traffic) of every link check of this run's target."""
     for other in evidence.runs():
         if other.run.target == record.run.target:
             first = _first_own(evidence, other.key)
@@ -162,7 +162,7 @@ def _result(row: Fault, why: str | None) -> FaultResult:
         fault=row.fault,
         kind=row.kind,
         link=row.link,
-        stream=row.stream,
+        direction=row.direction,
         attributes=msgspec.json.decode(row.attributes, type=dict[str, float]),
         proven=why is None,
         on_ms=row.on_ms,
@@ -179,7 +179,7 @@ def _absent(name: str) -> FaultResult:
         fault=name,
         kind="",
         link="",
-        stream="",
+        direction="",
         attributes={},
         proven=False,
         on_ms=None,

@@ -51,7 +51,7 @@ class FaultResult(Struct, frozen=True, kw_only=True):
     fault: str
     kind: str
     link: str
-    stream: str
+    direction: str
     attributes: dict[str, float]
     proven: bool
     on_ms: float | None

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with steps before they are run, whether of a gate or of an exercise."""
+"""What can be known to be wrong with steps before they are run, whether of a gate or of a link check."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

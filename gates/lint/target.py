@@ -146,7 +146,7 @@ class _TargetLint:
             yield ("processes", name, "ready"), process.ready
 
     def _filled(self) -> Iterator[tuple[Path, object]]:
-        """Every value in which a run replaces variables, besides the exercise."""
+        """Every value in which a run replaces variables, besides its link check."""
         target = self.target
         yield ("config",), target.config or ""
         for index, prepare in enumerate(target.prepare):

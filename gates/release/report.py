@@ -61,7 +61,7 @@ class FaultReport(Struct, frozen=True, kw_only=True):
     fault: str
     kind: str
     link: str
-    stream: str
+    direction: str
     attributes: object
     on_ms: float | None
     proven_ms: float | None

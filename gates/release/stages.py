@@ -256,7 +256,7 @@ def _unguarded(release: Release, problems: list[str], *, dirty: bool) -> Iterato
 
 
 def _contract(evidence: Evidence, release: Release) -> tuple[bool | None, str]:
-    """Decided by the step of that name in the exercise of the release's target."""
+    """Decided by the step of that name in the link check of the release's target."""
     runs = evidence.runs_of(exercise_name(release.target))
     doubts = [text for record in runs for text in unusable(evidence, record)]
     if doubts:

@@ -275,7 +275,7 @@ def exercise_plans(session: Session, project: Project) -> Iterator[Plan]:
             source_root=Path(session.root),
             toxiproxy=Path(session.toxiproxy.path) if session.toxiproxy is not None else None,
             keep=False,
-            exercise=True,
+            link_check=True,
         )
 
 

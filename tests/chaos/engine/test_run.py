@@ -483,7 +483,7 @@ def test_an_exercise_records_what_every_link_carried(tmp_path: Path) -> None:
         needs=["web", "other"],
         target=target("linked"),
         toxiproxy=toxiproxy(),
-        exercise=True,
+        link_check=True,
     )
     links = {str(row["link"]): row for row in evidence.rows("links")}
     own = {name: row["own_connections"] for name, row in links.items()}

@@ -51,14 +51,14 @@ def test_without_a_probe_only_a_cut_can_be_proven(step: FaultStep) -> None:
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        (Cut(cut="a->b", stream="upstream"), "both directions"),
+        (Cut(cut="a->b", direction="upstream"), "both directions"),
         (Latency(latency="a->b", delay=MS("5ms")), "25ms"),
         (Latency(latency="a->b", delay=MS("200.5ms")), "whole milliseconds"),
         (Latency(latency="a->b", delay=MS("2min")), "60s"),
         (Latency(latency="a->b", delay=MS("100ms"), jitter=MS("60ms")), "at most half"),
         (Latency(latency="a->b", delay=MS("100ms"), jitter=MS("0.5ms")), "whole milliseconds"),
         (SlowClose(slow_close="a->b", delay=MS("0ms")), "25ms"),
-        (SlowClose(slow_close="a->b", delay=MS("1s"), stream="upstream"), "cannot be seen"),
+        (SlowClose(slow_close="a->b", delay=MS("1s"), direction="upstream"), "cannot be seen"),
         (Timeout(timeout="a->b", after=MS("10ms")), "0ms, or between"),
         (ResetPeer(reset_peer="a->b", after=MS("1ms")), "0ms, or between"),
         (Slicer(slicer="a->b", size=Size("0B"), delay=MS("10ms")), "at least 1B"),
@@ -67,10 +67,10 @@ def test_without_a_probe_only_a_cut_can_be_proven(step: FaultStep) -> None:
             Slicer(slicer="a->b", size=Size("10B"), variation=Size("10B"), delay=MS("10ms")),
             "smaller than the size",
         ),
-        (LimitData(limit_data="a->b", bytes=Size("10B"), stream="upstream"), "cannot be seen"),
-        (Bandwidth(bandwidth="a->b", rate=KILOBYTES, stream="upstream"), "too small"),
+        (LimitData(limit_data="a->b", bytes=Size("10B"), direction="upstream"), "cannot be seen"),
+        (Bandwidth(bandwidth="a->b", rate=KILOBYTES, direction="upstream"), "too small"),
         (
-            Slicer(slicer="a->b", size=Size("100B"), delay=MS("10ms"), stream="upstream"),
+            Slicer(slicer="a->b", size=Size("100B"), delay=MS("10ms"), direction="upstream"),
             "does not make 10 slices",
         ),
     ],
@@ -80,8 +80,10 @@ def test_impossible_fault_says_why(step: FaultStep, reason: str) -> None:
 
 
 def test_request_that_is_large_enough_carries_upstream_faults() -> None:
-    assert impossible(Bandwidth(bandwidth="a->b", rate=KILOBYTES, stream="upstream"), BIG) is None
-    slicer = Slicer(slicer="a->b", size=Size("100B"), delay=MS("10ms"), stream="upstream")
+    assert (
+        impossible(Bandwidth(bandwidth="a->b", rate=KILOBYTES, direction="upstream"), BIG) is None
+    )
+    slicer = Slicer(slicer="a->b", size=Size("100B"), delay=MS("10ms"), direction="upstream")
     assert impossible(slicer, BIG) is None
 
 

@@ -30,7 +30,7 @@ STEPS: dict[str, tuple[FaultStep, str, bytes]] = {
         b"",
     ),
     "latency upstream": (
-        Latency(latency=LINK, delay=Duration("150ms"), stream="upstream"),
+        Latency(latency=LINK, delay=Duration("150ms"), direction="upstream"),
         "/20",
         b"",
     ),
@@ -41,7 +41,7 @@ STEPS: dict[str, tuple[FaultStep, str, bytes]] = {
         b"",
     ),
     "bandwidth upstream": (
-        Bandwidth(bandwidth=LINK, rate=ByteRate("10KB/s"), stream="upstream"),
+        Bandwidth(bandwidth=LINK, rate=ByteRate("10KB/s"), direction="upstream"),
         "/2",
         b"y" * 8000,
     ),
@@ -49,20 +49,20 @@ STEPS: dict[str, tuple[FaultStep, str, bytes]] = {
     "timeout": (Timeout(timeout=LINK, after=Duration("200ms")), "/20", b""),
     "timeout without end": (Timeout(timeout=LINK), "/20", b""),
     "timeout upstream": (
-        Timeout(timeout=LINK, after=Duration("200ms"), stream="upstream"),
+        Timeout(timeout=LINK, after=Duration("200ms"), direction="upstream"),
         "/20",
         b"",
     ),
     "reset_peer": (ResetPeer(reset_peer=LINK), "/20", b""),
     "reset_peer after": (ResetPeer(reset_peer=LINK, after=Duration("100ms")), "/20", b""),
-    "reset_peer upstream": (ResetPeer(reset_peer=LINK, stream="upstream"), "/20", b""),
+    "reset_peer upstream": (ResetPeer(reset_peer=LINK, direction="upstream"), "/20", b""),
     "slicer": (
         Slicer(slicer=LINK, size=Size("100B"), variation=Size("20B"), delay=Duration("10ms")),
         "/3000",
         b"",
     ),
     "slicer upstream": (
-        Slicer(slicer=LINK, size=Size("100B"), delay=Duration("10ms"), stream="upstream"),
+        Slicer(slicer=LINK, size=Size("100B"), delay=Duration("10ms"), direction="upstream"),
         "/2",
         b"y" * 3000,
     ),
@@ -91,7 +91,7 @@ def test_fault_is_proven_and_leaves_a_clean_path(tmp_path: Path, name: str) -> N
             await window.close()
             (fault,) = made.faults()
             assert (fault.proven, fault.why, fault.own_before) == (True, None, 1)
-            assert fault.stream == ("both" if fault.kind == "cut" else step.stream)
+            assert fault.direction == ("both" if fault.kind == "cut" else step.direction)
             times = [fault.on_ms, fault.proven_ms, fault.off_ms, fault.clean_ms]
             assert None not in times
             assert times == sorted(time for time in times if time is not None)

@@ -69,11 +69,11 @@ delta gate, epic A. Scope lock v4.6, epic A, roles
 It passes if
 
 1. the routes and their roles are exactly the pinned ones, and none other is documented
-2. whoever may is answered
-3. whoever may not is refused
-4. what is not pinned is there for nobody
+2. a role that a route admits is answered with 2xx or 409 or 412
+3. whoever a route does not admit is answered with 401 or 403
+4. what is not pinned is answered with 401 or 403 to 405 whoever asks
 5. only an operator opens the stream
-6. no reading and no refused request changed anything
+6. the state is the same before and after all reading and refused requests
 7. the audit log says of what was asked that it was refused and nothing else
 
 It is known to fail when

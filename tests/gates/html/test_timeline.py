@@ -14,7 +14,7 @@ def fault(name: str = "outage", on: float | None = 2000.0, **changes: object) ->
         "fault": name,
         "kind": "cut",
         "link": "a->b",
-        "stream": "both",
+        "direction": "both",
         "attributes": {},
         "on_ms": on,
         "proven_ms": later,

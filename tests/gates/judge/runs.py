@@ -123,7 +123,7 @@ class Run:
             "fault": fault,
             "kind": "cut",
             "link": "gateway->memory",
-            "stream": "both",
+            "direction": "both",
             "attributes": as_json({}),
             "on_ms": 100.0,
             "proven_ms": 110.0,
