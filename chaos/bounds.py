@@ -44,6 +44,8 @@ CONNECTIONS: Final = 4096
 """Of one load at the same time."""
 FRAMES: Final = 100_000
 """That one step sends into a stream."""
+FRAME_BYTES: Final = 64_000_000
+"""Of a frame of a WebSocket; what is larger ends the stream."""
 FILE_BYTES: Final = 64_000_000
 """Of a file that a step or a target names, read as a whole."""
 ROWS: Final = 1_000_000

@@ -18,7 +18,7 @@ from typing import cast
 import httptools
 from msgspec import Struct
 
-from chaos.answers import MAX_BODY_BYTES
+from chaos.answers import MAX_BODY_BYTES, content, header_text
 from chaos.evidence.schema import RequestOutcome
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -35,7 +35,8 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     `outcome` is `ok` when a whole answer was read, `error` when the request certainly never reached the
     system (nothing of it was sent), `info` when it may have been executed. Only an `ok` answer has a
-    `status`; what was read of a broken one stays in `headers` and `body`, and `error` says how it broke.
+    `status`; what was read of a broken one stays in `headers` and `body`, and `error` says how it broke, or what is to be
+    said of one that is whole. `body` is without its content coding; nothing else told the end of one that is `close_framed`.
     Times are seconds of CLOCK_MONOTONIC; header names are in lower case, in the order of arrival.
     """
 
@@ -44,6 +45,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     body: bytes
     outcome: RequestOutcome
     error: str | None
+    close_framed: bool = False
     connected_s: float | None
     sent_s: float | None
     first_byte_s: float | None
@@ -94,7 +96,7 @@ class AnswerReader:
     """Reads one answer from pieces of bytes. After `complete` it takes no more.
 
     `reusable` says whether the connection may carry another request; `dropped_bytes` how much of the body
-    was beyond `max_body_bytes` and read without being kept.
+    was beyond `max_body_bytes` and read without being kept; `close_framed` that only the close ended it.
     """
 
     def __init__(self, *, head: bool, max_body_bytes: int = MAX_BODY_BYTES) -> None:
@@ -103,7 +105,10 @@ class AnswerReader:
         self.body = bytearray()
         self.complete = False
         self.reusable = True
+        self.close_framed = False
         self.dropped_bytes = 0
+        self._remarks: list[str] = []
+        self._content: bytes | None = None
         self._head = head
         self._left = max_body_bytes
         self._in_body = False
@@ -142,7 +147,7 @@ class AnswerReader:
         self.close()
         framed = {"content-length", "transfer-encoding"} & {name for name, _ in self.headers}
         if self._in_body and not framed:
-            self.complete = True
+            self.complete = self.close_framed = True
 
     def on_message_begin(self) -> None:
         """Called by the parser; a second message on the connection is nobody's answer."""
@@ -152,7 +157,11 @@ class AnswerReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser, trailers included."""
         if not self.complete:
-            self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+            key = name.decode("latin-1").lower()
+            text, remark = header_text(key, value)
+            self.headers.append((key, text))
+            if remark is not None:
+                self._remarks.append(remark)
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
@@ -163,6 +172,7 @@ class AnswerReader:
         self.status = parser.get_status_code()
         if 100 <= self.status < 200 and self.status != 101:
             self.headers.clear()
+            self._remarks.clear()
             return
         self._in_body = True
         self.reusable = self.reusable and parser.should_keep_alive()
@@ -185,12 +195,28 @@ class AnswerReader:
     def remark(self) -> str | None:
         """What is to be said of a complete answer, or how an incomplete one broke off."""
         if self.complete:
-            return (
-                f"the body was cut: {self.dropped_bytes} bytes more" if self.dropped_bytes else None
-            )
+            self.content()
+            return "; ".join(self._remarks) or None
         if not self._in_body:
             return None
-        return f"broke off after status {self.status} and {len(self.body)} bytes of body"
+        remark = f"broke off after status {self.status} and {len(self.body)} bytes of body"
+        if self.field("content-type").startswith("text/event-stream"):
+            remark += " (a stream of events, which a `stream` step with `events: true` records)"
+        return remark
+
+    def field(self, name: str) -> str:
+        """The value of a header, its repetitions joined by commas; empty when there is none."""
+        return ", ".join(value for key, value in self.headers if key == name)
+
+    def content(self) -> bytes:
+        """The body of a complete answer as it is recorded: without its content coding, within the limit."""
+        if self._content is None:
+            codings = [name.strip().lower() for name in self.field("content-encoding").split(",")]
+            self._content, remarks = content(
+                bytes(self.body), filter(None, codings if self.body else ()), self.dropped_bytes
+            )
+            self._remarks += remarks
+        return self._content
 
 
 def open_socket(source: str | None) -> socket.socket:
@@ -294,7 +320,8 @@ class _Exchange(asyncio.Protocol):
         return Answer(
             status=reader.status if outcome == "ok" else None,
             headers=reader.headers,
-            body=bytes(reader.body),
+            body=reader.content() if reader.complete else bytes(reader.body),
+            close_framed=reader.close_framed,
             outcome=outcome,
             error="; ".join(reason for reason in reasons if reason) or None,
             connected_s=self._connected_s,

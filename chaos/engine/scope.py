@@ -34,6 +34,9 @@ class StopScenario(Exception):
 class Window(Protocol):
     """A fault that is on and can be ended."""
 
+    def may_have_ended(self, link: str | None, since_ms: float) -> bool:
+        """Whether a connection over `link` may have been ended by this fault since then."""
+
     async def close(self) -> None:
         """End the fault and wait until its path is clean again."""
 

@@ -16,6 +16,7 @@ import msgspec
 
 from chaos.clock import RunClock
 from chaos.engine import commands
+from chaos.engine.environment import clean
 from chaos.engine.files import marked_processes, merged
 from chaos.engine.life import Life
 from chaos.engine.paths import Places
@@ -335,7 +336,8 @@ class Stack:
 
     def _environment(self, *layers: Mapping[str, str]) -> dict[str, str]:
         name, _, value = self.marker.partition("=")
-        environment = {**os.environ, name: value, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = clean(os.environ, self.target.environment)
+        environment |= {name: value, "PYTHONDONTWRITEBYTECODE": "1"}
         for layer in (self.plan.environment, *layers):
             environment |= layer
         return environment

@@ -21,7 +21,7 @@ Mode = Literal["healthy", "defect", "sham"]
 StepOutcome = Literal["ok", "failed", "error", "skipped"]
 RequestOutcome = Literal["ok", "error", "info"]
 Direction = Literal["in", "out"]
-FrameKind = Literal["open", "text", "binary", "close", "refused", "lost"]
+FrameKind = Literal["open", "text", "binary", "event", "comment", "close", "refused", "lost"]
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -108,7 +108,9 @@ class Response(Row, frozen=True, kw_only=True):
     """The completion of the request with the same `seq`; merged into `requests` at sealing.
 
     `outcome` is `ok` for any HTTP answer, `error` when the request certainly did not reach the system
-    (connection refused) and `info` when it may have been executed (no answer).
+    (connection refused) and `info` when it may have been executed (no answer). `error` tells why there is none, or what
+    is to be said of the answer that there is. `reused` says whether its connection had carried another request before,
+    `close_framed` whether nothing but the end of the connection told where the answer ended.
     """
 
     status: int | None
@@ -117,6 +119,8 @@ class Response(Row, frozen=True, kw_only=True):
     done_ms: float
     response: Raw
     headers: Raw
+    reused: bool = False
+    close_framed: bool = False
 
 
 class Load(Row, frozen=True, kw_only=True):
@@ -134,9 +138,10 @@ class Load(Row, frozen=True, kw_only=True):
 
 
 class Frame(Row, frozen=True, kw_only=True):
-    """One event of a WebSocket. `kind` open, text, binary, close, refused or lost.
+    """One frame of a WebSocket, or of a stream of server-sent events, which has events and comments.
 
-    `headers` are those that a handshake was answered with; what refused it stands in `json`.
+    `headers` are those that the opening was answered with; what refused it, or why the stream was lost, stands in `json`.
+    `event` is an event's name, `event_id` the last id that was sent until then; `error` what is to be said of `json`.
     """
 
     stream: str
@@ -149,10 +154,16 @@ class Frame(Row, frozen=True, kw_only=True):
     headers: Raw
     json: Raw
     frame_ms: float
+    event: str | None = None
+    event_id: str | None = None
+    error: str | None = None
 
 
 class Fault(Row, frozen=True, kw_only=True):
-    """One fault: when it was switched on, proven, asked off and seen gone again."""
+    """One fault: when it was switched on, proven, asked off and seen gone again.
+
+    One that `ends_connections` makes doubtful whether an answer that only the close ends was whole.
+    """
 
     fault: str
     kind: str
@@ -166,6 +177,7 @@ class Fault(Row, frozen=True, kw_only=True):
     proven: bool
     own_before: int
     why: str | None
+    ends_connections: bool = False
 
 
 class LinkProbe(Row, frozen=True, kw_only=True):

@@ -33,6 +33,8 @@ MOST_BYTES = 8 * 1024 * 1024
 _LONG_NUMBER = re.compile(rb"[:,\[]\s*-?[0-9]{19}")
 """It may be more than a column can hold, which is found out where files are read."""
 
+_CLOSE_FRAMED = b'"close_framed":true'
+
 CLOSINGS = "closings.jsonl"
 CLOSED_TWICE = -1
 _COLLECTED_HINTS: Mapping[str, object] = {
@@ -47,7 +49,8 @@ _COLLECTED_HINTS: Mapping[str, object] = {
 class Rows(Struct):
     """One file of a run: where it is, what is in it, and in what it differs from what was closed.
 
-    `data` is what was read, of a small file whose every line is a row.
+    `data` is what was read, of a small file whose every line is a row; `meets` tells of what requests met, or of an
+    answer that it matters for.
     """
 
     path: Path
@@ -60,6 +63,7 @@ class Rows(Struct):
     problems: list[str]
     damaged: bool = False
     data: bytes = b""
+    meets: bool = False
 
     @property
     def problem(self) -> str | None:
@@ -122,8 +126,9 @@ class Loader:
         return Sealed(counts, problems)
 
     def _order(self) -> list[str]:
-        """Faults first: what requests were sent during is computed from them."""
-        return ["faults", *(name for name in self.tables if name not in ("faults", "seals"))]
+        """Faults and processes first: what requests met of them is computed from them."""
+        first = ("faults", "processes")
+        return [*first, *(name for name in self.tables if name not in (*first, "seals"))]
 
     def read(self, directory: Path) -> list[Rows]:
         """Every file of one run, compared with the run's closing record and with each other."""
@@ -150,6 +155,7 @@ class Loader:
         if foreign:
             file.problems.append(f"{foreign} rows are of another run or gate")
         file.seqs = [row.seq for row in rows]
+        file.meets = bool(rows) and (table == "faults" or _CLOSE_FRAMED in data)
         file.damaged = bool(file.problems)
         if len(data) <= SMALL_BYTES and not file.damaged and not _LONG_NUMBER.search(data):
             file.data = data
@@ -178,7 +184,7 @@ class Loader:
         if not any(file.table == name for file in mine):
             return 0
         self._filled.append(name)
-        with_faults = any(file.table == "faults" and file.lines for file in files)
+        with_faults = any(file.meets for file in files)
         try:
             return self._insert(name, mine, with_faults=with_faults)
         except duckdb.Error:

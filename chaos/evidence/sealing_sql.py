@@ -5,7 +5,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chaos.answers import CUT_SHORT
+
 SCHEMA = "evidence"
+
+NOTICED_WITHIN_MS = 100
+"""How much later than its connections end the end of a process may be noticed."""
 
 
 def quoted(identifier: str) -> str:
@@ -140,11 +145,12 @@ def requests(first: str, second: str, *, with_faults: bool) -> str:
     if not with_faults:
         none = "[]::VARCHAR[]"
         return in_order(joined, ("*", f"{none} AS during", f"{none} AS touched"))
-    return f"WITH joined AS ({joined}), met AS ({_MET}) {_WITH_MET}"
+    return f"WITH joined AS ({joined}), met AS ({_MET}), died AS ({_DIED}) {_WITH_MET}"
 
 
 _MET = f"""
 SELECT r.run_id, r.gate, r.seq,
+  bool_or(r.close_framed AND f.ends_connections AND f.proven AND f.link = r.link) AS cut,
   list(DISTINCT f.fault ORDER BY f.fault) FILTER (WHERE r.sent_ms >= f.proven_ms AND r.done_ms <= f.off_ms) AS during,
   list(DISTINCT f.fault ORDER BY f.fault) AS touched
 FROM joined AS r JOIN {SCHEMA}.faults AS f ON r.run_id = f.run_id AND r.gate = f.gate
@@ -152,8 +158,23 @@ FROM joined AS r JOIN {SCHEMA}.faults AS f ON r.run_id = f.run_id AND r.gate = f
 GROUP BY r.run_id, r.gate, r.seq
 """
 
-_WITH_MET = """
-SELECT joined.*, coalesce(met.during, []) AS during, coalesce(met.touched, []) AS touched
-FROM joined LEFT JOIN met ON joined.run_id = met.run_id AND joined.gate = met.gate AND joined.seq = met.seq
-ORDER BY joined.gate, joined.run_id, joined.seq
+_DIED = f"""
+SELECT DISTINCT r.run_id, r.gate, r.seq, true AS cut
+FROM joined AS r JOIN {SCHEMA}.processes AS p ON r.run_id = p.run_id AND r.gate = p.gate AND r.process = p.process
+WHERE r.close_framed AND p.ended_by <> 'teardown' AND p.exited_ms BETWEEN r.sent_ms AND r.done_ms + {NOTICED_WITHIN_MS}
+"""
+
+_WITH_MET = f"""
+SELECT * EXCLUDE (doubtful) REPLACE (
+  CASE WHEN doubtful THEN NULL ELSE status END AS status,
+  CASE WHEN doubtful THEN NULL ELSE response END AS response,
+  CASE WHEN doubtful THEN 'info' ELSE outcome END AS outcome,
+  CASE WHEN doubtful THEN {literal(CUT_SHORT)} ELSE error END AS error
+)
+FROM (
+  SELECT joined.*, coalesce(met.during, []) AS during, coalesce(met.touched, []) AS touched,
+    joined.outcome = 'ok' AND (coalesce(met.cut, false) OR coalesce(died.cut, false)) AS doubtful
+  FROM joined LEFT JOIN met USING (run_id, gate, seq) LEFT JOIN died USING (run_id, gate, seq)
+)
+ORDER BY gate, run_id, seq
 """

@@ -49,10 +49,12 @@ class FaultStep(Step, frozen=True, kw_only=True):
     """A fault on a link: on until `clear`, or `for` a time that counts from when it was proven.
 
     `direction` is the way that is troubled. With `downstream`, the default, a request reaches the server
-    and is executed, and it is its answer that is late or lost; with `upstream` the request itself is.
+    and is executed, and it is its answer that is late or lost; with `upstream` the request itself is. A kind
+    that `ends_connections` can end one before the last byte of an answer.
     """
 
     kind: ClassVar[str]
+    ends_connections: ClassVar[bool] = False
 
     for_: Duration | None = None
     direction: Literal["downstream", "upstream"] = "downstream"

@@ -12,6 +12,7 @@ class Cut(FaultStep, frozen=True, kw_only=True):
     """`cut: gateway->memory`. It always ends both directions."""
 
     kind: ClassVar[str] = "cut"
+    ends_connections: ClassVar[bool] = True
 
     cut: str
 

@@ -22,6 +22,7 @@ class LimitData(FaultStep, frozen=True, kw_only=True):
     """`limit_data: gateway->memory` with `bytes: 200B`, counted on each connection, heads included."""
 
     kind: ClassVar[str] = "limit_data"
+    ends_connections: ClassVar[bool] = True
 
     limit_data: str
     bytes: Size

@@ -21,6 +21,7 @@ class ResetPeer(FaultStep, frozen=True, kw_only=True):
     """`reset_peer: gateway->memory`, `after` a time from the first byte; at once by default."""
 
     kind: ClassVar[str] = "reset_peer"
+    ends_connections: ClassVar[bool] = True
 
     reset_peer: str
     after: Duration = Duration("0ms")

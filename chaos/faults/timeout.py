@@ -25,6 +25,7 @@ class Timeout(FaultStep, frozen=True, kw_only=True):
     """`timeout: gateway->memory` with `after: 2s`; `0ms`, the default, is silence without an end."""
 
     kind: ClassVar[str] = "timeout"
+    ends_connections: ClassVar[bool] = True
 
     timeout: str
     after: Duration = Duration("0ms")

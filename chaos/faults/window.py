@@ -100,6 +100,12 @@ class FaultWindow:
         """Whether the fault has ended and was recorded."""
         return self._closing is not None and self._closing.done()
 
+    def may_have_ended(self, link: str | None, since_ms: float) -> bool:
+        """Whether a connection over `link` may have been ended by this fault since then."""
+        on = self._with.mode != "sham" and self.on_ms is not None
+        over = self.off_ms is not None and self.off_ms < since_ms
+        return on and not over and self._step.ends_connections and self._step.link == link
+
     async def open(self) -> str | None:
         """Switch the fault on. Returns None once it is proven, or why it was given up."""
         async with self._lock:
@@ -254,6 +260,7 @@ class FaultWindow:
             proven=proven,
             own_before=self._own_before,
             why=self.why,
+            ends_connections=self._step.ends_connections,
         )
 
 

@@ -2,59 +2,92 @@
 
 A request is sent once. When its connection ends without an answer it may have happened (`info`); when
 no connection could be made it certainly did not (`error`). Nothing is ever sent again.
+
+A request that crosses the end of its connection may or may not have happened, so a client has to be first. It ends idle
+connections before the server does; it looks at a connection before it uses it again; and as servers close after an answer
+without saying so, the first answer of each sort is followed by a rest, in which such a close arrives.
 """
 
 import asyncio
 import errno
+import re
+import socket
 import time
 from typing import Final, Protocol, cast
 
 import msgspec
 from msgspec import Struct
 
-from chaos.answers import headers_column
+from chaos.answers import headers_column, is_plain
 from chaos.evidence.schema import RequestOutcome
 from chaos.http import AnswerReader, NotHttp, explain, open_socket
 from chaos.load.plan import Plan
 
-IDLE_S: Final = 2.0
-"""An idle connection is not used again after this long: servers close theirs after a few seconds, and a
-request that crosses such a close may or may not have happened."""
+IDLE_S: Final = 0.5
+"""How long a connection may be idle whose server says nothing about it, and of which nobody else has."""
+
+SHARE_OF_KEEP_ALIVE: Final = 0.8
+"""Of the time that a server keeps an idle connection: what is sent then still arrives within it."""
+
+UNUSED_S: Final = 10.0
+"""How long a connection may wait for its first request: as long as it may take to open those beside it."""
+
+REST_S: Final = 0.02
+"""How long a connection rests after the first answer of its sort, so that a close that nobody announced is seen."""
 
 KNOWN_HEADS: Final = 256
 _OWN_FAULT: Final = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 _CLOSED: Final = "the connection was closed without a whole answer"
+_CROSSED: Final = "a connection that was used before ended without a byte of the answer"
+_KEPT_FOR: Final = re.compile(r"(?i)\btimeout\s*=\s*([0-9]{1,6})")
+
+Sort = tuple[int, int]
+"""Which message was answered, and with which status: what a server does after one answer it does after its like."""
 
 
 class Listener(Protocol):
     """Who is told what became of the requests."""
 
-    def answered(self, seq: int, columns: bytes, body: bytes, done_s: float) -> None:
+    def answered(
+        self, seq: int, columns: bytes, body: bytes, done_s: float, *, reused: bool
+    ) -> None:
         """A whole answer was read; `columns` are the JSON members that follow from its head."""
 
+    def free(self, now_s: float) -> None:
+        """Whoever sent what was answered can send again: its connection has rested, or has gone."""
+
     def failed(
-        self, seq: int, outcome: RequestOutcome, reason: str, reader: AnswerReader | None
+        self,
+        seq: int,
+        outcome: RequestOutcome,
+        reason: str,
+        reader: AnswerReader | None,
+        *,
+        reused: bool = False,
     ) -> None:
-        """There will be no answer; `reader` holds what was read of one."""
+        """There will be no answer, and whoever sent it is free; `reader` holds what was read of one."""
 
     def unable(self, reason: str) -> None:
         """This machine, not the system under test, kept a request from being sent."""
 
 
 class Outgoing(Struct, frozen=True, gc=False):
-    """One request that is about to be sent."""
+    """One request that is about to be sent; `message` is the number of its message in the plan."""
 
     seq: int
+    message: int
     data: bytes
     head: bool
     deadline_s: float
 
 
 class _Known(Struct, frozen=True):
-    """What a head that was read before, byte for byte, says: the body's length and the columns."""
+    """What a head that was read before, byte for byte, says: the body's length, the columns, how long to be idle."""
 
+    status: int
     length: int
     columns: bytes
+    idle_s: float
 
 
 class Client:
@@ -65,6 +98,10 @@ class Client:
         self.listener = listener
         self._connections = connections
         self.heads: dict[bytes, _Known] = {}
+        # After answers of these sorts connections were seen to stay.
+        self.staying: set[Sort] = set()
+        kept_s = plan.keep_alive_s
+        self.idle_s = IDLE_S if kept_s is None else SHARE_OF_KEEP_ALIVE * kept_s
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._opening: dict[asyncio.Task[None], Outgoing | None] = {}
@@ -79,7 +116,7 @@ class Client:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.alive and now_s - connection.idle_since_s < IDLE_S:
+            if connection.usable(now_s):
                 connection.send(request)
                 return
             connection.close()
@@ -89,7 +126,7 @@ class Client:
         """Have `count` fresh idle connections, or as many as can be had in time."""
         now_s = time.monotonic()
         until_s = now_s + within_s
-        fresh = [c for c in self._idle if c.alive and now_s - c.idle_since_s < IDLE_S / 2]
+        fresh = [c for c in self._idle if c.usable(until_s)]
         for connection in set(self._idle) - set(fresh):
             connection.close()
         self._idle[:] = fresh
@@ -101,9 +138,12 @@ class Client:
             now_s = time.monotonic()
 
     def sweep(self, now_s: float) -> None:
-        """Give up on requests whose time is over."""
+        """Give up on requests whose time is over, and end connections that were idle for long enough."""
         for connection in [c for c in self._open if c.busy and c.deadline_s < now_s]:
             connection.give_up(f"no answer within {self.plan.timeout_s:g} s")
+        for connection in [c for c in self._idle if c.idle_until_s <= now_s]:
+            connection.close()
+        self._idle[:] = [c for c in self._idle if c.alive]
 
     def stop(self, reason: str) -> None:
         """Give up on everything that is under way and close all connections."""
@@ -133,11 +173,16 @@ class Client:
         lengths = [value for name, value in reader.headers if name == "content-length"]
         chunked = any(name == "transfer-encoding" for name, _ in reader.headers)
         whole = body == reader.body and lengths == [str(len(body))]
-        if not whole or chunked or not reader.reusable:
+        if not whole or chunked or not reader.reusable or reader.remark() is not None:
             return
         if len(self.heads) >= KNOWN_HEADS:
             self.heads.clear()
-        self.heads[head + mark] = _Known(len(body), columns)
+        self.heads[head + mark] = _Known(reader.status, len(body), columns, self.idle_after(reader))
+
+    def idle_after(self, reader: AnswerReader) -> float:
+        """For how long a connection may be idle after an answer: `Keep-Alive: timeout=5` is a word of the server's."""
+        kept = _KEPT_FOR.search(reader.field("keep-alive"))
+        return self.idle_s if kept is None else SHARE_OF_KEEP_ALIVE * int(kept[1])
 
     def _start(self, request: Outgoing | None) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._connect(request))
@@ -170,7 +215,7 @@ class Client:
         sock = open_socket(self.plan.source)
         try:
             await loop.sock_connect(sock, (self.plan.host, self.plan.port))
-            _, connection = await loop.create_connection(lambda: _Connection(self), sock=sock)
+            _, connection = await loop.create_connection(lambda: _Connection(self, sock), sock=sock)
         except BaseException:
             sock.close()
             raise
@@ -184,29 +229,55 @@ class _Connection(asyncio.Protocol):
         "_heads",
         "_listener",
         "_reader",
+        "_resting",
+        "_socket",
+        "_sort",
         "_transport",
         "alive",
         "busy",
         "deadline_s",
-        "idle_since_s",
+        "idle_until_s",
+        "message",
+        "reused",
         "seq",
     )
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, own_socket: socket.socket) -> None:
         self._client = client
+        self._socket = own_socket
         self._heads = client.heads
         self._listener = client.listener
         self._reader: AnswerReader | None = None
         self._head = False
+        self._resting = False
+        # Of its last answer; None before there was one.
+        self._sort: Sort | None = None
         self.alive = False
         self.busy = False
-        self.seq = -1
+        self.reused = False
+        self.seq = self.message = -1
         self.deadline_s = 0.0
-        self.idle_since_s = 0.0
+        self.idle_until_s = 0.0
+
+    def usable(self, then_s: float) -> bool:
+        """Whether a request that is sent at that time does not find it idle for too long, or ended already."""
+        if not self.alive or self.idle_until_s <= then_s:
+            return False
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        # The loop has not read it yet: an end, or bytes that nobody asked for.
+        self._distrust()
+        return False
 
     def send(self, request: Outgoing) -> None:
         self.busy = True
+        self.reused = self._sort is not None
         self.seq = request.seq
+        self.message = request.message
         self.deadline_s = request.deadline_s
         self._head = request.head
         self._transport.write(request.data)
@@ -224,7 +295,7 @@ class _Connection(asyncio.Protocol):
         # uvloop's transports are none by class.
         self._transport = cast(asyncio.Transport, transport)
         self.alive = True
-        self.idle_since_s = time.monotonic()
+        self.idle_until_s = time.monotonic() + UNUSED_S
         self._client.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -233,11 +304,10 @@ class _Connection(asyncio.Protocol):
             end = data.find(b"\r\n\r\n") + 4
             known = self._heads.get(data[:end])
             if known is not None and len(data) - end == known.length:
-                self.busy = False
-                self.idle_since_s = now_s
-                self._client.released(self)
-                self._listener.answered(self.seq, known.columns, data[end:], now_s)
-                return
+                body = data[end:]
+                if is_plain(body):
+                    self._whole(known.status, known.idle_s, known.columns, body, now_s)
+                    return
         self._read(data, now_s)
 
     def _read(self, data: bytes, now_s: float) -> None:
@@ -263,14 +333,46 @@ class _Connection(asyncio.Protocol):
         self._finish(reader, columns, now_s)
 
     def _finish(self, reader: AnswerReader, columns: bytes, now_s: float) -> None:
+        idle_s = self._client.idle_after(reader) if reader.reusable else None
+        self._whole(reader.status, idle_s, columns, reader.content(), now_s)
+
+    def _whole(
+        self, status: int, idle_s: float | None, columns: bytes, body: bytes, now_s: float
+    ) -> None:
+        """A whole answer was read; without an `idle_s` it was the last one."""
         self.busy = False
         self._reader = None
-        if reader.reusable:
-            self.idle_since_s = now_s
+        if idle_s is None:
+            self.close()
+        else:
+            self._stay(status, now_s + idle_s)
+        self._listener.answered(self.seq, columns, body, now_s, reused=self.reused)
+        if not self._resting:
+            self._listener.free(now_s)
+
+    def _stay(self, status: int, until_s: float) -> None:
+        """Be there for another request, at once only where connections are known to stay."""
+        self._sort = (self.message, status)
+        self.idle_until_s = until_s
+        if self._sort in self._client.staying:
             self._client.released(self)
         else:
-            self.close()
-        self._listener.answered(self.seq, columns, bytes(reader.body), now_s)
+            self._resting = True
+            asyncio.get_running_loop().call_later(REST_S, self._rested)
+
+    def _rested(self) -> None:
+        if not self._resting or not self.alive:
+            return
+        self._resting = False
+        if self._sort is not None:
+            self._client.staying.add(self._sort)
+        self._client.released(self)
+        self._listener.free(time.monotonic())
+
+    def _distrust(self) -> None:
+        """The server ended a connection that was to stay: the next answers of its sort are rested after."""
+        if self._sort is not None:
+            self._client.staying.discard(self._sort)
 
     def eof_received(self) -> None:
         self.alive = False
@@ -290,15 +392,22 @@ class _Connection(asyncio.Protocol):
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
-        if self.busy:
+        if self._resting:
+            self._resting = False
+            self._listener.free(time.monotonic())
+        elif self.busy:
             self.busy = False
-            self._listener.failed(self.seq, "info", reason, reader)
+            if reader is None and self.reused and reason == _CLOSED:
+                self._distrust()
+                reason = _CROSSED
+            self._listener.failed(self.seq, "info", reason, reader, reused=self.reused)
 
 
 def answer_columns(reader: AnswerReader) -> bytes:
     """The columns of `responses` that follow from a whole answer, its body left out."""
-    return b'"status":%d,"outcome":"ok","error":%b,"headers":%b' % (
+    return b'"status":%d,"outcome":"ok","error":%b,"close_framed":%b,"headers":%b' % (
         reader.status,
         msgspec.json.encode(reader.remark()),
+        b"true" if reader.close_framed else b"false",
         headers_column(reader.headers),
     )

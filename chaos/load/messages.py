@@ -60,9 +60,10 @@ def _parts(text: bytes) -> list[bytes | int]:
 
 
 class Template:
-    """One message, ready to be sent any number of times."""
+    """One message, the plan's `number`, ready to be sent any number of times."""
 
-    def __init__(self, message: Message, plan: Plan, redact: Redact) -> None:
+    def __init__(self, message: Message, plan: Plan, redact: Redact, number: int = 0) -> None:
+        self.number = number
         body = None if message.body is None else message.body.encode()
         self._body = _Format(_parts(body or b""))
         self._head = _Format(_head_parts(message, plan, body, bool(self._body.slots)))

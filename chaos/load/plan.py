@@ -65,7 +65,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     Rows get `seq` from `first_seq` on; `at_most` is how many numbers were reserved. `origin_s` is
     CLOCK_MONOTONIC at the run's origin. `secrets` (with their names) and what matches `patterns` is never recorded;
-    what was seen of them has `seq` from `first_secret_seq` on.
+    what was seen of them has `seq` from `first_secret_seq` on. `keep_alive_s` is how long the server is said to keep an
+    idle connection.
     """
 
     run_id: str
@@ -86,6 +87,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     shape: Rates | Clients | Bursts
     messages: list[Message]
     timeout_s: float = 10.0
+    keep_alive_s: float | None = None
     max_connections: int = bounds.CONNECTIONS
     first_secret_seq: int = 0
     secrets: dict[str, str] = {}

@@ -36,6 +36,7 @@ SPARE_FILES: Final = 32
 
 P = ParamSpec("P")
 
+_BOOLEAN: Final = (b"false", b"true")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,7 +49,10 @@ class LoadRun:
         allowed = raise_file_limit(plan.max_connections + SPARE_FILES) - SPARE_FILES
         self._connections = min(plan.max_connections, allowed)
         self._client = Client(plan, self, self._connections)
-        templates = [Template(message, plan, evidence.redactor.redact) for message in plan.messages]
+        templates = [
+            Template(message, plan, evidence.redactor.redact, number)
+            for number, message in enumerate(plan.messages)
+        ]
         self._choice = Choice(templates, plan.seed)
         self._waiting: deque[float] = deque()
         self._scheduled = False
@@ -62,7 +66,9 @@ class LoadRun:
         self._problem: str | None = None
         self._task: asyncio.Task[None] | None = None
         ids = _encode({"run_id": plan.run_id, "gate": plan.gate}).removesuffix(b"}")
-        self._line = ids.replace(b"%", b"%%") + b',"seq":%d,"done_ms":%.3f,"response":%b,%b}'
+        self._line = (
+            ids.replace(b"%", b"%%") + b',"seq":%d,"done_ms":%.3f,"reused":%b,"response":%b,%b}'
+        )
 
     async def execute(self, began: Callable[[float], None]) -> Summary:
         """Send everything and wait for the answers; `began` is called with the time in ms when it starts."""
@@ -185,7 +191,9 @@ class LoadRun:
             )
             self._lags_s.append(now_s - intended_s)
             lines.append(line)
-            batch.append(Outgoing(first_seq + index, data, template.head, now_s + timeout_s))
+            batch.append(
+                Outgoing(first_seq + index, template.number, data, template.head, now_s + timeout_s)
+            )
         if not self._recorded(self._evidence.intend, lines):
             return
         self._sent += count
@@ -194,16 +202,28 @@ class LoadRun:
         for request in batch:
             self._client.send(request, now_s)
 
-    def answered(self, seq: int, columns: bytes, body: bytes, done_s: float) -> None:
+    def answered(
+        self, seq: int, columns: bytes, body: bytes, done_s: float, *, reused: bool
+    ) -> None:
         """See `chaos.load.client.Listener`."""
         self._done += 1
         done_ms = (done_s - self._plan.origin_s) * 1000
-        line = self._line % (seq, done_ms, body_column(body), columns)
+        line = self._line % (seq, done_ms, _BOOLEAN[reused], body_column(body), columns)
         self._recorded(self._evidence.complete, line)
-        self._ended(done_s)
+        self._ended(None)
+
+    def free(self, now_s: float) -> None:
+        """See `chaos.load.client.Listener`."""
+        self._next(now_s)
 
     def failed(
-        self, seq: int, outcome: RequestOutcome, reason: str, reader: AnswerReader | None
+        self,
+        seq: int,
+        outcome: RequestOutcome,
+        reason: str,
+        reader: AnswerReader | None,
+        *,
+        reused: bool = False,
     ) -> None:
         """See `chaos.load.client.Listener`."""
         now_s = time.monotonic()
@@ -211,12 +231,13 @@ class LoadRun:
         if reader is not None and reader.begun:
             reason = f"{reader.remark()}; {reason}"
             headers = headers_column(reader.headers)
-        columns = b'"status":null,"outcome":"%b","error":%b,"headers":%b' % (
+        columns = b'"status":null,"outcome":"%b","error":%b,"close_framed":false,"headers":%b' % (
             outcome.encode(),
             _encode(reason),
             headers,
         )
-        line = self._line % (seq, (now_s - self._plan.origin_s) * 1000, b"null", columns)
+        done_ms = (now_s - self._plan.origin_s) * 1000
+        line = self._line % (seq, done_ms, _BOOLEAN[reused], b"null", columns)
         self._recorded(self._evidence.complete, line)
         if outcome == "error" and self._clients_until_s is not None:
             # A refused client would otherwise spin, and fill the disk with refusals.
@@ -229,7 +250,7 @@ class LoadRun:
         self._problem = self._problem or f"this machine could not open a connection: {reason}"
 
     def _ended(self, free_s: float | None) -> None:
-        """One request has ended; its client is free since `free_s`, or pauses."""
+        """One request has ended; its client is free since `free_s`, or will be."""
         self._finished += 1
         if free_s is not None:
             self._next(free_s)

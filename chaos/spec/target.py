@@ -74,6 +74,9 @@ class Target(Spec, frozen=True, kw_only=True):
     `default` is the process that requests go to when neither `to` nor `via` is given (the first one
     otherwise); `config` the YAML file that a gate's `config:` is merged into; `redact` regular expressions
     of secrets that must never be written to evidence; a group in one is a part that is a secret by itself.
+    `environment` names variables of the harness's environment that its processes and the commands of gates get besides
+    PATH, HOME, LANG and TMPDIR; nothing else is handed on. `keep_alive` is how long its servers keep a connection that
+    is idle, for loads whose answers do not say so.
     `views` are queries that gates may use like those of their own `with`.
     """
 
@@ -82,6 +85,8 @@ class Target(Spec, frozen=True, kw_only=True):
     source: list[str] = []
     prepare: list[Prepare] = []
     config: str | None = None
+    environment: list[str] = []
+    keep_alive: Duration | None = None
     actors: dict[str, Actor] = {}
     processes: dict[str, ProcessSpec]
     default: str | None = None

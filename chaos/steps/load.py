@@ -177,6 +177,7 @@ def plan_of(step: Load, scope: Scope) -> Plan:
     """The plan of a load with all variables but its own filled in, and its rows reserved."""
     endpoint = scope.endpoint(step)
     shape = step.shape()
+    keep_alive = scope.stack.target.keep_alive
     number = planned(shape, step.at_most or MAX_REQUESTS) or step.at_most or MAX_REQUESTS
     sends = step.send if isinstance(step.send, list) else [step.send]
     # Before the secrets are listed: a token made up on the spot becomes one by being used.
@@ -201,6 +202,7 @@ def plan_of(step: Load, scope: Scope) -> Plan:
         at_most=number,
         shape=shape,
         messages=messages,
+        keep_alive_s=keep_alive.s if keep_alive is not None else None,
         timeout_s=step.within.s if step.within is not None else DEFAULT_WITHIN_S,
         first_secret_seq=scope.recorder.reserve("secrets", number * most_seen).start,
         secrets=dict(scope.recorder.secrets),

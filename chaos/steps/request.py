@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from chaos.answers import body_column, document, headers_by_name, headers_column
+from chaos.answers import CUT_SHORT, body_column, document, headers_by_name, headers_column
+from chaos.engine.doubts import Doubts
 from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.engine.stack import HARNESS_SOURCE
 from chaos.engine.wire import prepare
@@ -57,10 +59,12 @@ class Exchange(msgspec.Struct, frozen=True):
         """Everything in which it is not what the step expects, and why."""
         found = list(scope.unexpected(step.expect, self.observed()))
         yield from found
-        if self.answer.outcome != "ok" and found:
-            yield f"no answer: {self.answer.error}"
-        elif self.missing is not None and self.answer.outcome == "ok":
+        if self.answer.outcome == "ok" and self.missing is not None:
             yield self.missing
+            found.append(self.missing)
+        if found and self.answer.error is not None:
+            about = "the answer" if self.answer.outcome == "ok" else "no answer"
+            yield f"{about}: {self.answer.error}"
 
 
 async def run(step: Request, scope: Scope) -> None:
@@ -94,10 +98,13 @@ async def exchange_once(step: Step, send: Send, scope: Scope, timeout_ms: float)
         sent_ms=sent_ms,
         request=body,
     )
+    doubts = Doubts(scope, endpoint)
     answer = await send_once(
         endpoint.host, endpoint.port, wire, source=HARNESS_SOURCE, timeout_s=timeout_ms / 1000
     )
     done_ms = scope.clock.now_ms()
+    if answer.close_framed and doubts.any():
+        answer = replace(answer, status=None, outcome="info", error=CUT_SHORT)
     read = document(answer.body)
     # A captured secret must be known before the answer that holds it is written.
     missing = scope.capture(step, read) if answer.outcome == "ok" else None
@@ -110,6 +117,7 @@ async def exchange_once(step: Step, send: Send, scope: Scope, timeout_ms: float)
         done_ms=done_ms,
         response=msgspec.Raw(body_column(answer.body)) if answer.outcome == "ok" else NULL,
         headers=msgspec.Raw(headers_column(answer.headers)),
+        close_framed=answer.close_framed,
     )
     return Exchange(answer, read, missing)
 

@@ -1,8 +1,8 @@
-"""`stream`: a WebSocket that is opened, written to, listened to and watched for its end."""
+"""`stream`: a WebSocket, or a stream of events, that is opened, written to, listened to and watched for its end."""
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -11,17 +11,28 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from chaos import bounds, regular
-from chaos.answers import body_column, document, headers_column
-from chaos.engine.scope import Scope, Sender
+from chaos.answers import (
+    MAX_BODY_BYTES,
+    body_column,
+    content,
+    document,
+    header_text,
+    headers_column,
+)
+from chaos.engine.scope import Endpoint, Scope, Sender
 from chaos.engine.stack import HARNESS_SOURCE
+from chaos.engine.wire import merge_headers
+from chaos.events import Event, EventsAnswer
 from chaos.evidence import schema
 from chaos.evidence.recorder import NULL, as_json
+from chaos.http import NotHttp, build_request, explain, open_socket
 from chaos.spec.kind import Kind
 from chaos.spec.step import Spec, Step
 from chaos.spec.units import Duration, Rate
 
 OPEN_WITHIN_S: Final = 10.0
 CLOSE_WITHIN_S: Final = 2.0
+_CHUNK_BYTES: Final = 65_536
 
 
 class Message(Spec, frozen=True, kw_only=True):
@@ -46,14 +57,17 @@ class Message(Spec, frozen=True, kw_only=True):
 class Stream(Step, frozen=True, kw_only=True):
     """`stream: idle` with `open: /v1/stream`; the inner steps of `meanwhile` run while it is open.
 
+    It is a WebSocket, or with `events: true` a stream of server-sent events, which is only read.
     `subprotocols` are offered in this order; `send` goes out after opening, at `rate` where one is given;
     `read: false` never reads. After `meanwhile` it waits up to `linger` for the other side to close it, or
     to have sent `until` frames, then closes it itself. `expect` may speak of `status` (101, or of the
-    refusal), `close` (the other side's code) and `json` (the last text received). `within` bounds the opening.
+    refusal; 200 of events), `close` (the other side's code) and `json` (the last text or event received). `within` bounds
+    the opening.
     """
 
     stream: str
     open: str
+    events: bool = False
     subprotocols: list[str] = []
     headers: dict[str, str] = {}
     send: list[Message] = []
@@ -69,6 +83,8 @@ class Stream(Step, frozen=True, kw_only=True):
             return "`until` counts frames that are read, at least 1"
         if sum(message.times for message in self.send) > bounds.FRAMES:
             return f"more than {bounds.FRAMES} frames are sent"
+        if self.events and (self.send or self.rate is not None or self.subprotocols):
+            return "a stream of events is only read: it has no `send`, `rate` and `subprotocols`"
         return next(filter(None, (message.problem() for message in self.send)), None)
 
     def least_s(self) -> float:
@@ -77,7 +93,17 @@ class Stream(Step, frozen=True, kw_only=True):
         return frames / self.rate.per_s if self.rate is not None else 0.0
 
 
+class _Connect(connect):
+    """Opens one connection to where it is told to: whatever the handshake is answered with, nothing is followed."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        """Called with what a handshake failed by: it stays a failure, a redirect as well."""
+        return exc
+
+
 class _Seen(msgspec.Struct):
+    """What an `expect` may speak of."""
+
     status: int | None = None
     close: int | None = None
     json: object = None
@@ -87,10 +113,23 @@ async def run(step: Stream, scope: Scope) -> int | None:
     """Open, send, listen while the inner steps run, wait for the end, record every frame."""
     recording = _Recording(step, scope)
     endpoint = scope.endpoint(step)
-    url = f"ws://{endpoint.host}:{endpoint.port}{scope.variables.text(step.open)}"
     within_s = step.within.s if step.within is not None else OPEN_WITHIN_S
+    opened = await (_events if step.events else _web_socket)(
+        step, scope, endpoint, recording, within_s
+    )
+    if not opened:
+        scope.skip_steps(step.meanwhile, "meanwhile")
+    scope.check(step.expect, msgspec.structs.asdict(recording.seen))
+    return 1 if step.meanwhile and opened else None
+
+
+async def _web_socket(
+    step: Stream, scope: Scope, endpoint: Endpoint, recording: "_Recording", within_s: float
+) -> bool:
+    """Whether it could be opened; it has ended then."""
+    url = f"ws://{endpoint.host}:{endpoint.port}{scope.variables.text(step.open)}"
     try:
-        socket = await connect(
+        socket = await _Connect(
             url,
             subprotocols=[Subprotocol(scope.variables.text(name)) for name in step.subprotocols]
             or None,
@@ -98,33 +137,24 @@ async def run(step: Stream, scope: Scope) -> int | None:
             local_addr=(HARNESS_SOURCE, 0),
             open_timeout=within_s,
             ping_interval=None,
-            max_size=None,
+            max_size=bounds.FRAME_BYTES,
             proxy=None,
             user_agent_header=None,
             close_timeout=CLOSE_WITHIN_S,
         )
     except InvalidStatus as refusal:
         answer = refusal.response
-        recording.seen.status = answer.status_code
-        recording.frame(
-            "in",
-            "refused",
-            code=answer.status_code,
-            headers=answer.headers.raw_items(),
-            body=bytes(answer.body or b""),
-        )
+        body = bytes(answer.body or b"")
+        recording.refused(answer.status_code, _as_text(answer.headers.raw_items()), body)
+        return False
     except (OSError, InvalidHandshake, TimeoutError) as error:
         recording.frame("in", "lost", reason=str(error))
-    else:
-        recording.seen.status = 101
-        assert socket.response is not None
-        recording.frame("out", "open", headers=socket.response.headers.raw_items())
-        await _converse(step, scope, socket, recording)
-    opened = recording.seen.status == 101
-    if not opened:
-        scope.skip_steps(step.meanwhile, "meanwhile")
-    scope.check(step.expect, msgspec.structs.asdict(recording.seen))
-    return 1 if step.meanwhile and opened else None
+        return False
+    recording.seen.status = 101
+    assert socket.response is not None
+    recording.frame("out", "open", headers=_as_text(socket.response.headers.raw_items()))
+    await _converse(step, scope, socket, recording)
+    return True
 
 
 async def _converse(
@@ -133,19 +163,26 @@ async def _converse(
     reader = asyncio.create_task(_read(socket, recording)) if step.read else None
     try:
         await _send(step, scope, socket, recording)
-        await scope.run_steps(step.meanwhile, "meanwhile")
-        if reader is not None:
-            await asyncio.wait(
-                {reader, recording.enough},
-                timeout=step.linger.s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        else:
-            await asyncio.sleep(step.linger.s)
+        await _wait(step, scope, reader, recording)
     finally:
         await socket.close()
         if reader is not None:
             await reader
+
+
+async def _wait(
+    step: Stream, scope: Scope, reader: asyncio.Task[None] | None, recording: "_Recording"
+) -> None:
+    """Run the inner steps, and wait for the end of the stream or of the waiting."""
+    await scope.run_steps(step.meanwhile, "meanwhile")
+    if reader is not None:
+        await asyncio.wait(
+            {reader, recording.enough},
+            timeout=step.linger.s,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+    else:
+        await asyncio.sleep(step.linger.s)
 
 
 async def _read(socket: ClientConnection, recording: "_Recording") -> None:
@@ -156,14 +193,99 @@ async def _read(socket: ClientConnection, recording: "_Recording") -> None:
                 recording.frame("in", "binary", size=len(message))
                 continue
             data = message.encode()
-            recording.seen.json = document(data)
             recording.frame("in", "text", size=len(data), body=data)
     except ConnectionClosed as closed:
         if closed.rcvd is not None and closed.rcvd_then_sent:
             recording.seen.close = closed.rcvd.code
             recording.frame("in", "close", code=closed.rcvd.code, reason=closed.rcvd.reason)
         elif closed.rcvd is None:
-            recording.frame("in", "lost")
+            recording.frame("in", "lost", reason=str(closed))
+
+
+async def _events(
+    step: Stream, scope: Scope, endpoint: Endpoint, recording: "_Recording", within_s: float
+) -> bool:
+    """Whether it could be opened; it has ended then."""
+    answer = EventsAnswer()
+    own = scope.variables.texts(step.headers)
+    headers = merge_headers({"Accept": "text/event-stream"}, recording.sender.headers, own)
+    host = f"{endpoint.host}:{endpoint.port}"
+    request = build_request("GET", scope.variables.text(step.open), host, headers)
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(within_s):
+            reader, writer = await _connected(endpoint)
+            writer.write(request)
+            while not answer.is_events and not answer.complete:
+                await _feed(answer, reader)
+        if not answer.is_events:
+            recording.refused(answer.status, answer.headers, answer.content())
+            return False
+        recording.seen.status = answer.status
+        recording.frame("out", "open", headers=answer.headers)
+        listening = None
+        if step.read:
+            listening = asyncio.create_task(_listen(answer, reader, recording))
+        try:
+            await _wait(step, scope, listening, recording)
+        finally:
+            if listening is not None:
+                # From here on it is this side that ends it.
+                listening.cancel()
+                await asyncio.wait([listening])
+        if listening is not None and not listening.cancelled():
+            listening.result()
+    except (OSError, NotHttp) as error:
+        recording.frame("in", "lost", reason=_reason(error, within_s))
+        return False
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+    return True
+
+
+async def _connected(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    sock = open_socket(HARNESS_SOURCE)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (endpoint.host, endpoint.port))
+        return await asyncio.open_connection(sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _feed(answer: EventsAnswer, reader: asyncio.StreamReader) -> None:
+    """Read what there is of the answer; ConnectionError when that is the end, and not a whole answer."""
+    data = await reader.read(_CHUNK_BYTES)
+    if data:
+        answer.feed(data)
+        return
+    answer.feed_eof()
+    if answer.is_events or not answer.complete:
+        raise ConnectionError(
+            "the connection was closed, and nothing had said that the stream ends"
+        )
+
+
+async def _listen(
+    answer: EventsAnswer, reader: asyncio.StreamReader, recording: "_Recording"
+) -> None:
+    try:
+        while True:
+            for event in answer.take():
+                recording.event(event)
+            if answer.complete:
+                recording.frame("in", "close")
+                return
+            await _feed(answer, reader)
+    except (OSError, NotHttp) as error:
+        recording.frame("in", "lost", reason=_reason(error, 0.0))
+
+
+def _reason(error: Exception, within_s: float) -> str:
+    if isinstance(error, TimeoutError) and not error.errno:
+        return f"no answer within {within_s:g} s"
+    return explain(error) if isinstance(error, OSError) else str(error)
 
 
 async def _send(
@@ -217,10 +339,18 @@ class _Recording:
         code: int | None = None,
         headers: Iterable[tuple[str, str]] | None = None,
         body: bytes | None = None,
+        more_bytes: int = 0,
+        event: Event | None = None,
         reason: str | None = None,
     ) -> None:
         """Record one frame: what it held, or for what reason the stream ended."""
-        if direction == "in" and kind in ("text", "binary"):
+        remarks: list[str] = []
+        if body is not None:
+            more_bytes += max(0, len(body) - MAX_BODY_BYTES)
+            body, remarks = content(body[:MAX_BODY_BYTES], (), more_bytes)
+        if direction == "in" and kind in ("text", "event"):
+            self.seen.json = document(body or b"")
+        if direction == "in" and kind in ("text", "binary", "event"):
             self._messages += 1
             if self._messages == self._until:
                 self.enough.set_result(None)
@@ -236,7 +366,30 @@ class _Recording:
             headers=NULL if headers is None else msgspec.Raw(headers_column(headers)),
             json=as_json(reason) if body is None else msgspec.Raw(body_column(body)),
             frame_ms=self.scope.clock.now_ms(),
+            event=event.name if event is not None else None,
+            event_id=event.id if event is not None else None,
+            error="; ".join(remarks) or None,
         )
+
+    def event(self, event: Event) -> None:
+        """Record an event, or a comment between events."""
+        size = len(event.data) + event.more_bytes
+        if event.comment:
+            self.frame("in", "comment", size=size, body=event.data)
+        else:
+            more = event.more_bytes
+            self.frame("in", "event", size=size, body=event.data, more_bytes=more, event=event)
+
+    def refused(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        """Record that the opening was answered otherwise: with which status, headers and body."""
+        self.seen.status = status
+        self.frame("in", "refused", code=status, headers=headers, body=body)
+
+
+def _as_text(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Headers as all answers are read; websockets takes every byte for Latin-1."""
+    for name, value in headers:
+        yield name, header_text(name, value.encode("latin-1"))[0]
 
 
 KIND = Kind("stream", Stream, run, observes=frozenset({"status", "close", "json"}), sends=True)

@@ -19,6 +19,7 @@ from gates.spec.braces import without_variables
 from gates.spec.views import named_views
 
 _PROCESS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READY = re.compile(r"tcp|GET\s+/\S*")
 
 
@@ -41,6 +42,7 @@ class _TargetLint:
             self.document.problem(("processes",), "a target has at least one process")
         self._commands()
         self._processes()
+        self._environment()
         self._links()
         self._collected()
         self._views()
@@ -76,6 +78,12 @@ class _TargetLint:
             if not 0 < process.port < 65536:
                 message = f"a port is a number from 1 to 65535, not {process.port}"
                 self.document.problem(("processes", name, "port"), message)
+
+    def _environment(self) -> None:
+        for index, name in enumerate(self.target.environment):
+            if not _VARIABLE.fullmatch(name):
+                message = f"expected the name of an environment variable, not {name!r}"
+                self.document.problem(("environment", index), message)
 
     def _links(self) -> None:
         target = self.target

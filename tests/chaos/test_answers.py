@@ -1,10 +1,26 @@
 """What an answer is recorded as, and read as."""
 
+import gzip
+import zlib
+
 import duckdb
 import msgspec
 import pytest
 
-from chaos.answers import body_column, document, headers_column
+from chaos.answers import (
+    MAX_BODY_BYTES,
+    body_column,
+    content,
+    document,
+    header_text,
+    headers_column,
+    is_plain,
+)
+
+JSON = '{"ok":true,"name":"é"}'.encode()
+GZIP = gzip.compress(JSON, mtime=0)
+BARE = zlib.compressobj(wbits=-15)
+BOMB = gzip.compress(bytes(3 * MAX_BODY_BYTES), mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +83,72 @@ def test_an_answer_keeps_its_spelling(body: bytes) -> None:
 
 def test_what_is_too_long_for_a_number_is_text() -> None:
     assert document(b"9" * 5000) == "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("body", "codings", "kept", "remarks"),
+    [
+        (JSON, [], JSON, []),
+        (JSON, ["identity"], JSON, []),
+        (GZIP, ["gzip"], JSON, ["the body was gzip, and is recorded decoded"]),
+        (GZIP, ["x-gzip"], JSON, ["the body was x-gzip, and is recorded decoded"]),
+        (zlib.compress(JSON), ["deflate"], JSON, ["the body was deflate, and is recorded decoded"]),
+        (
+            BARE.compress(JSON) + BARE.flush(),
+            ["deflate"],
+            JSON,
+            ["the body was deflate, and is recorded decoded"],
+        ),
+        (
+            gzip.compress(zlib.compress(JSON), mtime=0),
+            ["deflate", "gzip"],
+            JSON,
+            [
+                "the body was gzip, and is recorded decoded",
+                "the body was deflate, and is recorded decoded",
+            ],
+        ),
+        (JSON, ["gzip"], JSON, ["the body is said to be gzip, and is recorded as it came"]),
+        (JSON, ["br"], JSON, ["the body is said to be br, and is recorded as it came"]),
+        (
+            BOMB,
+            ["gzip"],
+            bytes(MAX_BODY_BYTES),
+            [
+                "the body was gzip, and is recorded decoded",
+                f"the body was cut after {MAX_BODY_BYTES} bytes",
+            ],
+        ),
+        (b"\xef\xbb\xbf" + JSON, [], JSON, ["a byte order mark before the body was left out"]),
+        (
+            b"caf\xe9",
+            [],
+            b"caf\xe9",
+            ["the body is not UTF-8: what cannot be read is recorded as U+FFFD"],
+        ),
+    ],
+)
+def test_what_is_not_kept_as_it_came_is_said(
+    body: bytes, codings: list[str], kept: bytes, remarks: list[str]
+) -> None:
+    assert content(body, codings) == (kept, remarks)
+    assert is_plain(body) or remarks
+
+
+def test_what_was_cut_within_a_character_is_only_cut() -> None:
+    assert content("aé".encode()[:-1], (), 7) == (b"a\xc3", ["the body was cut: 7 bytes more"])
+    half = GZIP[: len(GZIP) // 2]
+    assert content(half, ["gzip"], 7)[1][1] == "the body was gzip, and is recorded decoded"
+    assert content(half, ["gzip"])[0] == half
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "remark"),
+    [
+        (b"plain", "plain", None),
+        ("Zürich, 東京".encode(), "Zürich, 東京", "the header x is not ASCII, and read as UTF-8"),
+        (b"Z\xfcrich", "Zürich", "the header x is not ASCII, and read as Latin-1"),
+    ],
+)
+def test_headers_are_text_of_some_kind(value: bytes, text: str, remark: str | None) -> None:
+    assert header_text("x", value) == (text, remark)

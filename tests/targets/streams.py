@@ -1,6 +1,6 @@
 """A WebSocket server for tests of the harness, on 127.0.0.1:$PORT.
 
-Without `Authorization: Bearer good` it refuses with 401. It echoes; `bye` makes it close with 4401.
+Without `Authorization: Bearer good` it refuses with 401, and `/away` it sends elsewhere on itself. It echoes; `bye` makes it close with 4401.
 """
 
 import asyncio
@@ -14,6 +14,10 @@ from websockets.typing import Subprotocol
 
 def check(connection: ServerConnection, request: Request) -> Response | None:
     """Refuse whoever has no good token."""
+    if request.path == "/away":
+        answer = connection.respond(HTTPStatus.FOUND, "over there\n")
+        answer.headers["Location"] = "/any"
+        return answer
     if request.headers.get("Authorization") != "Bearer good-token":
         return connection.respond(HTTPStatus.UNAUTHORIZED, "who are you?\n")
     return None

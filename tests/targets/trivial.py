@@ -14,6 +14,11 @@ import time
 from pathlib import Path
 
 TOKEN = "trivial-token-0123456789"
+EVENTS = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"e\r\n: hello\n\ndata:\r\n"
+    b'2e\r\n {"n": 1}\n\nevent: tick\nid: 7\ndata: a\ndata: b\n\n\r\n'
+)
 
 
 class Server:
@@ -46,6 +51,8 @@ class Server:
             if answer is not None:
                 writer.write(answer)
                 await writer.drain()
+            if path == "/events/endless":
+                await reader.read()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -64,6 +71,8 @@ class Server:
             return response(200, "plain words", [("X-Thing", "a"), ("X-Thing", "b")])
         if path.startswith("/said/"):
             return response(200, bytes.fromhex(path[6:]).decode())
+        if path.startswith("/events/"):
+            return EVENTS + (b"0\r\n\r\n" if path == "/events/whole" else b"")
         if path == "/page":
             return response(200, "x" * 20_000)
         documents = {

@@ -194,6 +194,29 @@ def test_a_nominal_port_that_is_in_use_is_named(tmp_path: Path) -> None:
     assert str(evidence.end[1]).startswith(f"port {port} is in use")
 
 
+def test_a_target_starts_with_a_clean_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CI_TOKEN", "NAMED", "PYTHONPATH", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "of the harness")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - request: {get: /environment}
+            expect: {json: {CI_TOKEN: absent, HTTP_PROXY: absent, PYTHONPATH: absent, NAMED: of the harness, LANG: C.UTF-8}}
+          - {run: "{python} -c 'import os, json; print(json.dumps(dict(os.environ)))'", expect: {output: {CI_TOKEN: absent, NAMED: of the harness}}}
+        """,
+        target=changed(environment=["NAMED", "NOT_SET_ANYWHERE"]),
+    )
+    assert evidence.details() == []
+    (known,) = [row["response"] for row in evidence.rows("responses")]
+    assert isinstance(known, dict)
+    own = {"PYTHONDONTWRITEBYTECODE", "CHAOS_STACK", "CHAOS_GUARD", "PORT", "GREETING", "NAMED"}
+    assert set(known) - {"PATH", "HOME", "LANG", "TMPDIR", "LC_CTYPE"} <= own
+
+
 def test_with_nominal_ports_a_process_listens_on_its_own(tmp_path: Path) -> None:
     pool = PortPool()
     ports = [pool.take() for _ in range(3)]
@@ -319,7 +342,8 @@ def a_run_that_waits(
     tmp_path: Path, scratch: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A runner in the middle of a run, and what marks it and everything that it starts."""
-    marked = {"TMPDIR": str(scratch), "TEST_MARK": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    # The one of these that a clean environment hands on.
+    marked = {"TMPDIR": str(scratch), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", RUNNER, str(tmp_path)],
         env={**os.environ, **marked},
@@ -327,7 +351,7 @@ def a_run_that_waits(
     )
     try:
         assert until(lambda: list(tmp_path.glob("evidence-*/steps.jsonl")))
-        yield process, f"TEST_MARK={tmp_path}"
+        yield process, f"TMPDIR={scratch}"
     finally:
         process.kill()
         process.wait()

@@ -8,6 +8,7 @@ import duckdb
 import msgspec
 import pytest
 
+from chaos.answers import CUT_SHORT
 from chaos.evidence import schema, sealing, sealing_sql
 from chaos.evidence.sealing import Collected, Loader, seal
 from tests.gates.judge.runs import Run
@@ -137,6 +138,55 @@ def test_a_fault_that_was_repeated_is_named_once(
     run.request(sent_ms=130.0, done_ms=140.0)
     seal([run.end().close()], release, {})
     assert table(release, "requests", "during") == [(["outage", "slow"],)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "request_", "outcome"),
+    [
+        ({}, {}, "info"),
+        ({}, {"close_framed": False}, "ok"),
+        ({}, {"link": "elsewhere"}, "ok"),
+        ({}, {"link": None}, "ok"),
+        ({"ends_connections": False}, {}, "ok"),
+        # What was a sham injected nothing.
+        ({"proven": False}, {}, "ok"),
+        ({}, {"sent_ms": 300.0, "done_ms": 301.0}, "ok"),
+    ],
+)
+def test_what_only_the_close_ended_is_no_answer_while_a_fault_ends_connections(
+    new_run: Callable[..., Run],
+    release: Path,
+    fault: dict[str, object],
+    request_: dict[str, object],
+    outcome: str,
+) -> None:
+    run = new_run().begin().fault(**({"link": "a->b", "ends_connections": True} | fault))
+    asked_for = {"link": "a->b", "sent_ms": 130.0, "done_ms": 140.0, "close_framed": True}
+    run.request(**(asked_for | request_))
+    seal([run.end().close()], release, {})
+    expected = (200, "ok", None) if outcome == "ok" else (None, "info", CUT_SHORT)
+    assert table(release, "requests", "status, outcome, error") == [expected]
+
+
+@pytest.mark.parametrize(
+    ("life", "outcome"),
+    [
+        ({"exited_ms": 135.0, "ended_by": "kill"}, "info"),
+        ({"exited_ms": 141.0, "ended_by": "itself"}, "info"),
+        ({"exited_ms": 141.0, "ended_by": "teardown"}, "ok"),
+        ({"exited_ms": 125.0, "ended_by": "kill"}, "ok"),
+        ({"exited_ms": 900.0, "ended_by": "kill"}, "ok"),
+    ],
+)
+def test_nor_when_its_process_died(
+    new_run: Callable[..., Run], release: Path, life: dict[str, object], outcome: str
+) -> None:
+    run = new_run().begin()
+    columns = {"process": "web", "pid": 1, "parent": 0, "started_ms": 1.0, "ready_ms": 2.0}
+    run.recorder.add(schema.Process, **columns, exit=-9, output="web.log", **life)
+    run.request(process="web", sent_ms=130.0, done_ms=140.0, close_framed=True)
+    seal([run.end().close()], release, {})
+    assert table(release, "requests", "outcome") == [(outcome,)]
 
 
 def test_an_unproven_fault_is_nothing_to_be_inside_of(

@@ -159,3 +159,80 @@ def test_frames_are_spread_by_a_rate(tmp_path: Path) -> None:
     ]
     assert all(after - before >= 19 for before, after in itertools.pairwise(sent))
     assert evidence.written().count(b"good-token") == 0
+
+
+def test_a_redirected_handshake_is_refused_and_followed_nowhere(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - stream: away
+            open: /away
+            to: streams
+            as: {bearer: good-token, label: friend}
+            linger: 1s
+            expect: {status: 302}
+        """,
+        needs=["streams"],
+    )
+    assert evidence.details() == []
+    (frame,) = evidence.rows("frames")
+    assert (frame["kind"], frame["code"], frame["json"]) == ("refused", 302, "over there\n")
+    assert isinstance(frame["headers"], dict)
+    assert frame["headers"]["location"] == "/any"
+
+
+def test_server_sent_events_are_frames(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - {stream: whole, open: /events/whole, events: true, as: user, linger: 60s, expect: {status: 200, json: "a\\nb"}}
+          - {stream: lost, open: /events/lost, events: true, linger: 60s}
+          - stream: endless
+            open: /events/endless
+            events: true
+            linger: 60s
+            until: 2
+            meanwhile: [{pause: 1ms}]
+          - {stream: deaf, open: /events/endless, events: true, read: false}
+          - {stream: refused, open: /status/404, events: true, expect: {status: 404}}
+          - {stream: silent, open: /silence, events: true, expect: {status: 200}}
+        """,
+    )
+    frames = evidence.rows("frames")
+    told: dict[object, list[tuple[object, ...]]] = {}
+    for row in frames:
+        columns = ("direction", "kind", "size", "json", "event", "event_id")
+        told.setdefault(row["stream"], []).append(tuple(row[name] for name in columns))
+    opened = ("out", "open", 0, None, None, None)
+    events = [
+        ("in", "comment", 5, "hello", None, None),
+        ("in", "event", 8, {"n": 1}, "message", None),
+        ("in", "event", 3, "a\nb", "tick", "7"),
+    ]
+    why = "the connection was closed, and nothing had said that the stream ends"
+    assert told["whole"] == [opened, *events, ("in", "close", 0, None, None, None)]
+    assert told["lost"] == [opened, *events, ("in", "lost", 0, why, None, None)]
+    assert told["endless"] == [opened, *events]
+    assert told["deaf"] == [opened]
+    (refused,) = [row for row in frames if row["stream"] == "refused"]
+    assert (refused["kind"], refused["code"], refused["json"]) == (
+        "refused",
+        404,
+        {"status": "404"},
+    )
+    assert told["silent"] == [
+        (
+            "in",
+            "lost",
+            0,
+            "the connection was closed, and nothing had said that the stream ends",
+            None,
+            None,
+        )
+    ]
+    assert evidence.details() == ["status: expected 200, got null"]
+    (first, *_) = [row["headers"] for row in frames if row["stream"] == "whole"]
+    assert isinstance(first, dict)
+    assert first["content-type"] == "text/event-stream; charset=utf-8"

@@ -90,6 +90,8 @@ class Run:
             "done_ms": done_ms,
             "response": as_json({"degraded": False, "n": 3}),
             "headers": as_json({}),
+            "reused": False,
+            "close_framed": False,
         }
         given = {
             k: as_json(v) if k in ("vars", "request", "response", "headers") else v
