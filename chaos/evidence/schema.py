@@ -393,6 +393,15 @@ DIGESTS: Mapping[str, str] = {
 }
 """One row per table and run that has rows, over everything in them."""
 
+ANSWERS: Mapping[str, tuple[str, ...]] = {
+    "requests": ("status", "response", "headers"),
+    "commands": ("exit", "output", "errors"),
+}
+"""Columns that hold what an answer said, and are not known of a row that has none."""
+
+ANSWERED: Mapping[str, str] = {"requests": "outcome = 'ok'", "commands": '"exit" IS NOT NULL'}
+"""The rows that have an answer. Times, `during`, `touched`, `outcome` and `error` are observed of every row."""
+
 COMMON = ("run_id", "gate", "seq")
 
 COLLECTED_PREFIX = "collected."

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 import msgspec
 
-from gates.judge import comparator, leaves, measuring, selfcheck, tables, telling
+from gates.judge import comparator, leaves, measuring, selfcheck, tables, telling, unknowns
 from gates.judge.binding import Bound
 from gates.judge.connection import message_of
 from gates.judge.deciding import Measurement, Outcome
@@ -50,6 +50,7 @@ def _decided(plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound) -> list[
     whys = selfcheck.cannot_fail(passed, gate, bound)
     problems = {id(one.plan): why for one, why in zip(passed, whys, strict=True)}
     problems |= _decided_by_order([one.plan for one in passed], gate, bound)
+    problems |= unknowns.undecided([one.plan for one in passed], gate, bound)
     return [
         _seen(plan, bound, seen, problems.get(id(plan)))
         for plan, seen in zip(plans, evaluated, strict=True)

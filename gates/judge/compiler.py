@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 import duckdb
 import msgspec
 
-from gates.judge import binomial, comparator, drafts, functions, leaves, syntax
+from chaos.evidence import schema
+from gates.judge import binomial, comparator, drafts, functions, leaves, syntax, tables
 from gates.judge.checks import Place, Uses, inspect
 from gates.judge.comparator import EqualsQuery
 from gates.judge.drafts import Draft, Parts
 from gates.judge.leaves import Split
-from gates.judge.lineage import Lineage
+from gates.judge.lineage import Lineage, Use
 from gates.judge.plan import AssertPlan, GatePlan, QueryPlan, evidence_tables
 from gates.judge.problem import Kind, Problem, Source, suggestion
 from gates.judge.relations import Relation, fixed, recorded
@@ -20,6 +21,8 @@ from gates.spec.assertion import Assertion, Judged
 _FROM_CLAUSES = frozenset({"from_table", "where_clause", "select_list"})
 _EXPRESSION_CLAUSES = frozenset({"from_table", "select_list"})
 
+
+UNANSWERED = "what was never answered is left out here, whatever it would have been: select what was answered, with `outcome = 'ok' and …`"
 
 _MOST_PLANS = 1024
 _plans: dict[bytes, GatePlan] = {}
@@ -51,6 +54,7 @@ class _Compiler:
         self.connection = connection
         self.judged = judged
         self.problems: list[Problem] = []
+        self.hints: list[Problem] = []
         self.evidence = evidence_tables(judged)
         self.queries: dict[str, QueryPlan] = {}
         self.refused: set[str] = set()
@@ -83,6 +87,7 @@ class _Compiler:
             tuple(self.queries.values()),
             self.rendered(asserts),
             tuple(self.problems),
+            tuple(self.hints),
         )
 
     def parse(self, sources: Sequence[Source]) -> None:
@@ -245,7 +250,9 @@ class _Compiler:
         if not self.can_depend(parts, split, uses, where, expression):
             return None
         seen = Lineage(self.lineages)
-        seen.expression(expression, relation)
+        used = seen.assertion(relation, where, expression)
+        if any(not use.asks for use in seen.uses if use not in used):
+            self.hints.append(parts.source.problem("unanswered", UNANSWERED))
         self.untold(parts.expression, seen)
         is_value = parts.test == "value"
         return Draft(
@@ -259,6 +266,7 @@ class _Compiler:
             is_uses | {relation},
             self.behind(is_uses | {relation}),
             self.words(source, expression, parts.is_query),
+            self.answered(relation, used) if is_value else (),
             drafts.about(where),
             seen.ordered or is_ordered,
         )
@@ -314,6 +322,20 @@ class _Compiler:
         node = self.tree(source)
         uses = self.inspect(source, node, "query") if node else None
         return self.relations(source, uses) if uses else None
+
+    def answered(self, relation: str, used: Sequence[Use]) -> tuple[str, ...]:
+        """Conditions of rows that say something to aggregates which use answers: those that have one."""
+        if not any(not use.asks for use in used):
+            return ()
+        if relation in self.evidence:
+            return (schema.ANSWERED[relation],)
+        told = {use.origin.table for use in used if not use.asks}
+        witnesses = [
+            name
+            for name, origin in self.lineages[relation].columns.items()
+            if origin is not None and origin.table in told and origin.column in ("status", "exit")
+        ]
+        return tuple(f"{tables.quoted(name)} IS NOT NULL" for name in witnesses)
 
     def is_ordered(self, source: Source) -> bool:
         """Whether order matters in the query of an `is:`, after noting where it is open."""

@@ -57,6 +57,7 @@ class Draft(Struct, frozen=True):
     uses: frozenset[str]
     reads: frozenset[str]
     names: frozenset[str] | None
+    answered: tuple[str, ...]
     about: frozenset[str]
     ordered: bool
 
@@ -93,11 +94,11 @@ class Draft(Struct, frozen=True):
             split=self.split,
             leaf_sql=leaf_sql,
             rewritten=rewritten,
-            inputs=inputs,
+            inputs=inputs + self.answered,
             guards=guards,
             uses=self.uses,
             reads=self.reads,
-            names=self.names,
+            names=self.names and self.names | {"outcome"} if self.answered else self.names,
             about=self.about,
             ordered=self.ordered,
         )

@@ -78,11 +78,12 @@ def leaf_column(node: Node, relation: str, bound: frozenset[str]) -> str | None:
         if not names or names[0] in bound:
             return None
         return names[1] if len(names) > 1 and names[0] == relation else names[0]
-    base = _extracted_from(node)
+    base = extracted_from(node)
     return leaf_column(base, relation, bound) if base else None
 
 
-def _extracted_from(node: Node) -> Node | None:
+def extracted_from(node: Node) -> Node | None:
+    """What a place in JSON is looked up in; None for any other expression."""
     if is_json_arrow(node):
         return syntax.child(node, "lhs")
     if syntax.text_of(node, "function_name").lower() not in functions.JSON_EXTRACTS:

@@ -6,10 +6,12 @@ rows are grouped by, all columns that there are, or what is aggregated. Rows tha
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 
-from gates.judge import functions, syntax
+from gates.judge import functions, leaves, syntax
 from gates.judge.relations import Keys, Origin, Relation
+from gates.judge.scopes import NOTHING, From, decides, equated, optional
 from gates.judge.syntax import Node
 
 
@@ -18,6 +20,14 @@ class Untold(Struct, frozen=True):
 
     node: Node
     message: str
+
+
+class Use(Struct, frozen=True):
+    """A place where what an answer said is used, rather than passed on. `asks` only whether there was any (rule 13)."""
+
+    node: Node
+    origin: Origin
+    asks: bool
 
 
 _TOTAL = (
@@ -30,47 +40,6 @@ LIST = "ties decide the order inside of {name}: order it by what it collects, or
 
 _EMPTY = Relation({}, (frozenset(),))
 _BY_PEERS = frozenset({"rank", "dense_rank", "cume_dist", "percent_rank"})
-
-
-class _From(Struct):
-    """What stands behind FROM: relations by the name they have there, and keys over `name.column`."""
-
-    relations: dict[str, Relation]
-    keys: Keys
-
-    def find(self, node: Node) -> str | None:
-        """`name.column` of a reference, None where it is to something else."""
-        names = [name.lower() for name in syntax.names_of(node)]
-        if len(names) > 1 and names[0] in self.relations:
-            return (
-                f"{names[0]}.{names[1]}" if names[1] in self.relations[names[0]].columns else None
-            )
-        having = [
-            own
-            for own, relation in self.relations.items()
-            if names[:1] and names[0] in relation.columns
-        ]
-        return f"{having[0]}.{names[0]}" if having else None
-
-    def origin(self, place: str | None) -> Origin | None:
-        """Where the column at a place comes from."""
-        if place is None:
-            return None
-        name, _, column = place.partition(".")
-        return self.relations[name].columns.get(column)
-
-    def places(self, name: str | None = None) -> list[str]:
-        """All columns, or those of one relation."""
-        own = [name] if name is not None else list(self.relations)
-        return [
-            f"{one}.{c}"
-            for one in own
-            if one in self.relations
-            for c in self.relations[one].columns
-        ]
-
-
-_NOTHING = _From({}, (frozenset(),))
 
 
 class _Item(Struct, frozen=True):
@@ -87,69 +56,88 @@ class Lineage:
     def __init__(self, known: Mapping[str, Relation]) -> None:
         self.known = dict(known)
         self.found: list[Untold] = []
+        self.uses: list[Use] = []
         self.ordered = False
 
-    def query(self, node: Node, outer: Mapping[str, Relation] | None = None) -> Relation:
+    def query(
+        self,
+        node: Node,
+        outer: Mapping[str, Relation] | None = None,
+        above: From | None = None,
+    ) -> Relation:
         """The relation that a query gives."""
         names = dict(self.known if outer is None else outer)
         for entry in syntax.children(syntax.child(node, "cte_map"), "map"):
             inner = syntax.child(syntax.child(entry, "value"), "query_node")
-            names[syntax.text_of(entry, "key").lower()] = self.query(inner, names)
+            names[syntax.text_of(entry, "key").lower()] = self.query(inner, names, above)
         if syntax.text_of(node, "type") == "SET_OPERATION_NODE":
-            return self._set(node, names)
-        return self._select(node, names)
+            return self._set(node, names, above)
+        return self._select(node, names, above)
 
-    def expression(self, node: Node, relation: str) -> None:
-        """An expression over one relation, as it stands in an assertion."""
+    def assertion(self, relation: str, where: Node, expression: Node) -> list[Use]:
+        """What an assertion says of one relation; given are the uses of its expression, after those of its `where`."""
         behind = self.known.get(relation, _EMPTY)
         keys = tuple(frozenset(f"{relation}.{c}" for c in key) for key in behind.all_keys())
-        self._expressions([node], _From({relation: behind}, keys), keys, self.known)
+        source = From({relation: behind}, keys).narrowed(where)
+        self._expressions([where], source, keys, self.known)
+        before = len(self.uses)
+        self._expressions([expression], source, keys, self.known)
+        return self.uses[before:]
 
-    def _set(self, node: Node, names: Mapping[str, Relation]) -> Relation:
-        sides = [self.query(child, names) for child in syntax.children(node, "children")]
-        sides = sides or [self.query(syntax.child(node, side), names) for side in ("left", "right")]
+    def _set(self, node: Node, names: Mapping[str, Relation], above: From | None) -> Relation:
+        sides = [self.query(child, names, above) for child in syntax.children(node, "children")]
+        sides = sides or [
+            self.query(syntax.child(node, side), names, above) for side in ("left", "right")
+        ]
         first, *others = sides
         columns: dict[str, Origin | None] = {}
         for index, (name, origin) in enumerate(first.columns.items()):
-            same = all(
-                list(side.columns.values())[index : index + 1] == [origin] for side in others
-            )
-            columns[name] = origin if same else None
+            columns[name] = _of_all(origin, others, index)
         union = syntax.text_of(node, "setop_type") == "UNION"
         result = Relation(columns, () if union else first.keys)
         items = [_Item(name, syntax.column(name), None) for name in columns]
-        self._limit(node, items, [], result.all_keys(), _NOTHING)
+        self._limit(node, items, [], result.all_keys(), NOTHING)
         return result
 
-    def _select(self, node: Node, names: Mapping[str, Relation]) -> Relation:
+    def _select(self, node: Node, names: Mapping[str, Relation], above: From | None) -> Relation:
         behind = self._from(syntax.child(node, "from_table"), names)
+        behind = msgspec.structs.replace(behind, above=above)
+        behind = behind.narrowed(syntax.child(node, "where_clause"))
         items = list(_items(node, behind))
         grouped = _groups(node, items, behind)
         keys = behind.keys if grouped is None else _key_of(grouped, behind)
+        plain = grouped is None and not any(
+            syntax.text_of(m, "type") == "DISTINCT_MODIFIER"
+            for m in syntax.children(node, "modifiers")
+        )
+        # What is passed on as it is, is used by nobody yet.
         clauses = [
-            *syntax.children(node, "select_list"),
-            *syntax.children(node, "group_expressions"),
+            item
+            for item in syntax.children(node, "select_list")
+            if not plain or syntax.class_of(item) != "COLUMN_REF"
         ]
+        clauses += syntax.children(node, "group_expressions")
         clauses += [syntax.child(node, clause) for clause in ("where_clause", "having", "qualify")]
         # Within a group all rows have what it is grouped by.
         same = {behind.find(one) for one in grouped or ()}
         inside = tuple(frozenset(key - same) for key in behind.keys)
         self._expressions(clauses, behind, inside, names, over=keys, items=items)
         several = [item for item in items if _unnests(item.node)]
-        relation = Relation(
-            {item.name: behind.origin(item.place) for item in items}, _outputs(keys, items, several)
-        )
+        origins = {item.name: behind.passed_on(item.place, plain=plain) for item in items}
+        relation = Relation(origins, _outputs(keys, items, several))
         self._limit(node, items, several, keys, behind)
         self._orders(node, behind, inside, names)
         return relation
 
-    def _orders(self, node: Node, behind: _From, keys: Keys, names: Mapping[str, Relation]) -> None:
+    def _orders(self, node: Node, behind: From, keys: Keys, names: Mapping[str, Relation]) -> None:
         """Queries and lists inside an ORDER BY."""
         for modifier in syntax.children(node, "modifiers"):
             orders = [
                 syntax.child(order, "expression") for order in syntax.children(modifier, "orders")
             ]
+            used = len(self.uses)
             self._expressions(orders, behind, keys, names)
+            del self.uses[used:]
 
     def _limit(
         self,
@@ -157,7 +145,7 @@ class Lineage:
         items: Sequence[_Item],
         several: Sequence[_Item],
         keys: Keys,
-        behind: _From,
+        behind: From,
     ) -> None:
         """Whether a LIMIT keeps rows that an order chooses."""
         modifiers = {syntax.text_of(m, "type"): m for m in syntax.children(node, "modifiers")}
@@ -176,12 +164,12 @@ class Lineage:
         if not whole and not (unnested and any(key <= covered for key in keys)):
             self.found.append(Untold(modifiers["ORDER_MODIFIER"], LIMIT))
 
-    def _from(self, node: Node, names: Mapping[str, Relation]) -> _From:
+    def _from(self, node: Node, names: Mapping[str, Relation]) -> From:
         kind = syntax.text_of(node, "type")
         if kind == "JOIN":
             return self._join(node, names)
         if kind not in ("BASE_TABLE", "SUBQUERY"):
-            return _NOTHING
+            return NOTHING
         if kind == "BASE_TABLE":
             table = syntax.text_of(node, "table_name").lower()
             relation = names.get(table, _EMPTY)
@@ -194,37 +182,37 @@ class Lineage:
             given = [str(one).lower() for one in renamed] + list(relation.columns)[len(renamed) :]
             relation = Relation(dict(zip(given, relation.columns.values(), strict=False)), ())
         keys = tuple(frozenset(f"{name}.{c}" for c in key) for key in relation.all_keys())
-        return _From({name: relation}, keys)
+        return From({name: relation}, keys)
 
-    def _join(self, node: Node, names: Mapping[str, Relation]) -> _From:
+    def _join(self, node: Node, names: Mapping[str, Relation]) -> From:
         left = self._from(syntax.child(node, "left"), names)
         right = self._from(syntax.child(node, "right"), names)
         kind = syntax.text_of(node, "join_type")
-        both = _From({**left.relations, **right.relations}, ())
+        both = From({**left.relations, **right.relations}, ())
         condition = syntax.child(node, "condition")
         self._expressions([condition], both, (), names)
         if kind in ("SEMI", "ANTI"):
             return left
-        equal = _equated(node, left, right, both)
+        equal = equated(node, left, right, both)
         keys = [one | other for one in left.keys for other in right.keys]
-        if kind in ("INNER", "LEFT") and _decides(equal, right):
+        if kind in ("INNER", "LEFT") and decides(equal, right):
             keys += left.keys
-        if kind in ("INNER", "RIGHT") and _decides(equal, left):
+        if kind in ("INNER", "RIGHT") and decides(equal, left):
             keys += right.keys
         relations = {
-            name: _optional(r) if kind in ("RIGHT", "OUTER", "FULL") else r
+            name: optional(r) if kind in ("RIGHT", "OUTER", "FULL") else r
             for name, r in left.relations.items()
         }
         relations |= {
-            name: _optional(r) if kind in ("LEFT", "OUTER", "FULL") else r
+            name: optional(r) if kind in ("LEFT", "OUTER", "FULL") else r
             for name, r in right.relations.items()
         }
-        return _From(relations, tuple(dict.fromkeys(keys)))
+        return From(relations, tuple(dict.fromkeys(keys)))
 
     def _expressions(
         self,
         nodes: Iterable[Node],
-        behind: _From,
+        behind: From,
         inside: Keys,
         names: Mapping[str, Relation],
         over: Keys | None = None,
@@ -233,8 +221,10 @@ class Lineage:
         """What depends on order in expressions: lists, of the rows `inside`, and windows, over rows told apart by `over`."""
         for node in nodes:
             kind = syntax.class_of(node)
+            if self._answer(node, behind):
+                continue
             if kind == "SUBQUERY":
-                self.query(syntax.child(syntax.child(node, "subquery"), "node"), names)
+                self.query(syntax.child(syntax.child(node, "subquery"), "node"), names, behind)
                 self._expressions([syntax.child(node, "child")], behind, inside, names, over, items)
                 continue
             name = syntax.text_of(node, "function_name").lower()
@@ -246,7 +236,18 @@ class Lineage:
                 self.ordered = True
             self._expressions(syntax.parts(node), behind, inside, names, over, items)
 
-    def _list(self, node: Node, name: str, behind: _From, keys: Keys) -> None:
+    def _answer(self, node: Node, behind: From) -> bool:
+        """Note a use of an answer: one of its columns, a place in one, or whether there was any."""
+        asks = syntax.text_of(node, "type") in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL")
+        base = syntax.children(node, "children")[0] if asks else node
+        while (inner := leaves.extracted_from(base)) is not None and not asks:
+            base = inner
+        origin = behind.unknown(base) if syntax.class_of(base) == "COLUMN_REF" else None
+        if origin is not None:
+            self.uses.append(Use(node, origin, asks))
+        return origin is not None
+
+    def _list(self, node: Node, name: str, behind: From, keys: Keys) -> None:
         self.ordered = True
         told = [
             syntax.child(o, "expression")
@@ -263,7 +264,7 @@ class Lineage:
             self.found.append(Untold(node, LIST.format(name=name)))
 
     def _window(
-        self, node: Node, name: str, behind: _From, keys: Keys, items: Sequence[_Item]
+        self, node: Node, name: str, behind: From, keys: Keys, items: Sequence[_Item]
     ) -> None:
         edges = (syntax.text_of(node, "start"), syntax.text_of(node, "end"))
         framed = any("ROWS" in edge and not edge.startswith("UNBOUNDED") for edge in edges)
@@ -283,7 +284,7 @@ class Lineage:
             self.found.append(Untold(node, message))
 
 
-def _items(node: Node, behind: _From) -> Iterator[_Item]:
+def _items(node: Node, behind: From) -> Iterator[_Item]:
     """The columns of a SELECT, with all that a star stands for; a name that is there twice gets a number, as DuckDB does it."""
     seen: dict[str, int] = {}
     for index, (name, one, place) in enumerate(_written_items(node, behind)):
@@ -293,7 +294,7 @@ def _items(node: Node, behind: _From) -> Iterator[_Item]:
         yield _Item(f"{own}_{again}" if again else own, one, place)
 
 
-def _written_items(node: Node, behind: _From) -> Iterator[tuple[str, Node, str | None]]:
+def _written_items(node: Node, behind: From) -> Iterator[tuple[str, Node, str | None]]:
     for item in syntax.children(node, "select_list"):
         if syntax.class_of(item) == "STAR":
             yield from _star(item, behind)
@@ -303,7 +304,7 @@ def _written_items(node: Node, behind: _From) -> Iterator[tuple[str, Node, str |
         yield (syntax.text_of(item, "alias") or (names[-1] if names else "")).lower(), item, place
 
 
-def _star(node: Node, behind: _From) -> Iterator[tuple[str, Node, str | None]]:
+def _star(node: Node, behind: From) -> Iterator[tuple[str, Node, str | None]]:
     left_out = node.get("exclude_list")
     without = {str(name).lower() for name in left_out} if isinstance(left_out, list) else set()
     replaced = {
@@ -318,7 +319,7 @@ def _star(node: Node, behind: _From) -> Iterator[tuple[str, Node, str | None]]:
             yield name, {**syntax.column(name), "column_names": place.split(".")}, place
 
 
-def _groups(node: Node, items: Sequence[_Item], behind: _From) -> list[Node] | None:
+def _groups(node: Node, items: Sequence[_Item], behind: From) -> list[Node] | None:
     """What the rows of a SELECT are groups by; nothing for one group of all, None where they are no groups."""
     written = syntax.children(node, "group_expressions")
     sets = node.get("group_sets")
@@ -332,7 +333,7 @@ def _groups(node: Node, items: Sequence[_Item], behind: _From) -> list[Node] | N
     return [] if having or any(_aggregates(item.node) for item in items) else None
 
 
-def _key_of(grouped: Sequence[Node], behind: _From) -> Keys:
+def _key_of(grouped: Sequence[Node], behind: From) -> Keys:
     return (frozenset(behind.find(one) or _written(one) for one in grouped),)
 
 
@@ -393,47 +394,9 @@ def _here(node: Node) -> Iterator[Node]:
             yield from _here(part)
 
 
-def _conjuncts(node: Node) -> list[Node]:
-    if syntax.text_of(node, "type") == "CONJUNCTION_AND":
-        return [part for item in syntax.children(node, "children") for part in _conjuncts(item)]
-    return [node]
-
-
-def _equated(node: Node, left: _From, right: _From, both: _From) -> frozenset[str]:
-    """The columns of either side that a join gives one value for each row of the other."""
-    using = node.get("using_columns")
-    shared = {str(name).lower() for name in using} if isinstance(using, list) else set()
-    if syntax.text_of(node, "ref_type") == "NATURAL":
-        shared = {p.partition(".")[2] for p in left.places()} & {
-            p.partition(".")[2] for p in right.places()
-        }
-    found = {place for place in both.places() if place.partition(".")[2] in shared}
-    for part in _conjuncts(syntax.child(node, "condition")):
-        if syntax.text_of(part, "type") != "COMPARE_EQUAL":
-            continue
-        for one, other in (("left", "right"), ("right", "left")):
-            place = both.find(syntax.child(part, one))
-            side = right if place in right.places() else left
-            used = {
-                both.find(ref)
-                for ref in syntax.walk(syntax.child(part, other))
-                if syntax.names_of(ref)
-            }
-            if place is not None and not used & set(side.places()):
-                found.add(place)
-    return frozenset(found)
-
-
-def _decides(equal: frozenset[str], side: _From) -> bool:
-    """Whether what is equated finds at most one row of a side."""
-    return any(key <= equal for key in side.keys)
-
-
-def _optional(relation: Relation) -> Relation:
-    return Relation(
-        {
-            n: Origin(o.table, o.column, optional=True) if o else None
-            for n, o in relation.columns.items()
-        },
-        relation.keys,
-    )
+def _of_all(origin: Origin | None, others: Sequence[Relation], index: int) -> Origin | None:
+    """The origin of a column of a union: that of all its sides, or of any side that is part of an answer."""
+    found = [origin, *(list(side.columns.values())[index] for side in others)]
+    if all(one == origin for one in found):
+        return origin
+    return next((one for one in found if one is not None and one.is_answer), None)

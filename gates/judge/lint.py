@@ -54,7 +54,7 @@ def sql_problems(
     yield from map(_complaint, problems)
     if not golden:
         yield from map(_complaint, style.copies)
-    for found in style.long:
+    for found in [*style.long, *plan.hints]:
         yield msgspec.structs.replace(_complaint(found), severity="warning")
     if alone is not None:
         yield from _beside_others(plan, alone)

@@ -65,7 +65,7 @@ class QueryPlan(Struct, frozen=True):
 
 
 class GatePlan(Struct, frozen=True):
-    """All of a gate. `asserts` has None for an assertion that cannot be run; `problems` say why.
+    """All of a gate. `asserts` has None for an assertion that cannot be run; `problems` say why; `hints` are no problems.
 
     Gates with the same `text` have the same plan.
     """
@@ -75,6 +75,7 @@ class GatePlan(Struct, frozen=True):
     queries: tuple[QueryPlan, ...]
     asserts: tuple[AssertPlan | None, ...]
     problems: tuple[Problem, ...]
+    hints: tuple[Problem, ...] = ()
 
     def tables(self) -> frozenset[str]:
         """All evidence tables that are read."""

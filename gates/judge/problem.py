@@ -17,6 +17,7 @@ Kind = Literal[
     "population",  # an `at_least:` that carries nothing
     "type",  # a predicate that is not boolean, a value that is no number
     "bind",  # anything else that DuckDB refuses
+    "unanswered",  # a condition on an answer, which leaves out what was never answered
     "outside",  # a gate that rests only on what the system says about itself
     "data",  # a `data:` table that is no table
     "golden",  # a whole answer is compared with a literal

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from chaos.evidence import schema
+
 Keys = tuple[frozenset[str], ...]
 
 
@@ -14,12 +16,24 @@ class Origin(Struct, frozen=True):
     column: str
     optional: bool = False
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is part of an answer, which there may be none of."""
+        return self.column in schema.ANSWERS.get(self.table, ())
+
 
 class Relation(Struct, frozen=True):
     """Columns in lower case with their origin, None for what is computed; rows that are equal in one of the `keys` are equal."""
 
     columns: Mapping[str, Origin | None]
     keys: Keys
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is a table of evidence as it is."""
+        return all(
+            own is not None and own.column.lower() == name for name, own in self.columns.items()
+        )
 
     def all_keys(self) -> Keys:
         """The keys, and all columns together."""

@@ -78,6 +78,22 @@ def render(connection: duckdb.DuckDBPyConnection, expressions: Sequence[Node]) -
     return [str(answer).removeprefix("SELECT ") for (answer,) in answers]
 
 
+def render_queries(connection: duckdb.DuckDBPyConnection, nodes: Sequence[Node]) -> list[str]:
+    """Each query as SQL text, in one call."""
+    if not nodes:
+        return []
+    documents = [
+        msgspec.json.encode(
+            {"error": False, "statements": [{"node": node, "named_param_map": []}]}
+        ).decode()
+        for node in nodes
+    ]
+    answers = connection.execute(
+        "SELECT json_deserialize_sql(document) FROM (SELECT unnest(?) AS document)", [documents]
+    ).fetchall()
+    return [str(answer) for (answer,) in answers]
+
+
 def _select(expression: Node) -> dict[str, object]:
     node: dict[str, object] = {
         "type": "SELECT_NODE",
