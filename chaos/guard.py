@@ -3,8 +3,9 @@
 The guard holds the reading end of a pipe whose writing end lives only in the worker. When the worker
 goes (return, exception, Ctrl-C, SIGKILL), the pipe closes and the guard (`chaos.guarding`) kills every
 process that carries the run's marker in its environment, with all their children and all of their sessions,
-and removes the directory that the worker had its state in. A process has the marker from its first
-instruction on, and a child that starts a session of its own keeps it.
+and whatever the worker told it of, and removes the directory that the worker had its state in. A process has the
+marker from its first instruction on, and a child that starts a session of its own keeps it; one that takes it
+off is found by its parent, which is the worker itself once it has lost its own.
 """
 
 import asyncio
@@ -20,8 +21,12 @@ from pathlib import Path
 from typing import IO, Final
 
 from chaos.guarding import image_of
+from chaos.trees import Table, adopt_orphans, family, now_ticks, orphans
 
 MARKER: Final = "CHAOS_GUARD"
+
+_started_here: set[int] = set()
+"""Every child that this process has started by a guard, and the guards."""
 
 _GUARDING: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from chaos.guarding import main; main()"
@@ -45,6 +50,10 @@ class Guard:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        _started_here.add(self._process.pid)
+        self._told: set[tuple[int, int]] = set()
+        adopt_orphans()
+        self.since = now_ticks()
 
     async def spawn(
         self,
@@ -58,7 +67,7 @@ class Guard:
     ) -> asyncio.subprocess.Process:
         """Start a process in a session of its own that cannot outlive this guard. Raises OSError."""
         name, _, value = self.marker.partition("=")
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *argv,
             env={**(os.environ if env is None else env), name: value},
             stdin=stdin,
@@ -67,6 +76,32 @@ class Guard:
             cwd=cwd,
             start_new_session=True,
         )
+        _started_here.add(process.pid)
+        return process
+
+    @property
+    def children(self) -> frozenset[int]:
+        """Every child that was started here, whose exit code is for who started it."""
+        return frozenset(_started_here)
+
+    def orphans(self, found: Table, since: int) -> set[int]:
+        """What was started by something of this guard's, lost its parent and took the mark off, and all that came of it.
+
+        Only what has begun since then: it is in ticks, as `chaos.trees` counts them.
+        """
+        adopted = family(found, orphans(found, _started_here, self.marker.encode(), since))
+        # Once this process is gone nothing tells whose they are.
+        self.tell({pid: found[pid] for pid in adopted})
+        return adopted
+
+    def tell(self, found: Table) -> None:
+        """Let the guard know of processes that are to end with the worker, whatever sign they may lose."""
+        news = {(pid, process.started) for pid, process in found.items()} - self._told
+        if news and self._process.stdin is not None:
+            self._told |= news
+            with contextlib.suppress(OSError, ValueError):
+                self._process.stdin.write(b"".join(b"%d %d\n" % one for one in sorted(news)))
+                self._process.stdin.flush()
 
     def close(self) -> None:
         """Kill whatever is left and wait until the guard has seen that nothing is."""

@@ -11,6 +11,7 @@ EXEC_WITHIN_S: Final = 5.0
 """How long an exec may take that has to read its program from a disk."""
 
 _LOOK_AGAIN_S: Final = 0.0005
+_STAT_BYTES: Final = 4096
 _KERNEL_THREAD: Final = 0x00200000
 _STATE, _FLAGS, _ENV_START, _ENV_END = 0, 6, 47, 48
 """Places in /proc/PID/stat, counted from the state, which proc_pid_stat(5) numbers 3."""
@@ -24,7 +25,13 @@ def read(path: str) -> bytes:
 
 def stat_of(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat from the state on. OSError when there is no such process."""
-    return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # All of it at once: some 400 bytes, asked of every process of the machine.
+        line = os.read(descriptor, _STAT_BYTES)
+    finally:
+        os.close(descriptor)
+    return line.rpartition(b")")[2].split()
 
 
 def all_pids() -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +11,25 @@ from typing import Literal
 from chaos.clock import RunClock
 from chaos.evidence.recorder import Recorder
 from chaos.evidence.schema import Process
+from chaos.trees import Tree
+
+_LEAVING = frozenset(
+    {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+)
+"""What processes are told with to end by themselves, each by its own custom."""
 
 
 class Life:
-    """From its start to its end, recorded once. `env` is what its start added to the environment of its target."""
+    """From its start to its end, recorded once. `env` is what its start added to the environment of its target.
+
+    It is the life of `process`, which was started; `tree` is that with all that came of it.
+    """
 
     def __init__(
         self,
         name: str,
         process: asyncio.subprocess.Process,
+        tree: Tree,
         started_ms: float,
         log: Path,
         argv: list[str],
@@ -26,12 +37,14 @@ class Life:
     ) -> None:
         self.name = name
         self.process = process
+        self.tree = tree
         self.started_ms = started_ms
         self.ready_ms: float | None = None
         self.log = log
         self.argv = argv
         self.env = env
-        self.ended_by: Literal["itself", "kill", "teardown"] = "itself"
+        self.signals: set[int] = set()
+        self.ended_by: Literal["itself", "asked", "kill", "teardown"] = "itself"
         self._recorded = False
         self._exited_s: float | None = None
         # Its end is noticed when it happens, not when somebody asks.
@@ -46,6 +59,14 @@ class Life:
     def exit(self) -> int | None:
         """Its exit code, negative for a signal; None while it lives."""
         return self.process.returncode
+
+    @property
+    def was_signalled(self) -> bool:
+        """Whether it ended as one does that was sent a signal: by it, or, where that is no way to crash, in good order."""
+        code = self.exit
+        return code is not None and (
+            -code in self.signals or (code == 0 and bool(self.signals & _LEAVING))
+        )
 
     def tail(self, most_bytes: int = 1500) -> bytes:
         """The last of what it has written to its output."""
@@ -62,6 +83,8 @@ class Life:
         if self._recorded:
             return
         self._recorded = True
+        if self.ended_by == "itself" and self.was_signalled:
+            self.ended_by = "kill"
         exited_s = time.monotonic() if self._exited_s is None else self._exited_s
         recorder.add(
             Process,

@@ -101,8 +101,11 @@ class Worker:
         limit = TimeLimit(plan.bounds.gate.s)
         if plan.shared:
             stack = await self._shared_stack(plan, recorder, clock)
-            async with limit:
-                await _walk(plan, stack, recorder, clock, limit.left_out(alone))
+            try:
+                async with limit:
+                    await _walk(plan, stack, recorder, clock, limit.left_out(alone))
+            finally:
+                stack.record_ended()
             return
         await self._drop_shared()
         stack = Stack(plan, self.guard, recorder, clock)
@@ -199,6 +202,7 @@ def _endings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable
 
 async def _record_lives(stack: Stack) -> None:
     stack.record_lives()
+    stack.record_left()
 
 
 async def _look_into_files(stack: Stack, recorder: Recorder) -> None:

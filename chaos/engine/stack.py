@@ -1,30 +1,39 @@
 """A started target: its processes, the proxies on its links and the state directory they share."""
 
 import asyncio
-import contextlib
 import os
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from chaos.clock import RunClock
-from chaos.engine import commands
+from chaos.engine import commands, ending
 from chaos.engine.environment import clean
-from chaos.engine.files import marked_processes, merged
+from chaos.engine.files import merged
 from chaos.engine.life import Life
 from chaos.engine.paths import Places
 from chaos.engine.plan import Plan
+from chaos.engine.procfs import Listener, answering
+from chaos.engine.ready import (
+    described,
+    elsewhere,
+    holding,
+    listens,
+    still_listening,
+    strangers,
+    unready,
+)
 from chaos.errors import HarnessError, TargetError
+from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard, end_process, send_signal
-from chaos.http import build_request, send_once
 from chaos.links.connections import ConnectionMonitor
 from chaos.links.probe import Prober
 from chaos.links.proxies import ToxiproxyServer
@@ -34,13 +43,19 @@ from chaos.spec import yaml12
 from chaos.spec.target import Prepare, Target
 from chaos.spec.units import Duration
 from chaos.spec.variables import UnknownVariable, Variables, pick
+from chaos.trees import Seen, Table, Tree, now_ticks, table
 
 HOST: Final = "127.0.0.1"
-PROBE_SOURCE: Final = "127.0.0.2"
 HARNESS_SOURCE: Final = "127.0.0.3"
 STACK_MARKER: Final = "CHAOS_STACK"
+LIFE_MARKER: Final = "CHAOS_LIFE"
 TOOL_MARKER: Final = "CHAOS_TOOL"
 READY_LOOK_S: Final = 0.01
+REFUSES_WITHIN_S: Final = 2.0
+"""How long a port may go on to listen after everybody who held it has ended: the kernel closes it a moment later."""
+
+ENDING: Final = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT})
+"""Signals whose end is waited for."""
 
 
 class Stack:
@@ -66,6 +81,9 @@ class Stack:
         self.marker = f"{STACK_MARKER}={secrets.token_hex(8)}"
         self.tool_marker = f"{TOOL_MARKER}={secrets.token_hex(8)}"
         self.lives: dict[str, Life] = {}
+        self._earlier: list[Life] = []
+        self._left: list[tuple[str, Listener, int]] = []
+        self._since = now_ticks()
         self.variables = Variables()
         self.links = Links(plan.target, self.logs / "toxiproxy.log")
         self._pool = PortPool()
@@ -114,6 +132,9 @@ class Stack:
             await self._start_links(probing)
             await _all([self.launch(name) for name in self.plan.needs])
             await _all([self.await_ready(name) for name in self.plan.needs])
+            found = table()
+            for life in self.lives.values():
+                self.members(life, found)
         except UnknownVariable as error:
             message = f"target {self.target.target} uses {error.args[0]!r}, which nothing has set"
             raise TargetError(message) from error
@@ -137,14 +158,17 @@ class Stack:
             if earlier.alive:
                 raise HarnessError(f"{name} is running already: kill it before it is started again")
             self.record_life(earlier)
+            self._earlier.append(earlier)
         spec = self.target.processes[name]
         argv = self.argv(spec.run)
         own = self.variables.texts(spec.env)
+        mark = f"{LIFE_MARKER}={secrets.token_hex(8)}"
         environment = self._environment(self.links.environment(name, HOST), own, env or {})
+        environment[LIFE_MARKER] = mark.partition("=")[2]
         log = self.logs / f"{self._starts:03}.{name}.log"
         self._starts += 1
         with log.open("wb") as output:
-            started_ms = self.clock.now_ms()
+            started_ms, since = self.clock.now_ms(), now_ticks()
             try:
                 process = await self.guard.spawn(
                     argv,
@@ -155,7 +179,8 @@ class Stack:
                 )
             except OSError as error:
                 raise TargetError(f"cannot run {argv[0]!r}: {error.strerror}") from error
-        life = Life(name, process, started_ms, log, argv, env or {})
+        tree = Tree(process.pid, mark.encode(), since)
+        life = Life(name, process, tree, started_ms, log, argv, env or {})
         self.lives[name] = life
         return life
 
@@ -165,46 +190,107 @@ class Stack:
         within = within or self.target.processes[name].ready_within
         deadline_ms = self.clock.now_ms() + within.ms
         # Who answers on the port of a process that has ended is somebody else.
-        while not (await self.is_ready(name) and life.alive):
+        while (seen := await self._unready(life)) is not None or not life.alive:
             if not life.alive:
                 raise TargetError(
                     f"{name} exited with {life.exit} before it was ready:\n{self._tail(life)}"
                 )
             if self.clock.now_ms() > deadline_ms:
-                raise TargetError(f"{name} was not ready within {within}:\n{self._tail(life)}")
+                raise TargetError(
+                    f"{name} was not ready within {within}{self._instead(life, seen)}:\n{self._tail(life)}"
+                )
             await asyncio.sleep(READY_LOOK_S)
         life.ready_ms = self.clock.now_ms()
 
-    async def is_ready(self, name: str) -> bool:
-        """One look at the process's own port."""
-        ready, port = self.target.processes[name].ready, self.port(name)
-        if ready == "tcp":
-            return await accepts(HOST, port)
-        path = ready.removeprefix("GET ").strip()
-        request = build_request("GET", path, f"{HOST}:{port}", [("Connection", "close")])
-        answer = await send_once(HOST, port, request, source=PROBE_SOURCE, timeout_s=1.0)
-        return answer.status is not None and 200 <= answer.status < 300
+    async def _unready(self, life: Life) -> str | None:
+        """One look at a process's own port: None when it is this life of it that answers, else what was seen."""
+        port = self.port(life.name)
+        seen = await unready(self.target.processes[life.name].ready, HOST, port)
+        # Mostly it is the very process that was started who listens, and nobody else is to be looked for.
+        if seen is not None or listens(life.process.pid, HOST, port):
+            return seen
+        return "somebody else answers" if strangers(self.members(life), HOST, port) else None
 
-    async def signal(self, name: str, number: int) -> None:
-        """Send a signal to the process itself, not to its children; waits for its end if it must end."""
+    def _instead(self, life: Life, seen: str | None) -> str:
+        """What was seen of a process that is not ready, in parentheses; nothing where nobody listens at all."""
+        port, members = self.port(life.name), self.members(life)
+        if others := strangers(members, HOST, port):
+            return f" ({described(others)} answers on {HOST}:{port}, which is no process of this start)"
+        if answering(HOST, port):
+            return f" ({seen})"
+        places = elsewhere(members)
+        return f" (it listens on {places} and not on {HOST}:{port})" if places else ""
+
+    def members(self, life: Life, found: Table | None = None) -> dict[int, Seen]:
+        """All of a life that has not ended: the process that was started and what came of it, whatever became of that one."""
+        if life.tree.is_over:
+            return {}
+        found = table() if found is None else found
+        orphans = self.guard.orphans(found, life.tree.since)
+        strays = holding(orphans, self.port(life.name), life.log) if orphans else []
+        members = life.tree.members(found, strays)
+        self.guard.tell(members)
+        return members
+
+    async def signal(self, name: str, number: int, *, alone: bool = False) -> None:
+        """Send a signal to all of a process, or to that alone which was started; waits for the end if it must end.
+
+        HarnessError when it is not running, when something of it does not end, and when its port goes on to listen.
+        """
         life = self.lives.get(name)
+        if life is None or not life.alive or not self._send(life, number, alone=alone):
+            raise HarnessError(f"{name} is not running, so it cannot be sent a signal")
+        if number not in ENDING:
+            return
+        await self._await_end(life, number, alone=alone)
+        self.record_life(life)
+        if not alone:
+            await self._await_refusal(life)
+
+    def _send(self, life: Life, number: int, *, alone: bool) -> bool:
+        life.signals.add(number)
+        if not alone:
+            return ending.send(partial(self.members, life), life.process.pid, number)
         try:
-            if life is None:
-                raise ProcessLookupError
             send_signal(life.process, number)
-        except ProcessLookupError as error:
-            message = f"{name} is not running, so it cannot be sent a signal"
-            raise HarnessError(message) from error
-        if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        except ProcessLookupError:
+            return False
+        return True
+
+    async def _await_end(self, life: Life, number: int, *, alone: bool) -> None:
+        within = self.target.processes[life.name].stop_within
+        if alone:
+            left = await ending.left_alone(life, within.s)
+        elif number == signal.SIGKILL:
+            left = await self.kill(life)
+        else:
+            left = await ending.left(life, partial(self.members, life), within.s)
+        # One that was killed and exits with a code had ended by itself before.
+        if life.was_signalled or (number != signal.SIGKILL and not life.alive):
             life.ended_by = "kill"
-            within = self.target.processes[name].stop_within
-            try:
-                await asyncio.wait_for(life.process.wait(), within.s)
-            except TimeoutError as error:
+        if left:
+            raise HarnessError(
+                f"{life.name} did not end within {within} after signal {number}: {ending.named(left)}"
+            )
+
+    async def _await_refusal(self, life: Life) -> None:
+        """A kill is proven when the port refuses, or when a later life answers on it."""
+        port = self.port(life.name)
+        ends_ms = self.clock.now_ms() + REFUSES_WITHIN_S * 1000
+        while others := strangers(self._later(life), HOST, port):
+            if self.clock.now_ms() > ends_ms:
                 raise HarnessError(
-                    f"{name} did not end within {within} after signal {number}"
-                ) from error
-            self.record_life(life)
+                    f"that {life.name} has ended is not proven: {described(others)} still listens on {HOST}:{port}"
+                )
+            await asyncio.sleep(READY_LOOK_S)
+
+    async def kill(self, life: Life) -> list[int]:
+        """SIGKILL to all of a life until nothing is left; returns what could not be killed."""
+        return await ending.kill(life, partial(self.members, life))
+
+    def _later(self, life: Life) -> list[int]:
+        now = self.lives[life.name]
+        return [] if now is life else list(self.members(now))
 
     def argv(self, command: str, variables: Variables | None = None) -> list[str]:
         """A command as a list of arguments; what a variable holds never becomes two of them."""
@@ -229,18 +315,41 @@ class Stack:
         life.record(self.recorder, self.clock)
 
     async def stop_processes(self) -> None:
-        """End every process of the target and whatever they started."""
-        for life in self.lives.values():
+        """End every process of the target and whatever they started; keeps what listened all the same."""
+        found = table()
+        lives = [life for life in (*self.lives.values(), *self._earlier) if not life.tree.is_over]
+        for life in lives:
             if life.alive:
                 life.ended_by = "teardown"
-        processes = self.target.processes
-        ends = (
-            end_process(life.process, processes[life.name].stop_within.s)
-            for life in self.lives.values()
-            if life.alive
-        )
-        await asyncio.gather(*ends, return_exceptions=True)
-        sweep(self.marker)
+            ending.send(partial(self.members, life, found), life.process.pid, signal.SIGTERM)
+        await asyncio.gather(*map(self._end, lives))
+        self._left = still_listening(self._ports)
+        await self._sweep(self.marker)
+
+    async def _end(self, life: Life) -> None:
+        """Wait for its end, after it was asked to; kill what is left then."""
+        within = self.target.processes[life.name].stop_within
+        if await ending.left(life, partial(self.members, life), within.s):
+            await self.kill(life)
+
+    def record_left(self) -> None:
+        """Write a row for every socket that was listened on when all that was to listen there had ended."""
+        for name, listener, pid in self._left:
+            self.recorder.add(
+                schema.Socket,
+                watch=None,
+                process=name,
+                pid=pid,
+                address=listener.address,
+                port=listener.port,
+                socket_ms=self.clock.now_ms(),
+            )
+
+    def record_ended(self) -> None:
+        """Write the row of every process that has ended although the stack goes on."""
+        for life in self.lives.values():
+            if not life.alive:
+                self.record_life(life)
 
     def record_lives(self) -> None:
         """Write the row of every process that has none yet."""
@@ -250,9 +359,11 @@ class Stack:
     async def stop(self) -> None:
         """End Toxiproxy and what proves faults, and give the ports back. Never raises."""
         await self.links.stop()
-        sweep(self.marker)
-        sweep(self.tool_marker)
+        await self._sweep(self.marker, self.tool_marker)
         self._pool.release()
+
+    async def _sweep(self, *marks: str) -> None:
+        await ending.sweep(self.guard, [mark.encode() for mark in marks], self._since)
 
     def _allot_ports(self) -> None:
         """With nominal ports it is a proxy that gets the nominal one: a by-pass then finds nothing there."""
@@ -350,26 +461,6 @@ class Stack:
 def is_secret(name: str) -> bool:
     """Whether a captured variable is a secret by its name: `token.…` and `secret.…` are."""
     return name.partition(".")[0] in ("token", "secret")
-
-
-def sweep(marker: str) -> None:
-    """Kill everything that carries `marker` in its environment."""
-    for pid in marked_processes(marker):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-async def accepts(host: str, port: int) -> bool:
-    """Whether a TCP connection is accepted right now."""
-    with socket.socket() as own:
-        own.setblocking(False)
-        own.bind((PROBE_SOURCE, 0))
-        try:
-            async with asyncio.timeout(1.0):
-                await asyncio.get_running_loop().sock_connect(own, (host, port))
-        except OSError:
-            return False
-    return True
 
 
 async def _all(work: list[Coroutine[object, object, object]]) -> None:

@@ -216,7 +216,11 @@ class LinkBypass(Row, frozen=True, kw_only=True):
 
 
 class Process(Row, frozen=True, kw_only=True):
-    """One life of one process of the target."""
+    """One life of one process of the target.
+
+    `ended_by` is `kill` for a signal of the gate, `teardown` for the end of the run, `asked` for an exit that a `start`
+    waited for, and `itself` for one that nobody asked for.
+    """
 
     process: str
     pid: int
@@ -225,12 +229,15 @@ class Process(Row, frozen=True, kw_only=True):
     ready_ms: float | None
     exited_ms: float
     exit: int | None
-    ended_by: Literal["itself", "kill", "teardown"]
+    ended_by: Literal["itself", "asked", "kill", "teardown"]
     output: str
 
 
 class ProcessSample(Row, frozen=True, kw_only=True):
-    """One look at a process: scheduler state letter, processor time since its start, resident bytes, open descriptors."""
+    """One look at a process with all that came of it, as one.
+
+    The scheduler's letter is that of the most awake; processor time since the start, resident bytes and open descriptors are sums.
+    """
 
     watch: str
     process: str
@@ -243,9 +250,12 @@ class ProcessSample(Row, frozen=True, kw_only=True):
 
 
 class Socket(Row, frozen=True, kw_only=True):
-    """One listening socket of a process of the target."""
+    """One listening socket of a process of the target, or of what came of it, which `pid` is.
 
-    watch: str
+    `watch` is NULL for one on the port of a process that was listened on when all that may listen there had ended.
+    """
+
+    watch: str | None
     process: str
     pid: int
     address: str

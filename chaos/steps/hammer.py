@@ -4,8 +4,8 @@ import asyncio
 
 from msgspec import Struct
 
+from chaos.engine.ready import accepts
 from chaos.engine.scope import Scope
-from chaos.engine.stack import accepts
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
 from chaos.spec.kind import Kind

@@ -1,4 +1,4 @@
-"""`kill`: send a signal to a process."""
+"""`kill`: send a signal to a process and all that came of it."""
 
 import signal as signals
 
@@ -10,11 +10,13 @@ from chaos.spec.step import Step
 class Kill(Step, frozen=True, kw_only=True):
     """`kill: gateway` with `signal: KILL` (the default), `TERM`, `STOP`, `CONT` or any other name.
 
-    Waits for the end where the signal ends a process.
+    It is sent to the process that was started and to all that came of it, or, with `alone: true`, to that process only.
+    `KILL`, `TERM` and `INT` wait for the end; one of all is proven by a port that refuses.
     """
 
     kill: str
     signal: str = "KILL"
+    alone: bool = False
 
     def problem(self) -> str | None:
         """Only signals that there are."""
@@ -27,10 +29,10 @@ class Kill(Step, frozen=True, kw_only=True):
 
 
 async def run(step: Kill, scope: Scope) -> None:
-    """Send it to the process itself, not to its children."""
+    """HarnessError when nobody is there to be sent a signal, or when an end is not proven."""
     number = step.number()
     assert number is not None, "a step with a problem is not run"
-    await scope.stack.signal(scope.variables.text(step.kill), number)
+    await scope.stack.signal(scope.variables.text(step.kill), number, alone=step.alone)
 
 
 KIND = Kind("kill", Kill, run, names={"kill": "process"})

@@ -2,15 +2,14 @@
 
 import asyncio
 import contextlib
-import signal
 from typing import Final
 
+from chaos.engine.ending import named
 from chaos.engine.life import Life
 from chaos.engine.scope import ExpectationFailed, Scope
-from chaos.errors import TargetError
+from chaos.errors import HarnessError, TargetError
 from chaos.evidence import schema
 from chaos.evidence.recorder import as_json
-from chaos.guard import send_signal
 from chaos.shims.faketime import clock_environment
 from chaos.spec.kind import Kind
 from chaos.spec.step import Step
@@ -75,12 +74,12 @@ async def _await_exit(
     if life.alive:
         # What should not have stayed must not disturb the steps after this one.
         life.ended_by = "kill"
-        with contextlib.suppress(ProcessLookupError):
-            send_signal(life.process, signal.SIGKILL)
-        await life.process.wait()
+        if left := await scope.stack.kill(life):
+            raise HarnessError(f"{life.name} cannot be killed: {named(left)}")
         scope.stack.record_life(life)
         message = f"{life.name} was expected to exit within {within} and was still running"
         raise ExpectationFailed(message)
+    life.ended_by = "asked"
     scope.stack.record_life(life)
     scope.check(step.expect, {"exit": life.exit, "errors": output, "ready": False})
 

@@ -3,12 +3,16 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import apsw
 
 from chaos.engine.files import select, strict_about_names
-from chaos.engine.procfs import listening_sockets, sample
+from chaos.engine.life import Life
+from chaos.engine.procfs import listening_sockets, tree_sample
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.evidence import schema
@@ -16,6 +20,10 @@ from chaos.evidence.recorder import as_json
 from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 from chaos.spec.units import Duration
+from chaos.trees import table
+
+SEARCH_EVERY_S: Final = 0.25
+"""How long what came of a process may go unnoticed by a watch."""
 
 
 class Watch(Step, frozen=True, kw_only=True):
@@ -108,10 +116,9 @@ def _database_look(
 
 def _process_look(step: Watch, scope: Scope) -> Look:
     def look(_number: int) -> None:
-        for name in map(scope.variables.text, step.processes):
-            life = scope.stack.lives.get(name)
-            seen = sample(life.process.pid) if life is not None else None
-            if life is None or seen is None:
+        for name, (life, pids) in members().items():
+            seen = tree_sample(pids)
+            if seen is None:
                 continue
             scope.recorder.add(
                 schema.ProcessSample,
@@ -125,24 +132,50 @@ def _process_look(step: Watch, scope: Scope) -> Look:
                 descriptors=seen.descriptors,
             )
 
+    members = _Members(scope, [scope.variables.text(name) for name in step.processes])
     return look
 
 
 def _socket_look(step: Watch, scope: Scope) -> Look:
     def look(_number: int) -> None:
-        for name, life in list(scope.stack.lives.items()):
-            for address, port in listening_sockets(life.process.pid):
+        for name, (_, pids) in members().items():
+            for pid, listener in listening_sockets(pids):
                 scope.recorder.add(
                     schema.Socket,
                     watch=scope.variables.text(step.watch),
                     process=name,
-                    pid=life.process.pid,
-                    address=address,
-                    port=port,
+                    pid=pid,
+                    address=listener.address,
+                    port=listener.port,
                     socket_ms=scope.clock.now_ms(),
                 )
 
+    members = _Members(scope)
     return look
+
+
+class _Members:
+    """Whom to look at: all that came of processes that run, by their names.
+
+    Looking for them takes longer than looking at them, so it is not done at every look.
+    """
+
+    def __init__(self, scope: Scope, names: Sequence[str] | None = None) -> None:
+        self._stack = scope.stack
+        self._names = names
+        self._found: dict[str, tuple[Life, list[int]]] = {}
+        self._searched_s = -math.inf
+
+    def __call__(self) -> Mapping[str, tuple[Life, list[int]]]:
+        names = list(self._stack.lives) if self._names is None else self._names
+        lives = {name: life for name in names if (life := self._stack.lives.get(name))}
+        known = {name: life for name, (life, _) in self._found.items()}
+        if known != lives or time.monotonic() > self._searched_s + SEARCH_EVERY_S:
+            self._searched_s, found = time.monotonic(), table()
+            self._found = {
+                name: (life, list(self._stack.members(life, found))) for name, life in lives.items()
+            }
+        return self._found
 
 
 KIND = Kind("watch", Watch, run, names={"processes": "process"}, paths={"database": "read"})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from chaos.evidence.schema import Load, Mode, RunRow, Step
+from chaos.evidence.schema import Load, Mode, Process, RunRow, Socket, Step
 from gates.judge import tables
 from gates.judge.connection import Evidence, RunKey, RunRecord
 from gates.judge.result import Cause, Finding
@@ -83,6 +83,8 @@ def findings(
         *_unknown("run", _drifted(record), cause="host"),
         *_unknown("seal", _seals(evidence, record.key)),
         *_steps(evidence, record.run),
+        *_unknown("exit", _exits(evidence, record.key, judged.exits)),
+        *_unknown("left", _left(evidence, record.key)),
         *_unknown("load", _loads(evidence, record.key, judged.loads)),
         *_unknown("load", _late(evidence, record.key, limit_ms), cause="host"),
         *_unknown("clock", _backwards(evidence, record.key) if limit_ms is not None else []),
@@ -208,6 +210,20 @@ def _outcome(row: Step) -> Finding:
         "control" if row.step.startswith("control.") else "step",
         f"{name} {row.outcome}{detail}",
     )
+
+
+def _exits(evidence: Evidence, run: RunKey, expected: Sequence[str]) -> Iterator[str]:
+    """A process that ended by itself: what was measured since is not of the system that was started (rule 23a)."""
+    for row in evidence.rows(Process, run):
+        if row.ended_by == "itself" and row.process not in expected:
+            yield f"{row.process} ended by itself, with {row.exit}, {row.exited_ms:.0f} ms into the run: see {row.output}"
+
+
+def _left(evidence: Evidence, run: RunKey) -> Iterator[str]:
+    """Who listened on a port of the target when all that was to listen there had ended."""
+    for row in evidence.rows(Socket, run):
+        if row.watch is None:
+            yield f"after the end of {row.process} process {row.pid} still listened on its port, {row.address}:{row.port}"
 
 
 def _loads(evidence: Evidence, run: RunKey, planned: Sequence[str]) -> Iterator[str]:

@@ -113,10 +113,11 @@ class _GateLint:
     def _frame(self) -> None:
         if not self.gate.control:
             self._problem(("control",), "a gate needs at least one control step")
-        for index, name in enumerate(self.gate.needs):
-            if name not in self.target.processes:
-                message = f"unknown process {name!r} in target {self.target.target!r}"
-                self._problem(("needs", index), message, closest(name, self.target.processes))
+        for key, names in (("needs", self.gate.needs), ("exits", self.gate.exits)):
+            for index, name in enumerate(names):
+                if name not in self.target.processes:
+                    message = f"unknown process {name!r} in target {self.target.target!r}"
+                    self._problem((key, index), message, closest(name, self.target.processes))
 
     def _listing(self) -> None:
         release = self.project.release

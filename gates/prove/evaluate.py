@@ -14,7 +14,7 @@ SHAM = "sham"
 RACING_SEEDS = 5
 # What a defect may do to a run besides turning assertions red: an expectation of a step fails, later ones
 # are skipped. Anything else means that the run shows nothing.
-ALLOWED_FINDINGS = frozenset({"step"})
+ALLOWED_FINDINGS = frozenset({"step", "exit"})
 
 
 class Trial(Struct, frozen=True, kw_only=True):

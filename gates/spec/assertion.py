@@ -47,7 +47,8 @@ class Judged(JudgeSpec, frozen=True, kw_only=True):
 
     `data` are small fixed tables, a list of objects each; `faults` the names of the faults that must be
     proven, `loads` those of the loads that must be valid, `collected` the declared columns of the tables
-    that the target collects, `host` what must be true of a machine that is quick enough, `spec_sha256` the digest that the run must have recorded of its gate.
+    that the target collects, `exits` the processes that may end by themselves, `host` what must be true of a machine that is
+    quick enough, `spec_sha256` the digest that the run must have recorded of its gate.
     """
 
     gate: str
@@ -58,5 +59,6 @@ class Judged(JudgeSpec, frozen=True, kw_only=True):
     faults: list[str] = []
     loads: list[str] = []
     collected: dict[str, dict[str, str]] = {}
+    exits: list[str] = []
     host: list[Assertion] = []
     spec_sha256: str = ""

@@ -33,7 +33,8 @@ class DataFile(Spec, frozen=True, kw_only=True):
 class Gate(Spec, frozen=True, kw_only=True):
     """One gate of a release; `gate` is its file's name.
 
-    `needs` are the processes of the target that are started, all of them when absent; `control` must
+    `needs` are the processes of the target that are started, all of them when absent; `exits` those that may end by
+    themselves, which is UNKNOWN otherwise; `control` must
     pass before anything else; `isolation: shared` lets gates that only read share one started stack;
     `exclusive` runs the gate with nothing beside it, which every gate with a latency limit needs;
     `guards` are the files and folders of the target's source that implement the claim, where mutants are drawn;
@@ -50,6 +51,7 @@ class Gate(Spec, frozen=True, kw_only=True):
     why: str
     target: str
     needs: list[str] = []
+    exits: list[str] = []
     config: dict[str, object] = {}
     isolation: Literal["own", "shared"] = "own"
     exclusive: bool = False

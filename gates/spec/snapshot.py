@@ -38,6 +38,7 @@ def judged_of(gate: Gate, target: Target) -> Judged:
         data=rows_by_name(gate),
         faults=[step.name or "" for step in steps if isinstance(step, FaultStep)],
         loads=[name for step in steps for _, name in KINDS[type(step)].named(step, "load")],
+        exits=gate.exits,
         host=gate.host,
         collected={declared.table: declared.columns for declared in target.collect},
         spec_sha256=sha256_of(gate),

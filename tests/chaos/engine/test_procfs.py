@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from chaos.engine.files import merged, open_elsewhere
-from chaos.engine.procfs import decode_address, listening_sockets, sample, socket_inodes
+from chaos.engine.procfs import (
+    decode_address,
+    listening_sockets,
+    sample,
+    socket_inodes,
+    tree_sample,
+)
 
 
 def test_a_process_that_lives_is_seen() -> None:
@@ -39,7 +45,8 @@ def test_a_process_that_has_gone_is_not() -> None:
     process.wait()
     assert sample(process.pid) is None
     assert socket_inodes(process.pid) == set()
-    assert listening_sockets(process.pid) == []
+    assert listening_sockets([process.pid]) == []
+    assert tree_sample([process.pid]) is None
 
 
 @pytest.mark.parametrize(
@@ -52,12 +59,14 @@ def test_listening_sockets_have_their_address(family: socket.AddressFamily, addr
         pytest.skip(f"this machine has no {address}")
     with server:
         port = server.getsockname()[1]
-        assert (address, port) in listening_sockets(os.getpid())
+        assert (address, port) in own_sockets()
         with socket.create_connection((address, port)):
-            assert [found for found in listening_sockets(os.getpid()) if found[1] == port] == [
-                (address, port)
-            ]
-    assert (address, port) not in listening_sockets(os.getpid())
+            assert [found for found in own_sockets() if found[1] == port] == [(address, port)]
+    assert (address, port) not in own_sockets()
+
+
+def own_sockets() -> list[tuple[str, int]]:
+    return [(one.address, one.port) for _, one in listening_sockets([os.getpid()])]
 
 
 @pytest.mark.parametrize(

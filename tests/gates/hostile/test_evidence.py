@@ -372,3 +372,41 @@ def test_the_order_of_gates_changes_nothing(new_run: NewRun, sealed: Sealed) -> 
             gate: verdict_of(evidence, judged(*SPEC.asserts, gate=gate)).status for gate in order
         }
         assert found == {"a": "PASS", "b": "FAIL", "c": "PASS"}
+
+
+# -- processes
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "exits", "status"),
+    [
+        ("itself", [], "UNKNOWN"),
+        ("itself", ["other"], "UNKNOWN"),
+        ("itself", ["web"], "PASS"),
+        ("asked", [], "PASS"),
+        ("kill", [], "PASS"),
+        ("teardown", [], "PASS"),
+    ],
+)
+def test_a_process_that_nobody_asked_to_end(
+    begun: Run, sealed: Sealed, ended_by: str, exits: list[str], status: str
+) -> None:
+    directory = begun.life(ended_by=ended_by, exit=1).close()
+    found = verdict(sealed(directory), exits=exits)
+    assert found.status == status
+    said = "web ended by itself, with 1, 40 ms into the run: see 000.web.log"
+    assert (said in found.detail) == (status == "UNKNOWN")
+
+
+def test_an_end_that_nobody_asked_for_hides_no_failure(begun: Run, sealed: Sealed) -> None:
+    directory = begun.request(status=500).life(ended_by="itself", exit=1).close()
+    assert verdict(sealed(directory)).status == "FAIL"
+
+
+def test_what_outlives_a_run(begun: Run, sealed: Sealed) -> None:
+    directory = begun.socket("listening").socket(None).close()
+    found = verdict(sealed(directory))
+    assert found.status == "UNKNOWN"
+    assert [one.message for one in found.findings] == [
+        "after the end of web process 70 still listened on its port, 127.0.0.1:8080"
+    ]

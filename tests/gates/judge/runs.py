@@ -174,6 +174,33 @@ class Run:
         )
         return self
 
+    def life(self, process: str = "web", **changes: object) -> "Run":
+        columns: dict[str, object] = {
+            "process": process,
+            "pid": 70,
+            "parent": 7,
+            "started_ms": 1.0,
+            "ready_ms": 2.0,
+            "exited_ms": 40.0,
+            "exit": 0,
+            "ended_by": "teardown",
+            "output": f"000.{process}.log",
+        }
+        self.recorder.add(schema.Process, **(columns | changes))
+        return self
+
+    def socket(self, watch: str | None) -> "Run":
+        self.recorder.add(
+            schema.Socket,
+            watch=watch,
+            process="web",
+            pid=70,
+            address="127.0.0.1",
+            port=8080,
+            socket_ms=41.0,
+        )
+        return self
+
     def end(self, **changes: object) -> "Run":
         columns: dict[str, object] = {
             "end_state": "completed",

@@ -1,0 +1,170 @@
+"""Which processes belong together, told by what a process cannot take off. Read from outside, through /proc.
+
+A process may lose the mark in its environment (servers write their titles over it) and start a session of its
+own, but not both its parent and its session without a trace: who has lost its parent is given to the nearest
+process above that adopts orphans, which is the worker (`adopt_orphans`).
+
+Imports nothing but the standard library, as processes that have to start at once use it.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from chaos.marks import all_pids, carries, environment_of, stat_of
+
+_PARENT, _SESSION, _THREADS, _STARTED = 1, 3, 17, 19
+"""Places in what `stat_of` returns."""
+
+_SET_CHILD_SUBREAPER: Final = 36
+_GONE: Final = (b"Z", b"X")
+
+
+class Seen(NamedTuple):
+    """A process that has not ended; `started` is in ticks of the kernel since it booted."""
+
+    parent: int
+    session: int
+    started: int
+
+
+Table = Mapping[int, Seen]
+"""All processes by their ids."""
+
+
+def seen(pid: int) -> Seen | None:
+    """A process as it is now; None for one that has ended."""
+    try:
+        stat = stat_of(pid)
+    except OSError:
+        return None
+    # The first thread may be over before the others, which hold all that it held.
+    if stat[0] in _GONE and int(stat[_THREADS]) <= 1:
+        return None
+    return Seen(int(stat[_PARENT]), int(stat[_SESSION]), int(stat[_STARTED]))
+
+
+def table() -> dict[int, Seen]:
+    """All processes but this one."""
+    found = ((pid, seen(pid)) for pid in all_pids() if pid != os.getpid())
+    return {pid: process for pid, process in found if process is not None}
+
+
+def now_ticks() -> int:
+    """Now, as `Seen.started` counts it."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
+def family(found: Table, pids: Iterable[int], sessions: Iterable[int] = ()) -> set[int]:
+    """Those of `pids` that are there, all in these sessions, all that came of them, and all in sessions of any of them.
+
+    No process can join a session but by birth: whoever is in one of a member's came of the same beginning.
+    """
+    members = {pid for pid in pids if pid in found}
+    within = set(sessions)
+    before = -1
+    while before != len(members):
+        before = len(members)
+        within |= {found[pid].session for pid in members}
+        members |= {
+            pid
+            for pid, process in found.items()
+            if process.parent in members or process.session in within
+        }
+    return members
+
+
+def marked(found: Table, mark: bytes, since: int) -> set[int]:
+    """Those that carry a mark, among those that have started since then."""
+    return {
+        pid for pid, process in found.items() if process.started >= since and carries(pid, mark)
+    }
+
+
+class Tree:
+    """A process and all that came of it, whatever became of the process itself.
+
+    `pid` leads a session of its own; `mark` is in its environment and in no other tree's; `since` is a time just
+    before it was started. What was a member once stays one.
+    """
+
+    def __init__(self, pid: int, mark: bytes, since: int) -> None:
+        self.pid = pid
+        self.is_over = False
+        self._mark = mark
+        self.since = since
+        first = seen(pid)
+        self._started = since if first is None else first.started
+        self._known = {pid: self._started}
+
+    def members(self, found: Table | None = None, others: Iterable[int] = ()) -> dict[int, Seen]:
+        """All that have not ended; `others` are known to belong to it, by whatever sign."""
+        if self.is_over:
+            return {}
+        found = table() if found is None else found
+        # Its own child is for who started it.
+        reap(pid for pid in self._known if pid != self.pid and pid not in found)
+        pids = {pid for pid in self._known if pid in found and self._is_known(pid, found[pid])}
+        # Its number may be somebody else's by now: then nobody was left in its session either.
+        root = found.get(self.pid)
+        sessions = {self.pid} if root is None or root.started == self._started else set[int]()
+        members = family(found, {*pids, *others}, sessions)
+        members |= family(found, marked(_without(found, members), self._mark, self.since))
+        self._known = {pid: found[pid].started for pid in members}
+        return {pid: found[pid] for pid in members}
+
+    def end(self) -> None:
+        """Look no more: all of it has ended."""
+        self.is_over = True
+
+    def _is_known(self, pid: int, process: Seen) -> bool:
+        return self._known[pid] == process.started
+
+
+def _without(found: Table, pids: set[int]) -> Table:
+    return {pid: process for pid, process in found.items() if pid not in pids}
+
+
+def reap(pids: Iterable[int]) -> None:
+    """Let go of those of them that were given to this process as orphans and have ended."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def adopt_orphans() -> bool:
+    """Become the parent of every process below this one that loses its own; False where the kernel does not let it."""
+    import ctypes  # noqa: PLC0415 - only the worker needs it, which is not the one that has to start at once
+
+    try:
+        return bool(ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def orphans(found: Table, started_here: Iterable[int], mark: bytes, since: int) -> set[int]:
+    """Children that this process adopted since then and that lost the mark of what it starts itself.
+
+    `started_here` are those of its children that it started. One that is just being started may be none of them
+    yet: until it has become its program it has the environment of this process, and afterwards the mark.
+    """
+    own, here = os.getpid(), os.getsid(0)
+    known = set(started_here)
+    adopted = {
+        pid
+        for pid, process in found.items()
+        if process.parent == own
+        and process.session != here
+        and process.started >= since
+        and pid not in known
+    }
+    if not adopted:
+        return adopted
+    environment = environment_of(own)
+    return {
+        pid
+        for pid in adopted
+        if mark not in (theirs := environment_of(pid)).split(b"\0") and theirs != environment
+    }
