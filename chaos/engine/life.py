@@ -68,7 +68,7 @@ class Life:
             -code in self.signals or (code == 0 and bool(self.signals & _LEAVING))
         )
 
-    def tail(self, most_bytes: int = 1500) -> bytes:
+    def tail(self, most_bytes: int = 8192) -> bytes:
         """The last of what it has written to its output."""
         with self.log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))

@@ -51,6 +51,7 @@ STACK_MARKER: Final = "CHAOS_STACK"
 LIFE_MARKER: Final = "CHAOS_LIFE"
 TOOL_MARKER: Final = "CHAOS_TOOL"
 READY_LOOK_S: Final = 0.01
+TAIL_BYTES: Final = 1500
 REFUSES_WITHIN_S: Final = 2.0
 """How long a port may go on to listen after everybody who held it has ended: the kernel closes it a moment later."""
 
@@ -454,7 +455,8 @@ class Stack:
         return environment
 
     def _tail(self, life: Life) -> str:
-        text = self.recorder.redact(life.tail()).decode(errors="replace").strip()
+        # Redacted before it is cut: half a secret is not known for one.
+        text = self.recorder.redact(life.tail())[-TAIL_BYTES:].decode(errors="replace").strip()
         return text or "(it printed nothing)"
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from chaos.errors import RecordingError
 from chaos.evidence.redaction import Redactor
-from chaos.evidence.schema import TABLES, Closing, Row, Secret
+from chaos.evidence.schema import COLLECTED_PREFIX, TABLES, Closing, Row, Secret
 from chaos.evidence.sightings import sightings
 
 _TABLE_OF = {struct: table for table, struct in TABLES.items()}
@@ -41,6 +41,8 @@ class Recorder:
         self._files: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._closed = False
+        # Whether there is a secret that was none when the first line was written.
+        self._learnt = False
         # Looks at databases are recorded from a thread of their own.
         self._lock = threading.Lock()
         try:
@@ -78,7 +80,7 @@ class Recorder:
 
     def keep_secret(self, secret: str, name: str) -> None:
         """From now on this text is written as `[redacted]`; one that is known already keeps its name."""
-        self._redactor.keep(secret, name)
+        self._learnt = self._redactor.keep(secret, name) or self._learnt
 
     def redact(self, data: bytes) -> bytes:
         """`data` without any known secret and without anything that matches a pattern."""
@@ -90,7 +92,12 @@ class Recorder:
             self.add(Secret, secret=name, found_in=found_in, found_at=found_at, found_seq=None)
 
     def close(self) -> None:
-        """Write one closing row per file of the run, those of other processes included; nothing can follow."""
+        """Write one closing row per file of the run, those of other processes included; nothing can follow.
+
+        What became known as a secret after it was written, by this process or by a load, is taken out before.
+        """
+        if self._learnt:
+            self._redact_again()
         for path in sorted(self.directory.glob("*.jsonl")):
             if path.name == "closings.jsonl":
                 continue
@@ -102,12 +109,32 @@ class Recorder:
                 os.close(descriptor)
             self._files.clear()
 
+    def _redact_again(self) -> None:
+        for path in sorted(self.directory.glob("*.jsonl")):
+            file = path.name.removesuffix(".jsonl")
+            table = file if file.startswith(COLLECTED_PREFIX) else file.partition(".")[0]
+            lines = path.read_bytes().split(b"\n")
+            # The last one is empty, or cut off.
+            clean = [*map(self._redactor.redact_line, lines[:-1]), self.redact(lines[-1])]
+            # Where secrets were seen holds none, and is still written to.
+            if clean == lines or table == "secrets":
+                continue
+            for line, redacted in zip(lines[:-1], clean, strict=False):
+                if redacted != line:
+                    self._see(table, line)
+            fresh = path.with_suffix(".new")
+            fresh.write_bytes(b"\n".join(clean))
+            fresh.replace(path)
+
+    def _see(self, file: str, line: bytes) -> None:
+        for columns in sightings(file, line, self._redactor):
+            self.add(Secret, **columns)
+
     def _write(self, file: str, line: bytes) -> None:
         redacted = self._redactor.redact_line(line)
         self._append(file, redacted + b"\n")
         if redacted != line:
-            for columns in sightings(file, line, self._redactor):
-                self.add(Secret, **columns)
+            self._see(file, line)
 
     def _append(self, file: str, data: bytes) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ What re2 refuses (looking around, references back) is no expression here either.
 """
 
 import functools
+from collections.abc import Iterator, Sequence
 from typing import Protocol, cast
 
 import re2
@@ -15,6 +16,9 @@ class Match(Protocol):
     def groups(self) -> tuple[bytes | None, ...]:
         """What its groups hold."""
 
+    def span(self) -> tuple[int, int]:
+        """Where it begins and ends."""
+
 
 class Pattern(Protocol):
     """An expression over bytes."""
@@ -25,13 +29,21 @@ class Pattern(Protocol):
     def fullmatch(self, data: bytes) -> Match | None:
         """Whether all of `data` matches."""
 
-    def sub(self, replacement: bytes, data: bytes) -> bytes:
-        """`data` with all that matches replaced."""
+    def finditer(self, data: bytes) -> Iterator[Match]:
+        """Every place where it matches."""
 
 
 def of_bytes(text: str) -> Pattern:
     """An expression over bytes that may be no UTF-8. ValueError says why it is none."""
     return _compiled(text, re2.Options.Encoding.LATIN1)
+
+
+def any_of(texts: Sequence[bytes]) -> Pattern:
+    """What matches any of some bytes, as they are."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    return cast(Pattern, re2.compile(b"|".join(map(re2.escape, texts)), options))
 
 
 def found_in(text: str, expression: str) -> bool:

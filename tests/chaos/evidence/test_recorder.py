@@ -3,11 +3,14 @@
 import asyncio
 import base64
 import hashlib
+import html
 import json
+import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from hypothesis import strategies as st
 from chaos.errors import RecordingError
 from chaos.evidence import schema
 from chaos.evidence.recorder import NULL, Recorder, as_json, count_and_digest
-from chaos.evidence.redaction import Redactor, spellings
+from chaos.evidence.redaction import Redactor
 
 SECRET = "tok-123456.abcdef"
 
@@ -237,11 +240,93 @@ def test_a_secret_is_found_however_often_it_is_quoted(secret: str, around: str, 
     assert secret not in text.replace("[redacted]", "")
 
 
-def test_spellings_of_a_plain_secret_differ_in_base64_only() -> None:
-    plain = [each for each in spellings(SECRET) if b"." in each]
-    assert plain == [SECRET.encode()]
-    assert b'a\\"b' in spellings('a"b')
-    assert b"a%2Fb" in spellings("a/b")
+ODD = 'tök"en\\/<&> + 0123'
+PLAIN = "tok-en.0123456789_ABCDEF"
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "json": json.dumps,
+    "json in utf-8": lambda text: json.dumps(text, ensure_ascii=False),
+    "json of a browser": lambda text: json.dumps(text).replace("/", "\\/").replace("<", "\\u003C"),
+    "json, every character": lambda text: "".join(f"\\u{ord(each):04X}" for each in text),
+    "json in json in json": lambda text: json.dumps(json.dumps(json.dumps(text))),
+    "repr": repr,
+    "repr of bytes": lambda text: repr(text.encode()),
+    "every byte in hexadecimal": lambda text: "".join(f"\\x{each:02x}" for each in text.encode()),
+    "percent": urllib.parse.quote,
+    "percent, all": lambda text: urllib.parse.quote(text, safe=""),
+    "percent, lower case": lambda text: re.sub(
+        "%..", lambda found: found[0].lower(), urllib.parse.quote(text, safe="")
+    ),
+    "percent, every byte": lambda text: "".join(f"%{each:02x}" for each in text.encode()),
+    "percent, twice": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe="")),
+    "form": urllib.parse.quote_plus,
+    "html": html.escape,
+    "html, every character": lambda text: "".join(f"&#x{ord(each):x};" for each in text),
+    "html, in decimals": lambda text: "".join(f"&#{ord(each)};" for each in text),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "hexadecimal in capitals": lambda text: text.encode().hex().upper(),
+    "basic": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+    "base64 of a url": lambda text: base64.urlsafe_b64encode(f"x{text}y".encode()).decode(),
+    "half and half": lambda text: (
+        urllib.parse.quote(text[:6], safe="") + "".join(f"\\u{ord(each):04x}" for each in text[6:])
+    ),
+}
+
+
+@pytest.mark.parametrize("secret", [ODD, PLAIN])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_planted_secret_is_found_in_every_spelling(
+    tmp_path: Path, secret: str, encoding: str
+) -> None:
+    spelt = ENCODINGS[encoding](secret)
+    recorder = Recorder(tmp_path, "r1", "g1", [])
+    recorder.keep_secret(secret, "token.x")
+    for value in (spelt, {"a": [f"before {spelt} after"]}, {spelt: 1}, json.dumps({"b": spelt})):
+        add_row(recorder, "x", value)
+    clean = [row["row"] for row in rows(recorder, "rows")]
+    # What is left are quotes, and letters of base64 that it shares with its neighbours.
+    assert len(re.sub(r"[\"'\\]", "", str(clean[0]))) <= len("[redacted]") + 12
+    assert clean[1] == {"a": [f"before {clean[0]} after"]}
+    assert clean[2] == {clean[0]: 1}
+    assert json.loads(str(clean[3])) == {"b": clean[0]}
+    assert {row["secret"] for row in rows(recorder, "secrets")} == {"token.x"}
+    assert len(rows(recorder, "secrets")) == 4
+
+
+def test_what_surrounds_a_secret_stays() -> None:
+    redactor = Redactor({PLAIN: "x"}, ["[a-z]{3}-[0-9]{4}"])
+    line = f'{{"a":"100% &amp; \\"{PLAIN}\\" \\u00e9","b":"abc-1234 {PLAIN}{PLAIN}"}}'
+    assert redactor.redact(line.encode()).decode() == line.replace(PLAIN, "[redacted]").replace(
+        "abc-1234", "[redacted]"
+    )
+
+
+def test_many_secrets_are_all_known() -> None:
+    secrets = {f"secret-number-{number:04}-of-many": f"s{number}" for number in range(200)}
+    redactor = Redactor(secrets, [])
+    text = " ".join(secrets).encode()
+    assert redactor.redact(text) == b" ".join([b"[redacted]"] * 200)
+    assert redactor.found(text) == list(secrets.values())
+    assert redactor.found(b"secret-number-0007-of-none") == []
+
+
+def test_what_became_known_as_a_secret_too_late_is_gone_when_the_run_is_closed(
+    recorder: Recorder,
+) -> None:
+    add_row(recorder, "x", {"a": SECRET})
+    (recorder.directory / "responses.turns.jsonl").write_bytes(
+        b'{"run_id":"r1","gate":"g1","seq":5,"response":"%b","headers":null}\n' % SECRET.encode()
+    )
+    recorder.keep_secret(SECRET, "token.x")
+    recorder.close()
+    files = [path.read_bytes() for path in recorder.directory.iterdir()]
+    assert not any(SECRET.encode() in data for data in files)
+    seen = [(row["secret"], row["found_in"], row["found_seq"]) for row in rows(recorder, "secrets")]
+    assert seen == [("token.x", "requests", 5), ("token.x", "rows", 0)]
+    closed = {row["file"]: row["sha256"] for row in rows(recorder, "closings")}
+    for name, digest in closed.items():
+        assert hashlib.sha256((recorder.directory / str(name)).read_bytes()).hexdigest() == digest
+    assert set(closed) == {"rows.jsonl", "responses.turns.jsonl", "secrets.jsonl"}
 
 
 @given(SECRETS, st.binary(max_size=5), st.binary(max_size=5))
