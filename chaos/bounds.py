@@ -48,6 +48,10 @@ FRAME_BYTES: Final = 64_000_000
 """Of a frame of a WebSocket; what is larger ends the stream."""
 FILE_BYTES: Final = 64_000_000
 """Of a file that a step or a target names, read as a whole."""
+STATE_FILE_BYTES: Final = 2_000_000_000
+"""Of a file that the target leaves, which is looked through for secrets."""
+COLLECTED_BYTES: Final = 256_000_000
+"""Of a file of JSON lines that becomes evidence."""
 ROWS: Final = 1_000_000
 """That one query of a target's database gives."""
 SQL_S: Final = 20.0

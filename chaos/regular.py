@@ -4,10 +4,11 @@ A pipe would block its reader for ever, a device would never end.
 """
 
 import errno
+import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 
 class NotRegularError(OSError):
@@ -18,7 +19,7 @@ class TooLargeError(OSError):
     """What is there is larger than what is read."""
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> io.BufferedReader:
     """The file to be read, links followed. OSError when there is none, or when it is none."""
     # Nobody writes to a pipe that is opened like this, so opening does not wait for whoever might.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -40,6 +41,22 @@ def read(path: Path, most_bytes: int | None = None) -> bytes:
     if len(data) > most_bytes:
         raise TooLargeError(errno.EFBIG, f"it is larger than {most_bytes} bytes", str(path))
     return data
+
+
+def beginning(path: Path, most_bytes: int) -> tuple[bytes, int]:
+    """(the first bytes of the file, how many there are beyond them)."""
+    with opened(path) as file:
+        data = file.read(most_bytes)
+        return data, max(0, os.fstat(file.fileno()).st_size - len(data))
+
+
+def pieces(path: Path, piece_bytes: int, overlap_bytes: int) -> Iterator[bytes]:
+    """The file piece by piece, each with the end of the one before it, so that nothing shorter is cut in two."""
+    before = b""
+    with opened(path) as file:
+        while data := file.read(piece_bytes):
+            yield before + data
+            before = (before + data)[-overlap_bytes:]
 
 
 def is_regular(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -20,6 +21,7 @@ from gates.commands.baseline import BASELINE_EXAMPLES, baseline
 from gates.commands.prove import prove
 from gates.commands.report import DEFAULT, FORMATS, report
 from gates.formats.console import counted_problems
+from gates.formats.printing import SafeConsole
 from gates.mutants.by_gates import ByGates
 from gates.mutants.by_tests import ByTests
 from gates.release.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code and explains every error in a few lines."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    console = Console(highlight=False, soft_wrap=True)
+    console = SafeConsole(highlight=False, soft_wrap=True)
     command: Callable[[argparse.Namespace, Console], int] = COMMANDS[options.command]
     try:
         return command(options, console)
@@ -94,6 +96,10 @@ def run_and_leave(arguments: Sequence[str]) -> NoReturn:
     would be that of the abort. All is written by then, and every process has ended.
     """
     heed_sigterm()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where the locale knows no other characters than ASCII, the rest is told as escapes.
+            stream.reconfigure(errors="backslashreplace")
     try:
         exit_code = main(arguments)
     except Exception:  # noqa: BLE001 - Python's own exit code of a crash, 1, would say that a gate failed

@@ -104,10 +104,12 @@ def load_settings(path: Path) -> Settings:
     """
     if not path.exists():
         return Settings()
+    if not path.is_file():
+        raise StartRefused(f"{path.name}: it is no regular file")
     try:
         text = path.read_text(encoding="utf-8")
         return Settings() if _NOTHING.fullmatch(text) else _read(text)
-    except (OSError, ValueError) as wrong:
+    except (OSError, ValueError, RecursionError) as wrong:
         raise StartRefused(f"{path.name}: {wrong}") from wrong
 
 

@@ -1,5 +1,6 @@
 """Reading YAML as its 1.2 core schema says: `off` is a string, a key stands once."""
 
+import math
 import re
 
 import yaml
@@ -20,6 +21,8 @@ class CoreLoader(yaml.SafeLoader):
         """Build a mapping, refusing a key that stands twice."""
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: a key must be a text")
             if key.value in seen:
                 raise DuplicateKey(
                     f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice"
@@ -46,7 +49,16 @@ def _core_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     return int(loader.construct_scalar(node))
 
 
+def _core_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    """A number that is too large for one would be infinite, and no bound would be left."""
+    number = float(loader.construct_scalar(node))
+    if not math.isfinite(number):
+        raise ValueError(f"line {node.start_mark.line + 1}: {node.value} is no number")
+    return number
+
+
 CoreLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
+CoreLoader.add_constructor("tag:yaml.org,2002:float", _core_float)
 
 
 def load(text: str) -> Json:
@@ -55,4 +67,6 @@ def load(text: str) -> Json:
         loaded: Json = yaml.load(text, CoreLoader)  # noqa: S506 - CoreLoader is a SafeLoader
     except yaml.YAMLError as wrong:
         raise ValueError(str(wrong)) from wrong
+    except RecursionError as wrong:
+        raise ValueError("nested too deep") from wrong
     return loaded

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from chaos import bounds, regular
 from chaos.engine.files import database_copy, quoted, select
 from chaos.engine.stack import Stack
 from chaos.errors import HarnessError
@@ -39,7 +40,7 @@ def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
 
 def objects(source: Path) -> list[dict[str, object]]:
     """The objects of a file of JSON lines. A last line that its writer did not finish is left out."""
-    lines = source.read_bytes().split(b"\n")
+    lines = regular.read(source, bounds.COLLECTED_BYTES).split(b"\n")
     found: list[dict[str, object]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

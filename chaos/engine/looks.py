@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from chaos import regular
 from chaos.engine.files import SIDE_FILES, database_copy, open_elsewhere, table_digests
 from chaos.errors import HarnessError
 
@@ -79,5 +80,5 @@ def _file(path: Path, *, content: bool) -> str:
         return f"link to {_text(target)} {hashlib.sha256(os.fsencode(target)).hexdigest()}"
     if sort != "file" or not content:
         return f"{sort} {mode}"
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         return f"{sort} {mode} {hashlib.file_digest(file, 'sha256').hexdigest()}"

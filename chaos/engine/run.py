@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Awaitable, Iterator
 from typing import Final
 
+from chaos import bounds, regular
 from chaos.clock import RunClock, boot_id
 from chaos.engine.collect import collect
 from chaos.engine.files import regular_files
@@ -25,6 +26,9 @@ from chaos.spec.variables import Variables
 from chaos.steps import KINDS
 
 KEPT: Final = "state-directory.txt"
+PIECE_BYTES: Final = 8_000_000
+OVERLAP_BYTES: Final = 64_000
+"""Longer than any secret, however it is spelt."""
 
 
 class Worker:
@@ -207,7 +211,11 @@ async def _record_lives(stack: Stack) -> None:
 
 async def _look_into_files(stack: Stack, recorder: Recorder) -> None:
     for path in regular_files(stack.state):
-        recorder.look_for_secrets(path.read_bytes(), "files", str(path.relative_to(stack.state)))
+        name = str(path.relative_to(stack.state))
+        if path.stat().st_size > bounds.STATE_FILE_BYTES:
+            raise HarnessError(f"{name} is too large to be looked through for secrets")
+        for piece in regular.pieces(path, PIECE_BYTES, OVERLAP_BYTES):
+            recorder.look_for_secrets(piece, "files", name)
 
 
 async def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:
@@ -215,7 +223,9 @@ async def _keep_output(stack: Stack, plan: Plan, recorder: Recorder) -> None:
         output = plan.directory / "output"
         output.mkdir(exist_ok=True)
         for log in stack.logs.iterdir():
-            data = log.read_bytes()
+            data, beyond_bytes = regular.beginning(log, plan.bounds.output.bytes)
+            if beyond_bytes:
+                data += f"\n[{beyond_bytes} bytes more]\n".encode()
             recorder.look_for_secrets(data, "output", log.name)
             (output / log.name).write_bytes(recorder.redact(data))
         if plan.keep:

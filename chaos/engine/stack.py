@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import yaml
 
+from chaos import regular
 from chaos.clock import RunClock
 from chaos.engine import commands, ending
 from chaos.engine.environment import clean
@@ -149,8 +151,11 @@ class Stack:
                 f"target {self.target.target} names no `config` file that could be changed"
             )
         path = self.places.written(self.variables.text(self.target.config))
-        base = yaml12.load(path.read_text(encoding="utf-8")) if path.exists() else {}
-        path.write_text(yaml12.dump(merged(base, changes)), encoding="utf-8")
+        try:
+            base = yaml12.load(regular.read(path).decode()) if path.exists() else {}
+            path.write_text(yaml12.dump(merged(base, changes)), encoding="utf-8")
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise TargetError(f"{path.name} cannot be changed: {error}") from error
 
     async def launch(self, name: str, env: Mapping[str, str] | None = None) -> Life:
         """Start a process without waiting for it to be ready."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from chaos import regular
 from chaos.errors import RecordingError
 from chaos.evidence.redaction import Redactor
 from chaos.evidence.schema import COLLECTED_PREFIX, TABLES, Closing, Row, Secret
@@ -167,7 +168,7 @@ def count_and_digest(path: Path, chunk_bytes: int = 1 << 20) -> tuple[int, str]:
     """(number of lines, SHA-256 in hex) of a file."""
     digest = hashlib.sha256()
     lines = 0
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         while chunk := file.read(chunk_bytes):
             digest.update(chunk)
             lines += chunk.count(b"\n")

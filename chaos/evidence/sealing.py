@@ -19,6 +19,7 @@ import duckdb
 import msgspec
 from msgspec import Raw, Struct
 
+from chaos import regular
 from chaos.evidence import schema
 from chaos.evidence import sealing_sql as sql
 from chaos.evidence.database import in_memory
@@ -133,7 +134,7 @@ class Loader:
     def read(self, directory: Path) -> list[Rows]:
         """Every file of one run, compared with the run's closing record and with each other."""
         gate = directory.name
-        read = {name: (directory / name).read_bytes() for name in _names(directory)}
+        read = {name: regular.read(directory / name) for name in _names(directory)}
         run_id = _run_id(read.get("runs.jsonl", b""))
         files = [
             self._read_file(directory / name, data, run_id, gate) for name, data in read.items()

@@ -25,6 +25,7 @@ from msgspec import Struct
 from toxiproxy.api import APIConsumer
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
+from chaos import regular
 from chaos.engine.procfs import sample
 from chaos.errors import HarnessError
 from chaos.guard import end_process, send_signal
@@ -333,7 +334,7 @@ class ToxiproxyServer:
                 await asyncio.sleep(0.005)
 
     def _refuse_foreign(self) -> None:
-        if b"Server finished with error" in self.log.read_bytes():
+        if b"Server finished with error" in regular.read(self.log):
             raise ToxiproxyPortError(
                 f"port {self.port} was to be Toxiproxy's, but something else listens there: stop it and run again"
             )
@@ -347,13 +348,13 @@ class ToxiproxyServer:
         asked = {"name": name, "listen": f"{HOST}:0", "upstream": f"{HOST}:1", "enabled": True}
         await self._post("/proxies", asked, _ProxyState, "recognise the server")
         await self._ask("delete", _proxy(name), "recognise the server")
-        if name.encode() not in self.log.read_bytes():
+        if name.encode() not in regular.read(self.log):
             raise ToxiproxyPortError(
                 f"another Toxiproxy answers on port {self.port}: stop it and run again"
             )
 
     def _last_words(self) -> str:
-        text = self.log.read_bytes()[-_MAX_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        text = regular.read(self.log)[-_MAX_LOG_TAIL_BYTES:].decode(errors="replace").strip()
         return text or "it wrote nothing"
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from chaos import regular
 from chaos.clock import RunClock
 from chaos.errors import HarnessError
 from chaos.evidence.recorder import Recorder
@@ -119,7 +120,7 @@ class Links:
             await self._monitor.finish()
             self._monitor.record(recorder)
         elif self._proxies is not None:
-            for connection in connections_from(self.log.read_bytes(), self._watched, clock):
+            for connection in connections_from(regular.read(self.log), self._watched, clock):
                 recorder.add(LinkConnection, **msgspec.structs.asdict(connection))
 
     async def record_traffic(self, recorder: Recorder) -> None:

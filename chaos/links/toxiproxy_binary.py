@@ -27,6 +27,7 @@ import msgspec
 import platformdirs
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 
 VERSION: Final = "2.12.0"
@@ -101,7 +102,7 @@ def inspect(path: Path, origin: str) -> ToxiproxyBinary:
     """
     if not os.access(path, os.X_OK) or not path.is_file():
         raise ToxiproxyBinaryError(f"{path} ({origin}) is not an executable file")
-    content = path.read_bytes()
+    content = regular.read(path)
     version, source = _embedded_version(content), "build information"
     if version in {None, "(devel)"}:
         version, source = _reported_version(path), "-version output"

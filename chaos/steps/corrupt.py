@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from chaos import regular
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
 from chaos.spec.kind import Kind
@@ -39,7 +40,7 @@ async def run(step: Corrupt, scope: Scope) -> None:
     path = scope.writable(step.corrupt)
     if not path.is_file():
         raise HarnessError(f"{path.name} does not exist, so it cannot be corrupted")
-    before = path.read_bytes()
+    before = regular.read(path)
     if step.append is not None:
         step = msgspec.structs.replace(step, append=scope.variables.text(step.append))
     after = damage(step, before)

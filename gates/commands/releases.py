@@ -11,6 +11,7 @@ import duckdb
 import msgspec
 from rich.console import Console
 
+from chaos import regular
 from chaos.errors import ChaosError, HarnessError
 from chaos.spec.loader import load
 from gates.commands import runs as commands
@@ -161,7 +162,7 @@ def _report_at(path: Path) -> Report:
     if path.is_dir():
         return stored_report(path)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        return msgspec.json.decode(regular.read(path), type=Report)
     except (OSError, msgspec.DecodeError) as error:
         raise HarnessError(f"cannot read {path}: {error}") from error
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from msgspec import Struct
 from rich.console import Console
 
+from chaos import regular
 from gates.formats import console as render
 from gates.formats import github, markdown, sarif
 from gates.formats.places import Places, places_of
+from gates.formats.printing import SafeConsole
 from gates.html import changes, page
 from gates.release.report import Report
 from gates.release.stored import stored_report
@@ -57,12 +59,12 @@ def report(arguments: argparse.Namespace, console: Console) -> int:
 
 def _text(source: Source) -> bytes:
     plain = io.StringIO()
-    render.print_report(source.report, source.directory, Console(file=plain, soft_wrap=True))
+    render.print_report(source.report, source.directory, SafeConsole(file=plain, soft_wrap=True))
     return plain.getvalue().encode()
 
 
 def _json(source: Source) -> bytes:
-    return (source.directory / "gate-report.json").read_bytes()
+    return regular.read(source.directory / "gate-report.json")
 
 
 def _html(source: Source) -> bytes:

@@ -367,6 +367,9 @@ def run_items(session: Session, console: Console, *, first: bool) -> tuple[Progr
     if first:
         arguments.append("-x")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # What somebody wants of their own tests is not meant for gates.
+    for theirs in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        os.environ.pop(theirs, None)
     progress = Progress(console, runs)
     outcome = pytest.main([*arguments, directory], plugins=[progress, Relay(session.path)])
     return progress, outcome == pytest.ExitCode.INTERRUPTED

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chaos.errors import Problem, errors_among
+from gates.formats.printing import xml_text
 from gates.judge import telling
 from gates.release.report import GateReport, Report
 from gates.release.unproven import only_proofs_are_missing
@@ -174,34 +175,27 @@ def junit(report: Report) -> bytes:
     summary = report.summary
     suite = ET.Element(
         "testsuite",
-        name=f"gates {report.version}",
+        name=xml_text(f"gates {report.version}"),
         tests=str(summary.total),
         failures=str(summary.fail),
         errors=str(summary.unknown + summary.missing),
         skipped=str(summary.skip),
         time=f"{report.elapsed_s:.3f}",
-        timestamp=report.timestamp,
+        timestamp=xml_text(report.timestamp),
     )
     for gate in report.gates:
         case = ET.SubElement(
             suite,
             "testcase",
-            classname=f"gates.{gate.class_}",
-            name=f"{gate.id} {gate.name}",
+            classname=xml_text(f"gates.{gate.class_}"),
+            name=xml_text(f"{gate.id} {gate.name}"),
             time=f"{gate.duration_s:.3f}",
         )
         tag = {"FAIL": "failure", "UNKNOWN": "error", "MISSING": "error", "SKIP": "skipped"}.get(
             gate.status
         )
         if tag is not None:
-            problem = ET.SubElement(case, tag, message=_xml_text(gate.detail))
-            problem.text = _xml_text("\n".join(gate.reasons or [gate.detail]))
+            problem = ET.SubElement(case, tag, message=xml_text(gate.detail))
+            problem.text = xml_text("\n".join(gate.reasons or [gate.detail]))
     document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
-
-
-def _xml_text(text: str) -> str:
-    """XML 1.0 has no place for most control characters."""
-    return "".join(
-        character for character in text if character in "\t\n\r" or ord(character) >= 0x20
-    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gates.formats.findings import Finding, findings
 from gates.formats.places import Places
+from gates.formats.printing import printable
 from gates.release.report import Report
 
 
@@ -37,7 +38,7 @@ def _line(finding: Finding, places: Places) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

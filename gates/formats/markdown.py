@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from gates.formats.console import reasons_of, repetitions
+from gates.formats.printing import printable
 from gates.html import words
 from gates.release.report import GateReport, Report, Status
 
@@ -27,12 +28,12 @@ def render(report: Report) -> str:
 def text(value: str) -> str:
     """Text in one line in which nothing is markup: neither HTML, links and mentions nor table cells."""
     line = " ".join(value.split())
-    return _SPECIAL.sub(r"\\\1", "".join(c for c in line if ord(c) >= 0x20))
+    return _SPECIAL.sub(r"\\\1", printable(line))
 
 
 def code(value: str) -> str:
     """Text as code in one line, also inside a table; a fence longer than any in it."""
-    line = " ".join(value.split()).replace("|", "¦") or " "
+    line = printable(" ".join(value.split())).replace("|", "¦") or " "
     longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from gates.release.report import Report
 from gates.verify.diff import Change, Direction, compare
 
@@ -67,6 +68,6 @@ def _without(report: Report, names: set[str]) -> Report:
 
 def _readable(path: Path) -> Report | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        return msgspec.json.decode(regular.read(path), type=Report)
     except (OSError, msgspec.DecodeError):
         return None

@@ -8,6 +8,7 @@ import msgspec
 from markupsafe import Markup
 from msgspec import Struct
 
+from chaos import regular
 from gates.html import distribution, reading, timeline
 from gates.html.distribution import Values
 from gates.html.reading import Probes, Shape
@@ -91,7 +92,7 @@ def snapshots(directory: Path) -> dict[str, Judged]:
     found = {}
     for path in sorted((directory / "judged").glob("*.json")):
         try:
-            found[path.stem] = msgspec.json.decode(path.read_bytes(), type=Judged)
+            found[path.stem] = msgspec.json.decode(regular.read(path), type=Judged)
         except (OSError, msgspec.DecodeError):
             continue
     return found

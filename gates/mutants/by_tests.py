@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 from gates.mutants.attacking import Workers
 from gates.mutants.drawing import Drawn, Modules, Say, Tell, executed
@@ -30,6 +31,7 @@ from gates.mutants.watched import Execution, Watched
 from gates.run.session import sources_of
 from gates.spec.guards import guarded_modules, rest_of
 from gates.spec.project import Project
+from gates.spec.sources import decoded
 
 KILLER = "tests"
 MOST = 0.5
@@ -139,7 +141,7 @@ class ByTests:
             "inputs": self._workers.session.inputs,
             "shared": shared_digest(self._root, self._files),
             "files": {
-                file: hashlib.sha256((self._root / file).read_bytes()).hexdigest() for file in files
+                file: hashlib.sha256(regular.read(self._root / file)).hexdigest() for file in files
             },
             "what": what,
         }
@@ -224,7 +226,5 @@ def shared_digest(root: Path, files: Sequence[str]) -> str:
     for top in tops:
         for path in sorted((root / top).rglob("*.py")):
             if path not in own and not path.name.startswith("test_"):
-                digest.update(
-                    f"{path.relative_to(root)} {path.read_text(encoding='utf-8')}".encode()
-                )
+                digest.update(f"{path.relative_to(root)} {decoded(regular.read(path))[0]}".encode())
     return digest.hexdigest()

@@ -6,9 +6,11 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 from gates.mutants.evaluate import Finding
 from gates.mutants.mutations import Mutation, mutations_of
+from gates.spec.sources import decoded
 
 Say: TypeAlias = Callable[[str], None]
 Tell: TypeAlias = Callable[[str, Mutation, Finding, str], None]
@@ -75,7 +77,7 @@ class Modules:
     def _of(self, file: str) -> list[Mutation]:
         if file not in self._found:
             # Line ends are kept as they are: offsets count bytes.
-            self._found[file] = mutations_of(file, (self._root / file).read_bytes().decode())
+            self._found[file] = mutations_of(file, decoded(regular.read(self._root / file))[0])
         return self._found[file]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.engine.plan import CONTROL
 from chaos.evidence.schema import Step
 from gates.judge.result import GateVerdict
@@ -158,7 +159,7 @@ def _measured(run: Path) -> bool:
 
 def _steps(run: Path) -> Iterator[Step]:
     try:
-        lines = (run / "steps.jsonl").read_bytes().splitlines()
+        lines = regular.read(run / "steps.jsonl").splitlines()
     except FileNotFoundError:
         return
     for line in lines:
@@ -173,7 +174,9 @@ def _lines(told: Path, root: Path) -> Lines:
     """
     together: dict[str, set[int]] = {}
     for path in sorted(told.glob("*.json")):
-        for file, lines in msgspec.json.decode(path.read_bytes(), type=dict[str, set[int]]).items():
+        for file, lines in msgspec.json.decode(
+            regular.read(path), type=dict[str, set[int]]
+        ).items():
             together.setdefault(file, set()).update(lines)
     return {
         file: sorted(lines & _code_lines(root / file)) for file, lines in sorted(together.items())
@@ -182,7 +185,7 @@ def _lines(told: Path, root: Path) -> Lines:
 
 def _code_lines(path: Path) -> set[int]:
     try:
-        waiting = [compile(path.read_bytes(), str(path), "exec", dont_inherit=True)]
+        waiting = [compile(regular.read(path), str(path), "exec", dont_inherit=True)]
     except (OSError, SyntaxError):
         return set()
     lines: set[int] = set()

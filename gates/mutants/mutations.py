@@ -8,9 +8,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from chaos import regular
 from gates.mutants.operators import edits_of
 from gates.mutants.text import Change, Source
 from gates.prove.copies import diff_of
+from gates.spec.sources import decoded
 
 _TEXTS_FOR_PEOPLE = frozenset(
     {"help", "description", "epilog", "metavar", "usage", "prog", "summary"}
@@ -70,7 +72,8 @@ def mutated(text: str, mutation: Mutation) -> str:
 def mutate(root: Path, mutation: Mutation) -> None:
     """Make the change below `root`. Line ends are kept as they are: offsets count bytes."""
     path = root / mutation.file
-    path.write_bytes(mutated(path.read_bytes().decode(), mutation).encode())
+    text, encoding = decoded(regular.read(path))
+    path.write_bytes(mutated(text, mutation).encode(encoding))
 
 
 def digest_of(diff: str) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from gates.spec.snapshot import canonical
 
 R = TypeVar("R", bound=Struct)
@@ -30,6 +31,6 @@ def keep(place: str, result: Struct) -> None:
 def kept(place: str, kind: type[R]) -> R | None:
     """A result that was kept there, or None."""
     try:
-        return msgspec.json.decode(Path(place).read_bytes(), type=kind)
+        return msgspec.json.decode(regular.read(Path(place)), type=kind)
     except (OSError, msgspec.DecodeError):
         return None

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 from chaos.guard import Guard, end_process
 from gates.mutants.evaluate import Finding, Outcome
@@ -62,7 +63,7 @@ def watch(_session: str, asked: Watching) -> Watched:
         arguments = ["-p", "gates.mutants.watching", asked.file]
         _, said = _pytest(guard, root, arguments, environment, _WATCH_WITHIN_S)
         try:
-            found = msgspec.json.decode((out / "watched.json").read_bytes(), type=Watched)
+            found = msgspec.json.decode(regular.read(out / "watched.json"), type=Watched)
         except OSError:
             raise HarnessError(f"{asked.file} could not be watched: {said[-2000:]}") from None
     watched = Watched(
@@ -191,6 +192,8 @@ def _pytest(
     command += ["-p", "no:cacheprovider", f"--basetemp={scratch / 'pytest'}", *arguments]
     environment = {
         **os.environ,
+        "PYTEST_ADDOPTS": "",
+        "PYTEST_PLUGINS": "",
         "PYTHONPATH": str(root),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -199,7 +202,7 @@ def _pytest(
     }
     output = guard.directory / "output.txt"
     code = run_async(lambda: _run(guard, command, environment, root, output, within_s))
-    return code, output.read_text(encoding="utf-8", errors="replace")
+    return code, regular.read(output).decode(errors="replace")
 
 
 async def _run(

@@ -14,6 +14,7 @@ import coverage
 import msgspec
 import pytest
 
+from chaos import regular
 from gates.mutants.watched import OUT, ROOT, SHIM, Execution, Lines, Watched
 
 
@@ -110,7 +111,7 @@ class Watcher:
                     into = found[int(context)] if context else outside
                     into.setdefault(file, set()).add(line)
         for process in list(self._processes()):
-            told = msgspec.json.decode(process.read_bytes(), type=dict[str, set[int]])
+            told = msgspec.json.decode(regular.read(process), type=dict[str, set[int]])
             for number in self._lived[process]:
                 for file, lines in told.items():
                     found[number].setdefault(file, set()).update(lines)

@@ -10,8 +10,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from chaos.errors import HarnessError
-from gates.spec.edits import edited, is_source, text_of
+from gates.spec.edits import edited, encoded, is_source, text_of
 from gates.spec.gate import Defect
+from gates.spec.sources import entries
+
+_BYTECODE = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 class Edit(Struct, frozen=True):
@@ -28,15 +31,20 @@ def copy_sources(root: Path, sources: list[str], into: Path) -> None:
     A link becomes a copy of what it leads to, so that no edit reaches the original: HarnessError for one that leads
     out of the source, or to what it stands in.
     """
-    for source in sources:
-        place = root / source
+    for entry in entries(root, sources):
+        place, copy = root / entry, into / entry
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_symlink():
+            _require_inside(place, root, sources)
         if place.is_file():
-            (into / source).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(place, into / source)
+            shutil.copy2(place, copy)
             continue
         for link in links_below(place):
             _require_inside(link, root, sources)
-        shutil.copytree(place, into / source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        try:
+            shutil.copytree(place, copy, ignore=_BYTECODE, dirs_exist_ok=True)
+        except OSError as error:
+            raise HarnessError(f"{entry} cannot be copied: {error}") from error
 
 
 def links_below(place: Path) -> Iterator[Path]:
@@ -61,9 +69,9 @@ def _require_inside(link: Path, root: Path, sources: list[str]) -> None:
 
 def apply(defect: Defect, root: Path) -> Edit:
     """Make the edit below `root`. StaleError when it cannot be made there any more."""
-    before = text_of(defect, root)
+    before, encoding = text_of(defect, root)
     after = edited(defect, before)
-    (root / defect.file).write_bytes(after.encode())
+    (root / defect.file).write_bytes(encoded(defect, after, encoding))
     return Edit(defect.file, diff_of(defect.file, before, after), edited_lines(before, after))
 
 

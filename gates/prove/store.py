@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from gates.prove.evaluate import Trial
 
 FOLDER: Final = "proofs"
@@ -39,7 +40,7 @@ class Store(Struct, frozen=True):
         """The trial of this key, if it was made."""
         place = self.directory / key
         try:
-            trial = msgspec.json.decode((place / FILE).read_bytes(), type=Trial)
+            trial = msgspec.json.decode(regular.read(place / FILE), type=Trial)
             # It has been of use just now.
             os.utime(place)
         except (OSError, msgspec.DecodeError):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from chaos import regular
 from gates.release.manifest import ATTESTATION, SIGNED, VERDICT, write_manifest
 from gates.release.report import Report
 from gates.release.signing import IN_TOTO, read_private, sign
@@ -27,6 +28,6 @@ def close(
 def sign_release(directory: Path, key: Path) -> None:
     """Sign what is attested, as it stands: one envelope a line, in the order of the Statements."""
     private = read_private(key)
-    payloads = [(directory / name).read_bytes() for name in (ATTESTATION, VERDICT)]
+    payloads = [regular.read(directory / name) for name in (ATTESTATION, VERDICT)]
     lines = [msgspec.json.encode(sign(payload, IN_TOTO, private)) for payload in payloads]
     (directory / SIGNED).write_bytes(b"\n".join(lines) + b"\n")

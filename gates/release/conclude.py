@@ -12,6 +12,7 @@ import msgspec
 
 from chaos.evidence.sealing import seal
 from gates.formats import console as render
+from gates.formats.printing import printable
 from gates.html import changes, page
 from gates.release import ledger, waivers, wheel
 from gates.release.closing import close
@@ -101,7 +102,7 @@ def write_report(
         page.write(directory, report, base)
     except Exception as error:  # noqa: BLE001 - the report stands, whatever becomes of its pictures
         reason = f"{type(error).__name__}: {error}"
-        print(f"{page.NAME} could not be rendered: {reason}", file=sys.stderr)
+        print(printable(f"{page.NAME} could not be rendered: {reason}"), file=sys.stderr)
 
 
 def _conclusion(

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from gates.release import ledger
 from gates.release.report import (
     NO_LEDGER,
@@ -33,7 +34,7 @@ def reported(releases: Path) -> list[Reported]:
     found = []
     for path in sorted(releases.glob("*/gate-report.json")):
         try:
-            report = msgspec.json.decode(path.read_bytes(), type=Report)
+            report = msgspec.json.decode(regular.read(path), type=Report)
         except (OSError, msgspec.DecodeError):
             continue
         if report.partial:

@@ -15,6 +15,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
+
 FILE = "attempts.jsonl"
 COMPARED = ("source", "harness", "toxiproxy", "versions")
 """The inputs that make two attempts the same thing, beside the gate itself.
@@ -80,7 +82,7 @@ def append(releases: Path, entry: Attempt | Outcome) -> None:
 
 def read(path: Path) -> Ledger:
     """The ledger in a file; one that is not there has no lines."""
-    content = path.read_bytes() if path.exists() else b""
+    content = regular.read(path) if path.exists() else b""
     entries: list[Attempt | Outcome] = []
     problems: list[str] = []
     previous = ""
@@ -115,9 +117,9 @@ def _inconsistent(entries: Sequence[Attempt | Outcome]) -> Iterator[str]:
 def discontinued(releases: Path) -> str | None:
     """What is missing from the ledger that an earlier release shipped, or None."""
     path = releases / FILE
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = regular.read(path).splitlines() if path.exists() else []
     for shipped in sorted(releases.glob(f"*/{FILE}")):
-        earlier = shipped.read_bytes().splitlines()
+        earlier = regular.read(shipped).splitlines()
         if lines[: len(earlier)] != earlier:
             return f"{path.name} does not go on from the one that {shipped.parent.name} was shipped with"
     return None

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 
 FILE = "manifest.json"
@@ -58,7 +59,7 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a release; HarnessError when there is none that can be read."""
     path = directory / FILE
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(regular.read(path), type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HarnessError(f"cannot read {path}: {error}") from error
     if manifest.schema_version != SCHEMA_VERSION:
@@ -103,7 +104,7 @@ def _changed(directory: Path, listed: Entry) -> Iterator[Flaw]:
 
 def digest_of_file(path: Path) -> str:
     """SHA-256 of a file in hex, read piece by piece."""
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

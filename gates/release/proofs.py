@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 from chaos.evidence.schema import RunRow
 from chaos.faults import SIGNATURES
@@ -21,9 +22,10 @@ from gates.release.report import Made, timestamp_of
 from gates.release.specs import TARGET_DIGEST, Specs, read_specs
 from gates.run.session import Session, collected_of
 from gates.spec.assertion import Judged
-from gates.spec.edits import StaleError, edited
+from gates.spec.edits import StaleError, edited, encoded
 from gates.spec.gate import Defect, Gate
 from gates.spec.snapshot import sha256_of
+from gates.spec.sources import decoded
 
 FOLDER = "proofs"
 FILE = "proofs.json"
@@ -54,7 +56,7 @@ def stored_proofs(directory: Path) -> Proofs:
     if not path.exists():
         return Proofs(session="", trials=[], stale={})
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Proofs)
+        return msgspec.json.decode(regular.read(path), type=Proofs)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HarnessError(f"cannot read {path}: {error}") from error
 
@@ -189,13 +191,14 @@ def _wrong_edit(
     """The defect, applied to the wheel's own files, must give the source that the trial ran."""
     if defect.file not in files:
         return
-    before = files[defect.file].decode("utf-8", "replace")
+    before, encoding = decoded(files[defect.file])
     try:
         after = edited(defect, before)
+        content = encoded(defect, after, encoding)
     except StaleError as stale:
         yield f"its defect is {stale.why}"
         return
     if trial.diff != diff_of(defect.file, before, after):
         yield "the diff is not that of its defect"
-    if wheel.source_digest({**files, defect.file: after.encode()}, folders) != digest:
+    if wheel.source_digest({**files, defect.file: content}, folders) != digest:
         yield "its copy is not the wheel's source with this defect"

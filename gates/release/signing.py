@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 
 IN_TOTO = "application/vnd.in-toto+json"
@@ -147,7 +148,7 @@ def _raw(key: Ed25519PublicKey) -> bytes:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular.read(path)
     except OSError as error:
         raise HarnessError(f"cannot read {path}: {error.strerror}") from error
 
@@ -155,7 +156,7 @@ def _bytes_of(path: Path) -> bytes:
 def envelopes_in(path: Path) -> list[Envelope]:
     """The signed envelopes of a bundle, one a line; ValueError when it cannot be read."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = regular.read(path).splitlines()
         return [msgspec.json.decode(line, type=Envelope) for line in lines]
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read: {error}") from error

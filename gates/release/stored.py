@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 from gates.release.report import Report
 from gates.run.session import Session
@@ -26,6 +27,6 @@ def session_of(directory: Path) -> Session:
 def read(path: Path, kind: type[S]) -> S:
     """A file of JSON as `kind`; HarnessError when it cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(regular.read(path), type=kind)
     except (OSError, msgspec.DecodeError) as error:
         raise HarnessError(f"cannot read {path}: {error}") from error

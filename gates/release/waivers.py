@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from gates.release.report import WaiverReport
 from gates.release.signing import Envelope, opened, public_from_text
 
@@ -67,7 +68,7 @@ def _report(path: Path, release: str, keys: Sequence[str], today: dt.date) -> Wa
 
 def _opened(path: Path, keys: Sequence[str]) -> Waiver:
     """The waiver in a file that one of these keys signed; ValueError when none did."""
-    envelope = msgspec.json.decode(path.read_bytes(), type=Envelope)
+    envelope = msgspec.json.decode(regular.read(path), type=Envelope)
     for text in keys:
         try:
             payload = opened(envelope, PAYLOAD_TYPE, public_from_text(text))

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 
 FOLDER = "wheel"
@@ -40,7 +41,7 @@ def build_wheel(root: Path, release: Path) -> Build:
             return _noted(release, Build(wheel=None, why=why or f"{len(built)} wheels were built"))
         folder = release / FOLDER
         folder.mkdir()
-        (folder / built[0].name).write_bytes(built[0].read_bytes())
+        (folder / built[0].name).write_bytes(regular.read(built[0]))
         return _noted(release, Build(wheel=built[0].name, why=None))
 
 
@@ -52,7 +53,7 @@ def no_wheel(release: Path, why: str) -> Build:
 def build_of(release: Path) -> Build:
     """What was noted of the build; HarnessError when that cannot be read."""
     try:
-        return msgspec.json.decode((release / FILE).read_bytes(), type=Build)
+        return msgspec.json.decode(regular.read(release / FILE), type=Build)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HarnessError(f"cannot read {release / FILE}: {error}") from error
 

@@ -7,6 +7,8 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
+
 R = TypeVar("R", bound=Struct)
 
 
@@ -70,7 +72,7 @@ def _took(session: str, directory: Path) -> Took | None:
 def _first(path: Path, kind: type[R]) -> R | None:
     """The first row of a file; None where there is none that can be read."""
     try:
-        return msgspec.json.decode(path.read_bytes().split(b"\n", 1)[0], type=kind)
+        return msgspec.json.decode(regular.read(path).split(b"\n", 1)[0], type=kind)
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -20,6 +20,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.engine.plan import Plan, walk
 from chaos.engine.run import Worker
 from chaos.errors import HarnessError
@@ -34,6 +35,7 @@ from gates.spec.frozen import freeze
 from gates.spec.gate import Gate
 from gates.spec.project import Project, read_project
 from gates.spec.snapshot import rows_by_name, sha256_of
+from gates.spec.sources import files_below
 
 VERSIONED = (
     "litestar",
@@ -187,7 +189,7 @@ def _listed(project: Project, name: str) -> Listed:
 @lru_cache(maxsize=4)
 def load_session(path: str) -> Session:
     """The session that was written to `path`, in any worker."""
-    return msgspec.json.decode((Path(path) / "session.json").read_bytes(), type=Session)
+    return msgspec.json.decode(regular.read(Path(path) / "session.json"), type=Session)
 
 
 @lru_cache(maxsize=4)
@@ -331,7 +333,7 @@ def digests_now(project: Project, toxiproxy: ToxiproxyBinary | None) -> dict[str
     digests = {
         "release": sha256_of(project.release),
         "harness": tree_digest(Path(__file__).resolve().parents[2], ["chaos", "gates"]),
-        "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "",
+        "lock": hashlib.sha256(regular.read(lock)).hexdigest() if lock.exists() else "",
         "toxiproxy": toxiproxy.sha256 if toxiproxy is not None else "",
     }
     return digests | {"source": tree_digest(project.root, sources_of(project))}
@@ -345,11 +347,9 @@ def sources_of(project: Project) -> list[str]:
 def tree_digest(root: Path, folders: Sequence[str]) -> str:
     """SHA-256 in hex over names and contents of all files below `folders`, bytecode left out."""
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
-                digest.update(f"{path.relative_to(root)} {content}\n".encode())
+    for path in files_below(root, folders):
+        content = hashlib.sha256(regular.read(path)).hexdigest()
+        digest.update(f"{path.relative_to(root)} {content}\n".encode())
     return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from chaos.errors import Severity
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
-from gates.spec.edits import StaleError, edited, is_source, text_of
+from gates.spec.edits import StaleError, edited, encoded, is_source, text_of
 from gates.spec.gate import Defect, Gate
 
 
@@ -59,7 +59,8 @@ def _edit_problem(
         message = f"definitions are looked for in Python only, and {defect.file} is none"
         return Complaint((*place, "in"), message)
     try:
-        edited(defect, text_of(defect, root))
+        text, encoding = text_of(defect, root)
+        encoded(defect, edited(defect, text), encoding)
     except StaleError as stale:
         return Complaint((*place, stale.key), stale.message, stale.hint, "warning")
     return None

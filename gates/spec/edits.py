@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from chaos import regular
 from chaos.errors import HarnessError
 from chaos.spec.loader import closest
 from gates.spec.gate import Defect
+from gates.spec.sources import decoded
 
 ALIKE: Final = 0.5
 """From which share of equal characters on a passage is said to be what was probably meant."""
@@ -25,7 +27,7 @@ class StaleError(HarnessError):
     def __init__(
         self,
         defect: Defect,
-        key: Literal["file", "in", "replace"],
+        key: Literal["file", "in", "replace", "with"],
         message: str,
         hint: str | None = None,
     ) -> None:
@@ -41,20 +43,31 @@ def stale_among(defects: Iterable[Defect], root: Path) -> dict[str, str]:
     reasons = {}
     for defect in defects:
         try:
-            edited(defect, text_of(defect, root))
+            text, encoding = text_of(defect, root)
+            encoded(defect, edited(defect, text), encoding)
         except StaleError as stale:
             reasons[defect.defect] = stale.why
     return reasons
 
 
-def text_of(defect: Defect, root: Path) -> str:
-    """The file below `root` that a defect edits, its line ends as they are. StaleError when it is gone."""
+def text_of(defect: Defect, root: Path) -> tuple[str, str]:
+    """(text, encoding) of the file below `root` that a defect edits, its line ends as they are. StaleError when it is gone."""
     try:
-        return (root / defect.file).read_bytes().decode()
+        return decoded(regular.read(root / defect.file))
     except FileNotFoundError as error:
         raise StaleError(defect, "file", f"there is no file {defect.file}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise StaleError(defect, "file", f"{defect.file} cannot be read: {error}") from error
+
+
+def encoded(defect: Defect, text: str, encoding: str) -> bytes:
+    """The edited text as it is written. StaleError when the encoding of its file has no place for it."""
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as error:
+        character = error.object[error.start]
+        message = f"{defect.file} is in {encoding}, which has no {character!r}"
+        raise StaleError(defect, "with", message) from error
 
 
 def is_source(path: Path, sources: Iterable[str], root: Path) -> bool:
@@ -127,7 +140,7 @@ def _regions(defect: Defect, text: str) -> list[tuple[int, int]]:
     if defect.in_ is None:
         return [(0, len(text))]
     try:
-        definitions = list(_definitions(ast.parse(text.encode())))
+        definitions = list(_definitions(ast.parse(text.removeprefix("\ufeff"))))
     except (SyntaxError, ValueError) as error:
         raise StaleError(defect, "in", f"{defect.file} is no Python: {error}") from error
     found = [node for name, node in definitions if name == defect.in_]

@@ -13,6 +13,7 @@ from typing import Final, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.spec.step import Step
 from chaos.spec.target import Target
 from chaos.spec.units import Unit
@@ -78,7 +79,7 @@ def stale(directory: Path) -> list[Path]:
     return [
         path
         for name, path in paths.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != _text(name)
+        if not path.exists() or regular.read(path).decode() != _text(name)
     ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError
 from gates.formats import console as render
 from gates.release.manifest import (
@@ -156,7 +157,7 @@ def _proof_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
 
 def _rendered_flaws(directory: Path, report: Report) -> Iterator[Flaw]:
     path = directory / "junit.xml"
-    if not path.is_file() or path.read_bytes() != render.junit(report):
+    if not path.is_file() or regular.read(path) != render.junit(report):
         yield Flaw(path=path.name, problem="it does not say what the report says")
 
 
@@ -167,7 +168,7 @@ def _statement_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
         path = directory / name
         if not path.is_file():
             yield Flaw(path=name, problem="missing")
-        elif path.read_bytes() != content:
+        elif regular.read(path) != content:
             yield Flaw(path=name, problem="it is not what follows from the release")
 
 
@@ -217,6 +218,6 @@ def _signature_flaws(directory: Path, key: Ed25519PublicKey | None) -> Iterator[
         yield Flaw(path=SIGNED, problem=str(error))
         return
     names = (ATTESTATION, VERDICT)
-    said = [(directory / name).read_bytes() for name in names if (directory / name).is_file()]
+    said = [regular.read(directory / name) for name in names if (directory / name).is_file()]
     if payloads != said or len(said) != len(names):
         yield Flaw(path=SIGNED, problem="what is signed is not what the release says")

@@ -1,5 +1,6 @@
 """The configuration: strict, and safe when it says nothing."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,33 @@ def test_absent_sections_mean_their_defaults(tmp_path: Path) -> None:
         "storage: {batch_max: 65}",
         "[]",
         "auth: [",
+        "{[a]: b}",
+        "{{a: b}: c}",
+        "? [a]\n: b",
+        "!!python/object:os.system {}",
+        "!!int x: 1",
+        "!!set {a, b}",
+        "? !!binary aGk=\n: b",
+        "auth: &a [*a]",
+        "&a {auth: *a}",
+        "&a {*a : 1}",
+        "audit: {checkpoint_every: " + 5000 * "9" + "}",
+        "audit: {checkpoint_every: .inf}",
+        "audit: {checkpoint_every: 1e999999999}",
+        "auth: {rotation_window_s: 1e999999999}",
+        pytest.param("auth: " + 5_000 * "[", id="deep"),
+        pytest.param("auth: " + 5_000 * "[" + 5_000 * "]", id="deep and closed"),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(StartRefused, match=r"sonia\.yaml: "):
         loaded(tmp_path, text)
+
+
+def test_a_pipe_is_no_configuration(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "sonia.yaml")
+    with pytest.raises(StartRefused, match="it is no regular file"):
+        load_settings(tmp_path / "sonia.yaml")
 
 
 @pytest.mark.parametrize("text", ["# auth:\n#   enabled: false\n", "\n  # é\n", "  \n", "# no end"])

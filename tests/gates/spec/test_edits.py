@@ -129,7 +129,7 @@ def test_all_stale_defects_of_a_gate_are_named(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_that_is_no_text_has_no_text(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_bytes(b"\xff")
+def test_what_is_no_file_has_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.py").mkdir()
     with pytest.raises(StaleError, match="cannot be read"):
         text_of(defect("x"), tmp_path)

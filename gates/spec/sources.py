@@ -1,0 +1,50 @@
+"""The files of a target's source: which they are, and their text in whatever encoding."""
+
+import io
+import tokenize
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+MADE: Final = frozenset({"releases", "runs"})
+"""What the harness writes beside the specs: no part of a source that is the whole project."""
+ANY_BYTES: Final = "latin-1"
+
+
+def entries(root: Path, sources: Iterable[str]) -> Iterator[str]:
+    """Files and folders from `root`: a source itself, and of the project as a whole what is in it, but for what is hidden or made."""
+    for source in sources:
+        if (root / source).resolve() != root.resolve():
+            yield source
+            continue
+        names = sorted(path.name for path in root.iterdir())
+        yield from (name for name in names if not name.startswith(".") and name not in MADE)
+
+
+def files_below(root: Path, sources: Iterable[str]) -> Iterator[Path]:
+    """Every file of the sources, in order, bytecode left out."""
+    for entry in entries(root, sources):
+        place = root / entry
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def decoded(data: bytes) -> tuple[str, str]:
+    """(text, encoding), so that the text in the encoding is `data` again: the one it declares, UTF-8, or a character for each byte."""
+    for encoding in (_declared(data), "utf-8"):
+        try:
+            text = data.decode(encoding)
+            if text.encode(encoding) == data:
+                return text, encoding
+        except (UnicodeError, LookupError):
+            continue
+    return data.decode(ANY_BYTES), ANY_BYTES
+
+
+def _declared(data: bytes) -> str:
+    """What Python's rule for sources says, PEP 263, which editors follow elsewhere, too."""
+    try:
+        return tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+    except SyntaxError:
+        return "utf-8"
