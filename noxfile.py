@@ -180,6 +180,12 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "3", *slowest, *session.posargs, env=environment)
 
 
+@_session("shims", "test")
+def fuzz(session: nox.Session) -> None:
+    """Hand specs, evidence and releases to the harness that nobody would write. `-- --seconds 3600` for an hour (60 s)."""
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
 @_session("shims", "test", "lint")
 def lint(session: nox.Session) -> None:
     """Check style, formatting, types, who imports whom, and every spec."""

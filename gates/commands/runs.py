@@ -170,6 +170,9 @@ def explain(arguments: argparse.Namespace, console: Console) -> int:
         project.raise_problems()
         raise HarnessError(f"{arguments.gate!r} is not a gate; `python -m gates list` shows all")
     gate = project.gates[name]
+    if gate.target not in project.targets:
+        project.raise_problems()
+        raise HarnessError(f"there is no target {gate.target!r}")
     lines = in_full(gate, project.targets[gate.target]) if arguments.full else brief(gate)
     text = "\n".join(lines)
     console.print(Markdown(text) if console.is_terminal else text, markup=False)

@@ -1,0 +1,49 @@
+"""What a terminal cannot show, and what the environment asks of somebody's own tests, changes nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gates.commands import runs
+from gates.formats.printing import SafeConsole
+from gates.release.report import EXIT_SPEC
+from tests.builders.small_project import FILES, write_project
+
+FIRST = "specs/gates/a/first.yaml"
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_escapes(tmp_path: Path) -> None:
+    text = FILES[FIRST].replace("target: shop", "target: 'Zürich ▲ \\e[31m'")
+    specs = write_project(tmp_path, {FIRST: text})
+    command = [sys.executable, "-m", "gates", "--specs", str(specs), "lint"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run(command, check=False, capture_output=True, env=environment, timeout=120)
+    assert (done.returncode, done.stderr) == (EXIT_SPEC, b"")
+    assert b"unknown target 'Z\\xfcrich \\u25b2" in done.stdout
+
+
+def test_gates_are_run_without_what_the_environment_asks_of_pytest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def main(arguments: list[str], plugins: list[object]) -> pytest.ExitCode:
+        seen.extend(name for name in os.environ if name.startswith("PYTEST_"))
+        return pytest.ExitCode.OK
+
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no.such.plugin")
+    monkeypatch.setattr(runs.pytest, "main", main)
+    monkeypatch.setattr(runs, "project_of", lambda _: SimpleNamespace(specs=tmp_path))
+    options = SimpleNamespace(specs="", repeat=1, workers=1, expression=None)
+    session = SimpleNamespace(
+        options=options, gates=["a"], directory=str(tmp_path), root=tmp_path, path=tmp_path
+    )
+    _, interrupted = runs.run_items(session, SafeConsole(), first=False)  # type: ignore[arg-type]
+    assert not interrupted
+    assert "PYTEST_DISABLE_PLUGIN_AUTOLOAD" in seen
+    assert not {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"} & set(seen)
