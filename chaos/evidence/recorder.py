@@ -114,7 +114,7 @@ class Recorder:
         for path in sorted(self.directory.glob("*.jsonl")):
             file = path.name.removesuffix(".jsonl")
             table = file if file.startswith(COLLECTED_PREFIX) else file.partition(".")[0]
-            lines = path.read_bytes().split(b"\n")
+            lines = regular.read(path).split(b"\n")
             # The last one is empty, or cut off.
             clean = [*map(self._redactor.redact_line, lines[:-1]), self.redact(lines[-1])]
             # Where secrets were seen holds none, and is still written to.
