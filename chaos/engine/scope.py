@@ -247,9 +247,9 @@ class Scope:
         )
         await walk_steps(scope, steps)
 
-    def skip_steps(self, steps: list[Step], place: str) -> None:
-        """Record that inner steps were not carried out."""
-        skip(self.run, f"{self.step_id}.{place}", steps)
+    def skip_steps(self, steps: list[Step], place: str, why: str | None = None) -> None:
+        """Record that inner steps were not carried out, and why."""
+        skip(self.run, f"{self.step_id}.{place}", steps, why=why)
 
 
 async def walk_steps(scope: Scope, steps: list[Step]) -> None:
@@ -268,13 +268,15 @@ async def walk_steps(scope: Scope, steps: list[Step]) -> None:
             raise
 
 
-def skip(run: RunState, prefix: str, steps: list[Step], first: int = 0) -> None:
+def skip(
+    run: RunState, prefix: str, steps: list[Step], first: int = 0, why: str | None = None
+) -> None:
     """Record that the steps from number `first` on, and all inside them, were not carried out."""
     for index, step in enumerate(steps[first:], first):
         step_id = f"{prefix}.{index}"
-        _record(run, step_id, step, run.clock.now_ms(), "skipped", None)
+        _record(run, step_id, step, run.clock.now_ms(), "skipped", why)
         for place, inner in children(step):
-            skip(run, f"{step_id}.{place}", list(inner))
+            skip(run, f"{step_id}.{place}", list(inner), why=why)
 
 
 async def _run_step(run: Callable[..., Awaitable[int | None]], step: Step, scope: Scope) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 from chaos import bounds, regular
@@ -96,6 +96,14 @@ class Stream(Step, frozen=True, kw_only=True):
 class _Connect(connect):
     """Opens one connection to where it is told to: whatever the handshake is answered with, nothing is followed."""
 
+    opened: ClientConnection | None = None
+    """The connection that the handshake was made on, with what answered it."""
+
+    async def open_tcp_connection(self) -> ClientConnection:
+        """Called once."""
+        self.opened = await super().open_tcp_connection()
+        return self.opened
+
     def process_redirect(self, exc: Exception) -> Exception:
         """Called with what a handshake failed by: it stays a failure, a redirect as well."""
         return exc
@@ -118,7 +126,7 @@ async def run(step: Stream, scope: Scope) -> int | None:
         step, scope, endpoint, recording, within_s
     )
     if not opened:
-        scope.skip_steps(step.meanwhile, "meanwhile")
+        scope.skip_steps(step.meanwhile, "meanwhile", recording.why)
     scope.check(step.expect, msgspec.structs.asdict(recording.seen))
     return 1 if step.meanwhile and opened else None
 
@@ -128,27 +136,30 @@ async def _web_socket(
 ) -> bool:
     """Whether it could be opened; it has ended then."""
     url = f"ws://{endpoint.host}:{endpoint.port}{scope.variables.text(step.open)}"
+    opening = _Connect(
+        url,
+        subprotocols=[Subprotocol(scope.variables.text(name)) for name in step.subprotocols]
+        or None,
+        additional_headers={**recording.sender.headers, **scope.variables.texts(step.headers)},
+        local_addr=(HARNESS_SOURCE, 0),
+        open_timeout=within_s,
+        ping_interval=None,
+        max_size=bounds.FRAME_BYTES,
+        proxy=None,
+        user_agent_header=None,
+        close_timeout=CLOSE_WITHIN_S,
+    )
     try:
-        socket = await _Connect(
-            url,
-            subprotocols=[Subprotocol(scope.variables.text(name)) for name in step.subprotocols]
-            or None,
-            additional_headers={**recording.sender.headers, **scope.variables.texts(step.headers)},
-            local_addr=(HARNESS_SOURCE, 0),
-            open_timeout=within_s,
-            ping_interval=None,
-            max_size=bounds.FRAME_BYTES,
-            proxy=None,
-            user_agent_header=None,
-            close_timeout=CLOSE_WITHIN_S,
-        )
-    except InvalidStatus as refusal:
-        answer = refusal.response
-        body = bytes(answer.body or b"")
-        recording.refused(answer.status_code, _as_text(answer.headers.raw_items()), body)
-        return False
+        socket = await opening
     except (OSError, InvalidHandshake, TimeoutError) as error:
-        recording.frame("in", "lost", reason=str(error))
+        answer = opening.opened.response if opening.opened is not None else None
+        if answer is None:
+            recording.lost(str(error))
+            return False
+        # Other than with 101 it says itself why; 101 is no opening without the right headers.
+        said = bytes(answer.body or b"") if answer.status_code != 101 else None
+        headers = _as_text(answer.headers.raw_items())
+        recording.refused(answer.status_code, headers, said, str(error))
         return False
     recording.seen.status = 101
     assert socket.response is not None
@@ -219,7 +230,8 @@ async def _events(
             while not answer.is_events and not answer.complete:
                 await _feed(answer, reader)
         if not answer.is_events:
-            recording.refused(answer.status, answer.headers, answer.content())
+            reason = f"it was answered with {answer.status}, and is no stream of events"
+            recording.refused(answer.status, answer.headers, answer.content(), reason)
             return False
         recording.seen.status = answer.status
         recording.frame("out", "open", headers=answer.headers)
@@ -236,7 +248,7 @@ async def _events(
         if listening is not None and not listening.cancelled():
             listening.result()
     except (OSError, NotHttp) as error:
-        recording.frame("in", "lost", reason=_reason(error, within_s))
+        recording.lost(_reason(error, within_s))
         return False
     finally:
         if writer is not None:
@@ -327,6 +339,8 @@ class _Recording:
         self.seen = _Seen()
         # Done once the other side has sent `until` frames.
         self.enough = asyncio.get_running_loop().create_future()
+        # Why it was not opened.
+        self.why: str | None = None
         self._until = step.until
         self._messages = 0
 
@@ -380,10 +394,23 @@ class _Recording:
             more = event.more_bytes
             self.frame("in", "event", size=size, body=event.data, more_bytes=more, event=event)
 
-    def refused(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
-        """Record that the opening was answered otherwise: with which status, headers and body."""
-        self.seen.status = status
-        self.frame("in", "refused", code=status, headers=headers, body=body)
+    def refused(
+        self,
+        status: int,
+        headers: Iterable[tuple[str, str]],
+        body: bytes | None,
+        reason: str,
+    ) -> None:
+        """Record that the opening was answered otherwise: with which status and headers, and with a body that says why."""
+        self.why = f"the stream {self.name} was refused with {status}: {reason}"
+        if status != 101:
+            self.seen.status = status
+        self.frame("in", "refused", code=status, headers=headers, body=body, reason=reason)
+
+    def lost(self, reason: str) -> None:
+        """Record that the opening was not answered."""
+        self.why = f"the stream {self.name} was not opened: {reason}"
+        self.frame("in", "lost", reason=reason)
 
 
 def _as_text(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

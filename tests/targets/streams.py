@@ -1,6 +1,7 @@
 """A WebSocket server for tests of the harness, on 127.0.0.1:$PORT.
 
-Without `Authorization: Bearer good` it refuses with 401, and `/away` it sends elsewhere on itself. It echoes; `bye` makes it close with 4401.
+Without `Authorization: Bearer good` it refuses with 401, `/away` it sends elsewhere on itself, and what it switches to at `/untrue` is
+no WebSocket. It echoes; `bye` makes it close with 4401.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.typing import Subprotocol
 
 
@@ -18,6 +20,10 @@ def check(connection: ServerConnection, request: Request) -> Response | None:
         answer = connection.respond(HTTPStatus.FOUND, "over there\n")
         answer.headers["Location"] = "/any"
         return answer
+    if request.path == "/untrue":
+        return Response(
+            101, "Switching Protocols", Headers(Upgrade="websocket", Connection="Upgrade")
+        )
     if request.headers.get("Authorization") != "Bearer good-token":
         return connection.respond(HTTPStatus.UNAUTHORIZED, "who are you?\n")
     return None

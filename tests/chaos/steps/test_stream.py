@@ -171,12 +171,18 @@ def test_a_redirected_handshake_is_refused_and_followed_nowhere(tmp_path: Path) 
             to: streams
             as: {bearer: good-token, label: friend}
             linger: 1s
+            meanwhile: [{pause: 1ms}]
             expect: {status: 302}
+          - {stream: untrue, open: /untrue, to: streams, expect: {status: 101}}
         """,
         needs=["streams"],
     )
-    assert evidence.details() == []
-    (frame,) = evidence.rows("frames")
+    (why, untrue) = evidence.details()
+    assert str(why).startswith("the stream away was refused with 302: ")
+    assert untrue == "status: expected 101, got null"
+    (frame, other) = evidence.rows("frames")
+    assert (other["kind"], other["code"]) == ("refused", 101)
+    assert "Sec-WebSocket-Accept" in str(other["json"])
     assert (frame["kind"], frame["code"], frame["json"]) == ("refused", 302, "over there\n")
     assert isinstance(frame["headers"], dict)
     assert frame["headers"]["location"] == "/any"
