@@ -49,7 +49,7 @@ class Redactor:
 
     def __init__(self, secrets: Mapping[str, str], patterns: Sequence[str]) -> None:
         self.secrets: dict[str, str] = {}
-        self._blocks: list[_Block] = []
+        self._blocks = [_Block(patterns)]
         self._marks: tuple[bytes, ...] = _ESCAPED_LETTERS
         self._patterns = [of_bytes(pattern) for pattern in patterns]
         for text, name in secrets.items():
@@ -62,8 +62,8 @@ class Redactor:
         self.secrets[text] = name
         if not _PLAIN.fullmatch(text):
             self._marks = (*_ESCAPED_LETTERS, *_ESCAPED_OTHERS)
-        if not self._blocks or self._blocks[-1].secrets >= BLOCK_SECRETS:
-            self._blocks.append(_Block())
+        if self._blocks[-1].secrets >= BLOCK_SECRETS:
+            self._blocks.append(_Block(()))
         self._blocks[-1].add(text, name)
         for pattern in self._patterns:
             whole = pattern.fullmatch(text.encode())
@@ -108,7 +108,9 @@ class Redactor:
         return msgspec.json.encode(self._value(msgspec.json.decode(line), depth=0))
 
     def _places(self, data: bytes) -> list[Place]:
-        places = list(self._literally(data))
+        places = self._literally(data)
+        if b"\\" not in data and b"%" not in data and b"&" not in data:
+            return places
         if not any(mark in data for mark in self._marks):
             return places
         layers: list[_Layer] = []
@@ -122,12 +124,10 @@ class Redactor:
             places += [_origin(layers, place) for place in self._literally(text)]
         return places
 
-    def _literally(self, data: bytes) -> Iterator[Place]:
-        for block in self._blocks:
-            yield from block.places(data)
-        for pattern in self._patterns:
-            if pattern.search(data) is not None:
-                yield from ((*match.span(), None) for match in pattern.finditer(data))
+    def _literally(self, data: bytes) -> list[Place]:
+        return [
+            place for block in self._blocks if block.may_be_in(data) for place in block.places(data)
+        ]
 
     def _value(self, value: object, depth: int) -> object:
         if isinstance(value, str):
@@ -148,11 +148,13 @@ class Redactor:
 
 
 class _Block:
-    """Some secrets with all of their spellings, of which one expression says whether any may be there."""
+    """Some secrets with all of their spellings, and patterns; one expression says whether any of it may be there."""
 
-    def __init__(self) -> None:
+    def __init__(self, patterns: Sequence[str]) -> None:
         self.secrets = 0
         self._spelt: list[tuple[bytes, str]] = []
+        self._written = patterns
+        self._patterns = [of_bytes(pattern) for pattern in patterns]
         self._any: Pattern | None = None
 
     def add(self, secret: str, name: str) -> None:
@@ -161,18 +163,25 @@ class _Block:
         self._spelt += [(spelling, name) for spelling in spellings(secret)]
         self._any = None
 
+    def may_be_in(self, data: bytes) -> bool:
+        """Whether it is worth to look."""
+        if self._any is None:
+            if not self._spelt and not self._patterns:
+                return False
+            prefixes = {spelling[:_PREFIX_BYTES] for spelling, _ in self._spelt}
+            self._any = any_of(sorted(prefixes), self._written)
+        return self._any.search(data) is not None
+
     def places(self, data: bytes) -> Iterator[Place]:
         """Where they are in `data`."""
-        if self._any is None:
-            self._any = any_of(sorted({spelling[:_PREFIX_BYTES] for spelling, _ in self._spelt}))
-        if self._any.search(data) is None:
-            return
         for spelling, name in self._spelt:
             start = data.find(spelling)
             while start >= 0:
                 end = start + len(spelling)
                 yield start, end, name
                 start = data.find(spelling, end)
+        for pattern in self._patterns:
+            yield from ((*match.span(), None) for match in pattern.finditer(data))
 
 
 def spellings(secret: str) -> list[bytes]:

@@ -11,6 +11,7 @@ without saying so, the first answer of each sort is followed by a rest, in which
 import asyncio
 import errno
 import re
+import select
 import socket
 import time
 from typing import Final, Protocol, cast
@@ -230,7 +231,7 @@ class _Connection(asyncio.Protocol):
         "_listener",
         "_reader",
         "_resting",
-        "_socket",
+        "_seen_now",
         "_sort",
         "_transport",
         "alive",
@@ -244,7 +245,10 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, client: Client, own_socket: socket.socket) -> None:
         self._client = client
-        self._socket = own_socket
+        # What the kernel knows and the loop has not read yet.
+        poll = select.poll()
+        poll.register(own_socket, select.POLLIN | select.POLLRDHUP)
+        self._seen_now = poll.poll
         self._heads = client.heads
         self._listener = client.listener
         self._reader: AnswerReader | None = None
@@ -263,12 +267,8 @@ class _Connection(asyncio.Protocol):
         """Whether a request that is sent at that time does not find it idle for too long, or ended already."""
         if not self.alive or self.idle_until_s <= then_s:
             return False
-        try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        if not self._seen_now(0):
             return True
-        except OSError:
-            pass
         # The loop has not read it yet: an end, or bytes that nobody asked for.
         self._distrust()
         return False

@@ -38,12 +38,13 @@ def of_bytes(text: str) -> Pattern:
     return _compiled(text, re2.Options.Encoding.LATIN1)
 
 
-def any_of(texts: Sequence[bytes]) -> Pattern:
-    """What matches any of some bytes, as they are."""
+def any_of(texts: Sequence[bytes], expressions: Sequence[str] = ()) -> Pattern:
+    """What matches any of some bytes, as they are, or of some expressions over bytes."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
-    return cast(Pattern, re2.compile(b"|".join(map(re2.escape, texts)), options))
+    each = [*map(re2.escape, texts), *(b"(?:%b)" % one.encode() for one in expressions)]
+    return cast(Pattern, re2.compile(b"|".join(each), options))
 
 
 def found_in(text: str, expression: str) -> bool:
