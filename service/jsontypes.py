@@ -4,6 +4,3 @@ from collections.abc import Mapping, Sequence
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """Anything JSON can say."""
-
-JsonObject = Mapping[str, Json]
-"""A JSON object."""

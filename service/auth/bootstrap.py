@@ -66,37 +66,19 @@ def adopt_bootstrap_tokens(
     """Bring the database in line with the key file, each change with its audit row."""
     differences = storage.read(lambda connection: compare(keys.tokens, connection, clock.now_ms()))
     change = tokens.Change(clock.now_ms(), new_id("boot"), registry.invalidate)
-    for token in differences.adopt:
-        _apply(
-            storage,
-            change,
-            "token.adopt",
-            token.id,
-            partial(tokens.adopt, token=token, change=change),
-        )
-    for token in differences.shorten:
-        _apply(
-            storage,
-            change,
-            "token.shorten",
-            token.id,
-            partial(tokens.shorten, token=token, change=change),
-        )
-    for token_id in differences.revoke:
-        _apply(
-            storage,
-            change,
-            "token.revoke",
-            token_id,
-            partial(rotation.revoke, token_id=token_id, change=change),
-        )
-
-
-def _apply(
-    storage: Storage,
-    change: tokens.Change,
-    action: str,
-    token_id: str,
-    run: Callable[[apsw.Connection], Effect[None]],
-) -> None:
-    storage.change_now(system_cause("bootstrap", action, change.request_id, token_id), run)
+    changes: list[tuple[str, str, Callable[[apsw.Connection], Effect[None]]]] = [
+        *(
+            ("token.adopt", each.id, partial(tokens.adopt, token=each, change=change))
+            for each in differences.adopt
+        ),
+        *(
+            ("token.shorten", each.id, partial(tokens.shorten, token=each, change=change))
+            for each in differences.shorten
+        ),
+        *(
+            ("token.revoke", each, partial(rotation.revoke, token_id=each, change=change))
+            for each in differences.revoke
+        ),
+    ]
+    for action, token_id, run in changes:
+        storage.change_now(system_cause("bootstrap", action, change.request_id, token_id), run)

@@ -3,20 +3,17 @@
 import argparse
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from service.cli.shared import add_command, print_json, print_line
+from service.cli.shared import Commands, add_command, print_json, print_line
 from service.state import StateDir
-
-if TYPE_CHECKING:
-    from service.cli.shared import Commands
 
 EXAMPLES: Final = """\
 sonia audit verify           exit 0: intact; exit 1: tampered with, naming the first bad row
 sonia audit verify --json"""
 
 
-def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(
         commands,

@@ -2,15 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from service import SONIA_CONTRACT
-from service.cli.shared import add_command, print_json, print_line
-
-if TYPE_CHECKING:
-    from service.cli.shared import Commands
+from service.cli.shared import Commands, add_command, print_json, print_line
 
 DEFAULT_FILE: Final = Path("specs", "contract", f"{SONIA_CONTRACT}.json")
 EXAMPLES: Final = """\
@@ -26,7 +23,7 @@ class ContractReport(msgspec.Struct, frozen=True):
     breaking_changes: list[str]
 
 
-def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(
         commands, common, "contract", act, "Compare the API with an earlier release's.", EXAMPLES

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from service.cli.shared import add_command, print_json, print_line
+from service.cli.shared import Commands, add_command, print_json, print_line
 from service.errors import SoniaError, StartRefused
 from service.state import StateDir
 
 if TYPE_CHECKING:
-    from service.cli.shared import Commands
     from service.settings import Settings
 
 _NOTABLE_MS: Final = 1000
@@ -33,7 +32,7 @@ class DoctorReport(msgspec.Struct, frozen=True):
     settled: dict[str, int]
 
 
-def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(commands, common, "doctor", act, "Check a stopped state.", EXAMPLES)
     command.add_argument(

@@ -4,12 +4,11 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Final
 
-from service.cli.shared import add_command, print_json, print_line
+from service.cli.shared import Commands, add_command, print_json, print_line
 from service.errors import SoniaError
 from service.state import StateDir
 
 if TYPE_CHECKING:
-    from service.cli.shared import Commands
     from service.keys import NewKeys
 
 EXAMPLES: Final = """\
@@ -31,7 +30,7 @@ CONFIGURATION: Final = """\
 """
 
 
-def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(commands, common, "init", act, "Make a state directory.", EXAMPLES)
     command.add_argument("--json", action="store_true", help="print one JSON object")

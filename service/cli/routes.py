@@ -1,19 +1,16 @@
 """`sonia routes`: every route of the gateway with the role it asks for."""
 
 import argparse
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from service.cli.shared import add_command, print_json, print_line
-
-if TYPE_CHECKING:
-    from service.cli.shared import Commands
+from service.cli.shared import Commands, add_command, print_json, print_line
 
 EXAMPLES: Final = """\
 sonia routes
 sonia routes --json"""
 
 
-def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(commands, common, "routes", act, "List all routes and roles.", EXAMPLES)
     command.add_argument("--json", action="store_true", help="print JSON")

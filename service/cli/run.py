@@ -6,23 +6,20 @@ import signal
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from service.cli.shared import add_command
+from service.cli.shared import Commands, add_command
 from service.collector import begin_start
 from service.parent import end_with_parent
 from service.processes import GATEWAY, PROCESSES, Process
 from service.state import StateDir
-
-if TYPE_CHECKING:
-    from service.cli.shared import Commands
 
 EXAMPLES: Final = """\
 sonia run gateway --state ./sonia-state
 SONIA_MEMORY_PORT=17020 sonia run memory --state ./sonia-state"""
 
 
-def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(commands, common, "run", act, "Run one process.", EXAMPLES)
     command.add_argument("process", choices=sorted(PROCESSES))

@@ -4,13 +4,11 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeAlias
 
 import msgspec
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives it no other name
-
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse gives it no other name
 WIDTH: Final = 78
 Act = Callable[[argparse.Namespace], int]
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -28,7 +26,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(
-    commands: "Commands",
+    commands: Commands,
     common: argparse.ArgumentParser,
     name: str,
     act: Act,

@@ -8,12 +8,11 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from service.cli.shared import Parser, add_command, duration_ms, print_json, print_line
+from service.cli.shared import Commands, Parser, add_command, duration_ms, print_json, print_line
 from service.state import StateDir
 
 if TYPE_CHECKING:
     from service.auth.tokens import Change, Issued
-    from service.cli.shared import Commands
     from service.control import Control
     from service.effects import Cause
 
@@ -24,7 +23,7 @@ sonia token revoke tok_0123                  at once, whatever window is open
 sonia token list --json"""
 
 
-def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command and its four actions."""
     command = add_command(
         commands, Parser(add_help=False), "token", act, "Manage tokens.", EXAMPLES

@@ -2,22 +2,19 @@
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from service.cli.run import exit_on_sigterm
-from service.cli.shared import add_command
+from service.cli.shared import Commands, add_command
 from service.collector import begin_start
 from service.state import StateDir
-
-if TYPE_CHECKING:
-    from service.cli.shared import Commands
 
 EXAMPLES: Final = """\
 sonia up --state ./sonia-state
 SONIA_GATEWAY_PORT=17000 sonia up      another port for the gateway"""
 
 
-def add(commands: "Commands", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     add_command(commands, common, "up", act, "Run the whole system.", EXAMPLES)
 

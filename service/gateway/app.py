@@ -1,10 +1,9 @@
 """The gateway as an ASGI application: one table of handlers, authentication before them."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Final
 
-from litestar import Litestar, Response
+from litestar import Litestar
 from litestar._openapi.plugin import OpenAPIPlugin
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -26,16 +25,11 @@ from service.domain.turns import routes as turns
 from service.gateway import diagnostics, stream
 from service.gateway.lifespan import Lifespan, running
 from service.http import health
-from service.http.authentication import Authentication, answer_refused_role
+from service.http.authentication import Authentication
 from service.http.doorway import Doorway
-from service.http.guards import RoleRefused
 from service.http.idempotency import Idempotency
-from service.http.problems import EXCEPTION_HANDLERS, AnyRequest, on_problem
-from service.http.routing import (
-    RouteList,
-    list_routes,
-    resolve_roles,
-)
+from service.http.problems import EXCEPTION_HANDLERS
+from service.http.routing import RouteList, list_routes, resolve_roles
 
 MAX_BODY_BYTES: Final = 1_000_000
 
@@ -61,14 +55,13 @@ def assemble(
     middleware: Sequence[DefineMiddleware] = (),
     lifespan: Sequence[Lifespan] = (),
     state: State | None = None,
-    on_role_refused: Callable[[AnyRequest, RoleRefused], Response[bytes]] = on_problem,
 ) -> Litestar:
     """Build an application of `handlers`. Raises StartRefused when one declares no role."""
     app = Litestar(
         route_handlers=list(handlers),
         middleware=list(middleware),
         dependencies={"call": Provide(provide_call, sync_to_thread=False)},
-        exception_handlers={**EXCEPTION_HANDLERS, RoleRefused: on_role_refused},
+        exception_handlers=EXCEPTION_HANDLERS,
         state=state,
         openapi_config=None,
         logging_config=None,
@@ -102,7 +95,6 @@ def create_litestar(
         [authentication, idempotency],
         [running(services)],
         State({"services": services}),
-        partial(answer_refused_role, denied=services.denied),
     )
 
 

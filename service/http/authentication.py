@@ -6,7 +6,6 @@ what it presented is `scope["auth"]`; whether its role is enough is the guard's 
 
 from typing import Final
 
-from litestar import Response
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send, WebSocketScope
 
@@ -19,13 +18,11 @@ from service.clock import Clock
 from service.http.denials import (
     Denial,
     denied_cause,
-    problem_of,
     refuse_credentials,
     refuse_role,
     send_denial,
 )
-from service.http.guards import EVERYBODY, REFUSED, REQUIRED, RoleRefused
-from service.http.problems import AnyRequest, problem_response
+from service.http.guards import EVERYBODY, REFUSED, REQUIRED
 from service.http.sockets import bearer_of_socket
 
 _HTTP: Final = ScopeType.HTTP
@@ -71,21 +68,20 @@ class Authentication:
             await self._deny(scope, receive, send, verdict)
             return
         scope["user"] = verdict
-        onward = send if scope["type"] == _HTTP else self._refusing(scope, receive, send)
-        await self._app(scope, receive, onward)
+        await self._app(scope, receive, self._refusing(scope, receive, send))
 
     async def _deny(self, scope: Scope, receive: Receive, send: Send, denial: Denial) -> None:
         self._denied.record(denied_cause(scope, denial), denial.reason)
         await send_denial(scope, receive, send, denial)
 
     def _refusing(self, scope: Scope, receive: Receive, send: Send) -> Send:
-        """A `send` that refuses with a whole HTTP answer where a guard did: Litestar only closes the WebSocket."""
+        """A `send` with which the refusal of a guard is noted, and answered, as any other is."""
 
         async def refuse(message: Message) -> None:
-            refused: Actor | None = scope["state"].pop(REFUSED, None)
+            refused: Actor | None = scope["state"].get(REFUSED)
             if refused is None:
                 await send(message)
-            else:
+            elif message["type"] != "http.response.body":
                 await self._deny(scope, receive, send, refuse_role(refused))
 
         return refuse
@@ -136,14 +132,3 @@ class Authentication:
             # The refusal must outlive this process, or a clock turned back would undo it.
             self._clock.persist(now_ms)
         return verdict
-
-
-def answer_refused_role(
-    request: AnyRequest, error: RoleRefused, denied: DeniedAttempts
-) -> Response[bytes]:
-    """Answer a guard's refusal of a request with its challenge, and note it in the audit log."""
-    denial = refuse_role(error.actor)
-    denied.record(denied_cause(request.scope, denial), denial.reason)
-    return problem_response(
-        problem_of(request.scope, denial), {"WWW-Authenticate": denial.challenge.decode()}
-    )

@@ -67,12 +67,8 @@ def denied_cause(scope: Scope, denial: Denial) -> Cause:
     )
 
 
-def problem_of(scope: Scope, denial: Denial) -> Problem:
-    """What the caller is told."""
-    request_id = scope["state"]["request_id"]
-    return Problem(denial.status, denial.title, denial.code, denial.detail, request_id)
-
-
 async def send_denial(scope: Scope, receive: Receive, send: Send, denial: Denial) -> None:
     """Answer `denial` over HTTP, or as the HTTP answer that refuses a WebSocket."""
-    await send_refusal(scope, receive, send, problem_of(scope, denial), denial.challenge)
+    request_id = scope["state"]["request_id"]
+    problem = Problem(denial.status, denial.title, denial.code, denial.detail, request_id)
+    await send_refusal(scope, receive, send, problem, denial.challenge)

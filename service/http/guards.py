@@ -24,18 +24,9 @@ REQUIRED: Final = "required role"
 """Where a handler's `opt` holds what `requirement` found at start-up."""
 
 REFUSED: Final = "refused actor"
-"""Where the state of a connection holds whom a guard refused: a WebSocket is refused with a whole answer for it."""
+"""Where the state of a connection holds whom a guard refused, for authentication to answer."""
 
 Connection: TypeAlias = "ASGIConnection[object, object, object, object]"
-
-
-class RoleRefused(Forbidden):
-    """The caller is known, and its role is not enough."""
-
-    def __init__(self, actor: Actor) -> None:
-        denial = refuse_role(actor)
-        super().__init__(denial.detail, denial.code)
-        self.actor = actor
 
 
 class RoleGuard:
@@ -45,11 +36,12 @@ class RoleGuard:
         self.role = role
 
     async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
-        """Raise RoleRefused unless the role of `connection.user` is enough."""
+        """Raise Forbidden unless the role of `connection.user` is enough."""
         actor: Actor = connection.scope["user"]
         if not permits(actor.role, self.role):
             connection.scope["state"][REFUSED] = actor
-            raise RoleRefused(actor)
+            denial = refuse_role(actor)
+            raise Forbidden(denial.detail, denial.code)
 
 
 def require_role(role: Role) -> RoleGuard:

@@ -160,6 +160,20 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    # Everything an audit row can be about, with the request that wrote it last; policies as they were made are no effect.
+    Migration(
+        2,
+        """
+        CREATE VIEW effects (effect_table, effect_id, created_by, request_id) AS
+            SELECT 'sessions', id, created_by, request_id FROM sessions
+            UNION ALL SELECT 'tasks', id, created_by, request_id FROM tasks
+            UNION ALL SELECT 'turns', id, created_by, request_id FROM turns
+            UNION ALL SELECT 'confirmations', id, created_by, request_id FROM confirmations
+            UNION ALL SELECT 'tool_runs', id, created_by, request_id FROM tool_runs
+            UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
+            UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
+        """,
+    ),
 )
 
 _LEDGER = """
@@ -194,15 +208,6 @@ def migrate(
                 "INSERT INTO migrations VALUES (?, ?, ?)", (step.version, step.sha256, now_ms)
             )
             connection.pragma("user_version", step.version)
-
-
-def check_schema(connection: apsw.Connection, steps: tuple[Migration, ...] = MIGRATIONS) -> None:
-    """Assert that the schema is the newest one. Raises StartRefused."""
-    if _user_version(connection) != steps[-1].version:
-        raise StartRefused(
-            f"control.db has schema {_user_version(connection)}, not {steps[-1].version}"
-        )
-    _check_ledger(connection, steps)
 
 
 def _user_version(connection: apsw.Connection) -> int:

@@ -29,7 +29,6 @@ from typing import TypedDict
 
 SOURCE = "127.0.0.2"
 READ_BYTES = 65_536
-MAX_HEAD_BYTES = 65_536
 
 FAILURES = {
     errno.ECONNREFUSED: "refused",

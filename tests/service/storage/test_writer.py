@@ -1,6 +1,7 @@
 """The one writer: group commit, savepoints, and what happens when nothing can be written."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 import apsw
@@ -170,10 +171,25 @@ def test_a_migration_that_fails_leaves_nothing(state: State) -> None:
 
 
 def test_every_table_is_strict(state: State) -> None:
-    tables = rows(state, "SELECT name, strict FROM pragma_table_list WHERE schema = 'main'")
+    tables = rows(
+        state,
+        "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND type = 'table'",
+    )
     assert {
         name for name, strict in tables if not strict and not str(name).startswith("sqlite_")
     } == set()
+
+
+def test_effects_are_rows_of_every_table_that_names_its_last_request(state: State) -> None:
+    tables = rows(
+        state,
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND EXISTS"
+        " (SELECT 1 FROM pragma_table_info(sqlite_schema.name) AS c WHERE c.name = 'request_id')",
+    )
+    ((view,),) = rows(state, "SELECT sql FROM sqlite_schema WHERE type = 'view'")
+    found = set(re.findall(r"FROM (\w+)", str(view)))
+    # The log is what effects are compared with, and a secret is a part of its token.
+    assert {name for (name,) in tables} - {"audit", "token_secrets"} == found
 
 
 def test_a_tampered_tail_of_the_audit_log_is_refused_at_start(state: State) -> None:
