@@ -95,6 +95,8 @@ class Pair(Struct, frozen=True):
 
 
 Check = Callable[[Attributes, Sequence[Pair]], str | None]
+Comparison = Callable[[float | None, float, str], str | None]
+"""Of what was measured with what was asked for, and what it was that was measured."""
 
 
 def _no_check(_attributes: Attributes, _probes: Sequence[LinkProbe]) -> str | None:
@@ -238,6 +240,11 @@ def all_answered(pairs: Sequence[Pair], *, link: bool) -> str | None:
     return None
 
 
+def clean_answers(_attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
+    """The `clean` of a fault that lets no answer through: None when every path answers."""
+    return all_answered(pairs, link=True)
+
+
 def median(values: Sequence[float | None]) -> float | None:
     """The median of measurements; None when there is none, or one of them is missing."""
     known = [value for value in map(number, values) if value is not None]
@@ -283,7 +290,7 @@ def slow_transfer(
     why they do not tell, if so. `answer_took` measures an answer; a request is over when its answer begins.
     """
 
-    def check(compare: Callable[[float | None, float, str], str | None]) -> Check:
+    def check(compare: Comparison) -> Check:
         def reason_of(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
             took = answer_after if "request_bytes" in attributes else answer_took
             reason = all_answered(pairs, link=True)

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from chaos.faults.base import (
     Attributes,
+    Check,
+    Comparison,
     FaultKind,
     FaultStep,
     Manner,
@@ -41,34 +43,27 @@ class Latency(FaultStep, frozen=True, kw_only=True):
         return delay_problem(self.delay, "delay")
 
 
-def _controls(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    control = median([answer_after(pair.direct) for pair in pairs])
-    return all_answered(pairs, link=True) or far_below(
-        control, attributes["latency"], "the direct control's time to answer"
-    )
+def _check(compare: Comparison) -> Check:
+    def reason_of(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
+        asked = attributes["latency"]
+        control = median([answer_after(pair.direct) for pair in pairs])
+        late = median(
+            [between(answer_after(pair.direct), answer_after(pair.link)) for pair in pairs]
+        )
+        return (
+            all_answered(pairs, link=True)
+            or far_below(control, asked, "the direct control's time to answer")
+            or compare(late, asked, "the median difference of link and direct")
+        )
 
-
-def _difference(pairs: Sequence[Pair]) -> float | None:
-    return median([between(answer_after(pair.direct), answer_after(pair.link)) for pair in pairs])
-
-
-def _clean(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    what = "the median difference of link and direct"
-    return _controls(attributes, pairs) or far_below(
-        _difference(pairs), attributes["latency"], what
-    )
-
-
-def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    what = "the median difference of link and direct"
-    return _controls(attributes, pairs) or at_least(_difference(pairs), attributes["latency"], what)
+    return reason_of
 
 
 FAULT = FaultKind(
     Latency,
     Signature(
-        clean=_clean,
-        holds=_holds,
+        clean=_check(far_below),
+        holds=_check(at_least),
         manner=lambda attributes: Manner(give_up_ms=1000 + 3 * attributes["latency"]),
         pairs=lambda attributes: 9 if attributes["jitter"] else 3,
     ),

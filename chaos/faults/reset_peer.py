@@ -11,6 +11,7 @@ from chaos.faults.base import (
     Pair,
     Signature,
     all_answered,
+    clean_answers,
     delay_problem,
     number,
 )
@@ -35,10 +36,6 @@ class ResetPeer(FaultStep, frozen=True, kw_only=True):
         return delay_problem(self.after, "after", zero=True)
 
 
-def _clean(_attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    return all_answered(pairs, link=True)
-
-
 def _holds(_attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
     reason = all_answered(pairs, link=False)
     for pair in pairs:
@@ -52,7 +49,7 @@ def _holds(_attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
 FAULT = FaultKind(
     ResetPeer,
     Signature(
-        clean=_clean,
+        clean=clean_answers,
         holds=_holds,
         manner=lambda attributes: Manner(give_up_ms=2000 + attributes["timeout"]),
     ),

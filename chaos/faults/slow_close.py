@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from chaos.faults.base import (
     Attributes,
+    Check,
+    Comparison,
     FaultKind,
     FaultStep,
     Manner,
@@ -38,41 +40,27 @@ class SlowClose(FaultStep, frozen=True, kw_only=True):
         return delay_problem(self.delay, "delay")
 
 
-def _controls(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    reason = all_answered(pairs, link=True)
-    for pair in pairs:
-        past = closed_after_last(pair.direct)
-        reason = reason or far_below(
-            past, attributes["delay"], "the direct control's time from last byte to close"
-        )
-    return reason
+def _check(compare: Comparison) -> Check:
+    def reason_of(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
+        asked = attributes["delay"]
+        reason = all_answered(pairs, link=True)
+        for pair in pairs:
+            past, through = closed_after_last(pair.direct), closed_after_last(pair.link)
+            reason = (
+                reason
+                or far_below(past, asked, "the direct control's time from last byte to close")
+                or compare(through, asked, "the time from last byte to close")
+            )
+        return reason
 
-
-def _clean(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    reason = _controls(attributes, pairs)
-    for pair in pairs:
-        through = closed_after_last(pair.link)
-        reason = reason or far_below(
-            through, attributes["delay"], "the time from last byte to close"
-        )
-    return reason
-
-
-def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    reason = _controls(attributes, pairs)
-    for pair in pairs:
-        through = closed_after_last(pair.link)
-        reason = reason or at_least(
-            through, attributes["delay"], "the time from last byte to close"
-        )
-    return reason
+    return reason_of
 
 
 FAULT = FaultKind(
     SlowClose,
     Signature(
-        clean=_clean,
-        holds=_holds,
+        clean=_check(far_below),
+        holds=_check(at_least),
         # The server must close: only then is there a close to be delayed.
         manner=lambda attributes: Manner(give_up_ms=2000 + 2 * attributes["delay"]),
     ),

@@ -11,6 +11,7 @@ from chaos.faults.base import (
     Pair,
     Signature,
     all_answered,
+    clean_answers,
     delay_problem,
     ended_after,
     number,
@@ -37,10 +38,6 @@ class Timeout(FaultStep, frozen=True, kw_only=True):
     def problem(self) -> str | None:
         """Noise must be small against the tolerance of the close."""
         return delay_problem(self.after, "after", zero=True)
-
-
-def _clean(_attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
-    return all_answered(pairs, link=True)
 
 
 def _holds(attributes: Attributes, pairs: Sequence[Pair]) -> str | None:
@@ -76,7 +73,7 @@ def _ended(asked_ms: float, pair: Pair) -> str | None:
 FAULT = FaultKind(
     Timeout,
     Signature(
-        clean=_clean,
+        clean=clean_answers,
         holds=_holds,
         # A server that closed after its answer would end the silence.
         manner=lambda attributes: Manner(
