@@ -1,4 +1,5 @@
-"""The other processes as children of the gateway: started in order, ended with it, however it ends.
+"""The other processes as children of the gateway: each is started once those are ready that it depends on, and
+ended with the gateway, however it ends.
 
 A child ends in two ways when the gateway is gone: the kernel signals it (PR_SET_PDEATHSIG, which
 fires when the *thread* that spawned it ends, hence a thread that lives as long as the gateway), and
@@ -17,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from types import TracebackType
 from typing import Final, Self
+
+import msgspec
 
 from service.parent import PARENT_PIPE
 from service.processes import BEHIND, Process
@@ -55,15 +58,20 @@ class Children:
         os.close(self._held)
 
     def _live(self) -> None:
-        for process in in_start_order(BEHIND):
-            if self._ending.is_set():
-                break
-            self._start(process)
+        by_name = {each.name: each for each in BEHIND}
+        order = start_order(BEHIND)
+        starting: list[_Starting] = []
+        while order.is_active() and not self._ending.is_set():
+            starting += [self._start(by_name[name]) for name in order.get_ready()]
+            for each in [each for each in starting if self._is_over(each)]:
+                starting.remove(each)
+                order.done(each.process.name)
+            self._ending.wait(_POLL_S)
         self._ending.wait()
         for child in reversed(self._running):
             _stop(child)
 
-    def _start(self, process: Process) -> None:
+    def _start(self, process: Process) -> "_Starting":
         environ = {**self._environ, PARENT_PIPE: str(self._pipe)}
         command = [
             sys.executable,
@@ -76,24 +84,33 @@ class Children:
         ]
         child = subprocess.Popen(command, env=environ, pass_fds=(self._pipe,))
         self._running.append(child)
-        listen = process.listen(self._environ)
-        deadline = time.monotonic() + READY_WITHIN_S
-        while not self._ending.is_set() and time.monotonic() < deadline:
-            if (code := child.poll()) is not None:
-                _LOG.error("%s ended with %d before it was ready", process.name, code)
-                return
-            if _is_ready(listen.host, listen.port):
-                _LOG.info("%s is ready on %s:%d", process.name, listen.host, listen.port)
-                return
-            self._ending.wait(_POLL_S)
+        return _Starting(process, child, time.monotonic() + READY_WITHIN_S)
+
+    def _is_over(self, starting: "_Starting") -> bool:
+        """Whether a start need not be waited for any more: it is ready, has ended, or its time is over."""
+        name, listen = starting.process.name, starting.process.listen(self._environ)
+        if (code := starting.child.poll()) is not None:
+            _LOG.error("%s ended with %d before it was ready", name, code)
+            return True
+        if _is_ready(listen.host, listen.port):
+            _LOG.info("%s is ready on %s:%d", name, listen.host, listen.port)
+            return True
+        return time.monotonic() > starting.deadline_s
 
 
-def in_start_order(processes: Iterable[Process]) -> list[Process]:
-    """Order `processes` so that each comes after those that it depends on, and else as they are given."""
+class _Starting(msgspec.Struct, frozen=True):
+    process: Process
+    child: subprocess.Popen[bytes]
+    deadline_s: float
+
+
+def start_order(processes: Iterable[Process]) -> "graphlib.TopologicalSorter[str]":
+    """Say by name which of `processes` may start: all at once, but for those that depend on others of them."""
     by_name = {each.name: each for each in processes}
-    before = {name: each.depends_on for name, each in by_name.items()}
-    order = graphlib.TopologicalSorter(before).static_order()
-    return [by_name[name] for name in order if name in by_name]
+    before = {name: by_name.keys() & each.depends_on for name, each in by_name.items()}
+    order = graphlib.TopologicalSorter(before)
+    order.prepare()
+    return order
 
 
 def _is_ready(host: str, port: int) -> bool:

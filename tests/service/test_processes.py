@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from service.errors import StartRefused
-from service.gateway.children import in_start_order
+from service.gateway.children import start_order
 from service.processes import BEHIND, GATEWAY, PROCESSES, Process
 from tests.service.running import Gateway, State, environment, free_port, until
 
@@ -30,6 +30,15 @@ def run(checked: Checked) -> None:
     serve(internal_app([], {}, checked.service_token, random_id), checked.listen)
 '''
 ROW = '    Process("dummy", 7999, "service.dummy.process:run", depends_on=("tools",)),\n'
+
+
+def batches(rows: Iterable[Process]) -> list[set[str]]:
+    """Which may start at once, when all that started are ready."""
+    order, found = start_order(rows), list[set[str]]()
+    while order.is_active():
+        found.append(set(order.get_ready()))
+        order.done(*found[-1])
+    return found
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "", "7e3", "7²"])
@@ -50,7 +59,7 @@ def test_names_and_ports_are_their_own_and_dependencies_are_in_the_table() -> No
     rows = [GATEWAY, *BEHIND]
     assert len({each.port for each in rows}) == len({each.name for each in rows}) == len(rows)
     assert {name for each in rows for name in each.depends_on} <= set(PROCESSES)
-    assert {each.name for each in in_start_order(BEHIND)} == {each.name for each in BEHIND}
+    assert {name for batch in batches(BEHIND) for name in batch} == {each.name for each in BEHIND}
 
 
 def test_every_entry_point_is_there() -> None:
@@ -76,10 +85,8 @@ def test_what_others_depend_on_starts_before_them() -> None:
         return Process(name, 1, "", depends_on)
 
     rows = [row("sight", "light", "gateway"), row("sound"), row("light", "sun"), row("sun")]
-    names = [each.name for each in in_start_order(rows)]
-    assert sorted(names) == ["light", "sight", "sound", "sun"]
-    assert names.index("sun") < names.index("light") < names.index("sight")
-    assert [each.name for each in in_start_order([row("b"), row("a"), row("c")])] == ["b", "a", "c"]
+    assert batches(rows) == [{"sound", "sun"}, {"light"}, {"sight"}]
+    assert batches([row("b"), row("a"), row("c")]) == [{"a", "b", "c"}]
 
 
 @pytest.fixture
