@@ -3,11 +3,9 @@
 import asyncio
 import os
 import secrets
-import signal
 import sys
 import tempfile
 from collections.abc import Coroutine, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,22 +18,21 @@ from chaos.engine import commands, ending
 from chaos.engine.environment import clean
 from chaos.engine.files import merged
 from chaos.engine.life import Life
+from chaos.engine.lives import ENDING, HOST, Lives
 from chaos.engine.paths import Places
 from chaos.engine.plan import Plan
 from chaos.engine.procfs import Listener, answering
 from chaos.engine.ready import (
     described,
     elsewhere,
-    holding,
     listens,
-    still_listening,
     strangers,
     unready,
 )
 from chaos.errors import HarnessError, TargetError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
-from chaos.guard import Guard, end_process, send_signal
+from chaos.guard import Guard, end_process
 from chaos.links.connections import ConnectionMonitor
 from chaos.links.probe import Prober
 from chaos.links.proxies import ToxiproxyServer
@@ -47,18 +44,12 @@ from chaos.spec.units import Duration
 from chaos.spec.variables import UnknownVariable, Variables, pick
 from chaos.trees import Seen, Table, Tree, now_ticks, table
 
-HOST: Final = "127.0.0.1"
 HARNESS_SOURCE: Final = "127.0.0.3"
 STACK_MARKER: Final = "CHAOS_STACK"
 LIFE_MARKER: Final = "CHAOS_LIFE"
 TOOL_MARKER: Final = "CHAOS_TOOL"
 READY_LOOK_S: Final = 0.01
 TAIL_BYTES: Final = 1500
-REFUSES_WITHIN_S: Final = 2.0
-"""How long a port may go on to listen after everybody who held it has ended: the kernel closes it a moment later."""
-
-ENDING: Final = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT})
-"""Signals whose end is waited for."""
 
 
 class Stack:
@@ -83,15 +74,19 @@ class Stack:
         # Whatever carries them is killed at the end: no other stack may have the same.
         self.marker = f"{STACK_MARKER}={secrets.token_hex(8)}"
         self.tool_marker = f"{TOOL_MARKER}={secrets.token_hex(8)}"
-        self.lives: dict[str, Life] = {}
-        self._earlier: list[Life] = []
         self._left: list[tuple[str, Listener, int]] = []
         self._since = now_ticks()
         self.variables = Variables()
         self.links = Links(plan.target, self.logs / "toxiproxy.log")
         self._pool = PortPool()
         self._ports: dict[str, int] = {}
+        self._lives = Lives(guard, plan.target.processes, self._ports)
         self._starts = 0
+
+    @property
+    def lives(self) -> Mapping[str, Life]:
+        """The latest life of every process that was started."""
+        return self._lives.latest
 
     @property
     def proxies(self) -> ToxiproxyServer:
@@ -164,7 +159,6 @@ class Stack:
             if earlier.alive:
                 raise HarnessError(f"{name} is running already: kill it before it is started again")
             self.record_life(earlier)
-            self._earlier.append(earlier)
         spec = self.target.processes[name]
         argv = self.argv(spec.run)
         own = self.variables.texts(spec.env)
@@ -187,7 +181,7 @@ class Stack:
                 raise TargetError(f"cannot run {argv[0]!r}: {error.strerror}") from error
         tree = Tree(process.pid, mark.encode(), since)
         life = Life(name, process, tree, started_ms, log, argv, env or {})
-        self.lives[name] = life
+        self._lives.add(life)
         return life
 
     async def await_ready(self, name: str, within: Duration | None = None) -> None:
@@ -228,15 +222,8 @@ class Stack:
         return f" (it listens on {places} and not on {HOST}:{port})" if places else ""
 
     def members(self, life: Life, found: Table | None = None) -> dict[int, Seen]:
-        """All of a life that has not ended: the process that was started and what came of it, whatever became of that one."""
-        if life.tree.is_over:
-            return {}
-        found = table() if found is None else found
-        orphans = self.guard.orphans(found, life.tree.since)
-        strays = holding(orphans, self.port(life.name), life.log) if orphans else []
-        members = life.tree.members(found, strays)
-        self.guard.tell(members)
-        return members
+        """All of a life that has not ended, whatever became of the process that was started."""
+        return self._lives.members(life, found)
 
     async def signal(self, name: str, number: int, *, alone: bool = False) -> None:
         """Send a signal to all of a process, or to that alone which was started; waits for the end if it must end.
@@ -244,59 +231,18 @@ class Stack:
         HarnessError when it is not running, when something of it does not end, and when its port goes on to listen.
         """
         life = self.lives.get(name)
-        if life is None or not life.alive or not self._send(life, number, alone=alone):
+        if life is None or not life.alive or not self._lives.send(life, number, alone=alone):
             raise HarnessError(f"{name} is not running, so it cannot be sent a signal")
         if number not in ENDING:
             return
-        await self._await_end(life, number, alone=alone)
+        await self._lives.await_end(life, number, alone=alone)
         self.record_life(life)
         if not alone:
-            await self._await_refusal(life)
-
-    def _send(self, life: Life, number: int, *, alone: bool) -> bool:
-        life.signals.add(number)
-        if not alone:
-            return ending.send(partial(self.members, life), life.process.pid, number)
-        try:
-            send_signal(life.process, number)
-        except ProcessLookupError:
-            return False
-        return True
-
-    async def _await_end(self, life: Life, number: int, *, alone: bool) -> None:
-        within = self.target.processes[life.name].stop_within
-        if alone:
-            left = await ending.left_alone(life, within.s)
-        elif number == signal.SIGKILL:
-            left = await self.kill(life)
-        else:
-            left = await ending.left(life, partial(self.members, life), within.s)
-        # One that was killed and exits with a code had ended by itself before.
-        if life.was_signalled or (number != signal.SIGKILL and not life.alive):
-            life.ended_by = "kill"
-        if left:
-            raise HarnessError(
-                f"{life.name} did not end within {within} after signal {number}: {ending.named(left)}"
-            )
-
-    async def _await_refusal(self, life: Life) -> None:
-        """A kill is proven when the port refuses, or when a later life answers on it."""
-        port = self.port(life.name)
-        ends_ms = self.clock.now_ms() + REFUSES_WITHIN_S * 1000
-        while others := strangers(self._later(life), HOST, port):
-            if self.clock.now_ms() > ends_ms:
-                raise HarnessError(
-                    f"that {life.name} has ended is not proven: {described(others)} still listens on {HOST}:{port}"
-                )
-            await asyncio.sleep(READY_LOOK_S)
+            await self._lives.await_refusal(life)
 
     async def kill(self, life: Life) -> list[int]:
         """SIGKILL to all of a life until nothing is left; returns what could not be killed."""
-        return await ending.kill(life, partial(self.members, life))
-
-    def _later(self, life: Life) -> list[int]:
-        now = self.lives[life.name]
-        return [] if now is life else list(self.members(now))
+        return await self._lives.kill(life)
 
     def argv(self, command: str, variables: Variables | None = None) -> list[str]:
         """A command as a list of arguments; what a variable holds never becomes two of them."""
@@ -322,21 +268,8 @@ class Stack:
 
     async def stop_processes(self) -> None:
         """End every process of the target and whatever they started; keeps what listened all the same."""
-        found = table()
-        lives = [life for life in (*self.lives.values(), *self._earlier) if not life.tree.is_over]
-        for life in lives:
-            if life.alive:
-                life.ended_by = "teardown"
-            ending.send(partial(self.members, life, found), life.process.pid, signal.SIGTERM)
-        await asyncio.gather(*map(self._end, lives))
-        self._left = still_listening(self._ports)
+        self._left = await self._lives.end_all()
         await self._sweep(self.marker)
-
-    async def _end(self, life: Life) -> None:
-        """Wait for its end, after it was asked to; kill what is left then."""
-        within = self.target.processes[life.name].stop_within
-        if await ending.left(life, partial(self.members, life), within.s):
-            await self.kill(life)
 
     def record_left(self) -> None:
         """Write a row for every socket that was listened on when all that was to listen there had ended."""

@@ -4,8 +4,8 @@ import asyncio
 
 import msgspec
 
+from chaos.engine.lives import HOST
 from chaos.engine.scope import Endpoint, Scope
-from chaos.engine.stack import HOST
 from chaos.engine.wire import prepare
 from chaos.errors import HarnessError
 from chaos.faults import SIGNATURES

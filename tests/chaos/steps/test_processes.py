@@ -266,8 +266,8 @@ def test_processes_and_sockets_are_watched(tmp_path: Path) -> None:
             processes: [web, other]
             meanwhile:
               - {kill: web, signal: STOP}
-              - {pause: 20ms}
-              - {kill: web, signal: CONT}
+              - {request: {get: /readyz}, within: 50ms, expect: {outcome: info}}
+          - {kill: web, signal: CONT}
           - watch: listening
             sockets: true
             meanwhile: [{start: other}]
@@ -281,7 +281,7 @@ def test_processes_and_sockets_are_watched(tmp_path: Path) -> None:
     )
     samples = evidence.rows("process_samples")
     assert {row["process"] for row in samples} == {"web"}
-    assert "T" in {row["state"] for row in samples}
+    assert samples[-1]["state"] == "T"
     assert all(
         number(row, "rss_bytes") > 1_000_000 and number(row, "descriptors") > 3 for row in samples
     )
