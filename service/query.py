@@ -3,6 +3,7 @@
 A field of raw JSON is the text, or the bytes, that the database holds.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -15,9 +16,15 @@ S = TypeVar("S", bound=msgspec.Struct)
 Bindings = tuple["apsw.SQLiteValue", ...]
 
 
+@functools.cache
 def columns(into: type[msgspec.Struct]) -> str:
     """The column list for a SELECT that fills `into`."""
     return ", ".join(f'"{name}"' for name in into.__struct_fields__)
+
+
+@functools.cache
+def _raw_fields(into: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(each.name for each in msgspec.structs.fields(into) if each.type is msgspec.Raw)
 
 
 def each(
@@ -27,8 +34,7 @@ def each(
 
     Raises msgspec.ValidationError for a row that `into` does not describe.
     """
-    names = into.__struct_fields__
-    raw = [name for name, hint in into.__annotations__.items() if hint is msgspec.Raw]
+    names, raw = into.__struct_fields__, _raw_fields(into)
     for values in connection.execute(f"SELECT {columns(into)} {rest}", bindings):
         row: dict[str, object] = dict(zip(names, values, strict=True))
         for name in raw:
@@ -48,7 +54,7 @@ def select_one(
     connection: apsw.Connection, into: type[S], rest: str, bindings: Bindings = ()
 ) -> S | None:
     """As `each`, the first row or None."""
-    return next(each(connection, into, rest, bindings), None)
+    return next(iter(select(connection, into, rest, bindings)), None)
 
 
 def require_one(
