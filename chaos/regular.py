@@ -59,6 +59,14 @@ def pieces(path: Path, piece_bytes: int, overlap_bytes: int) -> Iterator[bytes]:
             before = (before + data)[-overlap_bytes:]
 
 
+def exists(path: Path) -> bool:
+    """Whether there is anything; not where the path cannot be the name of a file."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_regular(path: Path) -> bool:
     """Whether it can be opened here, links followed."""
     try:

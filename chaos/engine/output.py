@@ -3,30 +3,40 @@
 import asyncio
 import contextlib
 
-from msgspec import Struct
-
 READ_BYTES = 1 << 16
 
 
-class Output(Struct):
-    """What it wrote to its output and to its errors, and of how many bytes more nothing is kept."""
+class Output:
+    """What it has written to its output and to its errors; of both together `most_bytes` are kept."""
 
-    output: bytearray
-    errors: bytearray
-    left_bytes: int
-    beyond_bytes: int = 0
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = self._left_bytes = most_bytes
+        self.beyond_bytes = 0
+        self.output = bytearray()
+        self.errors = bytearray()
+
+    def add(self, data: bytes, to: bytearray) -> None:
+        """Keep what there is room for."""
+        to += data[: self._left_bytes]
+        self.beyond_bytes += max(0, len(data) - self._left_bytes)
+        self._left_bytes -= min(len(data), self._left_bytes)
+
+    @property
+    def excess(self) -> str | None:
+        """What to say of what is not kept, or None."""
+        if not self.beyond_bytes:
+            return None
+        return f"wrote {self.beyond_bytes} bytes more than the {self.most_bytes} that are kept"
 
 
-async def communicate(process: asyncio.subprocess.Process, stdin: bytes, most_bytes: int) -> Output:
-    """Give a process its input and read what it writes until it has ended; of both outputs together `most_bytes` are kept."""
-    result = Output(bytearray(), bytearray(), most_bytes)
+async def communicate(process: asyncio.subprocess.Process, stdin: bytes, wrote: Output) -> None:
+    """Give a process its input and read what it writes into `wrote`, until it has ended."""
     await asyncio.gather(
         _write(process.stdin, stdin),
-        _read(process.stdout, result.output, result),
-        _read(process.stderr, result.errors, result),
+        _read(process.stdout, wrote, wrote.output),
+        _read(process.stderr, wrote, wrote.errors),
         process.wait(),
     )
-    return result
 
 
 async def _write(stream: asyncio.StreamWriter | None, data: bytes) -> None:
@@ -38,9 +48,7 @@ async def _write(stream: asyncio.StreamWriter | None, data: bytes) -> None:
     stream.close()
 
 
-async def _read(stream: asyncio.StreamReader | None, into: bytearray, result: Output) -> None:
+async def _read(stream: asyncio.StreamReader | None, wrote: Output, into: bytearray) -> None:
     assert stream is not None
     while data := await stream.read(READ_BYTES):
-        into += data[: result.left_bytes]
-        result.beyond_bytes += max(0, len(data) - result.left_bytes)
-        result.left_bytes -= min(len(data), result.left_bytes)
+        wrote.add(data, into)

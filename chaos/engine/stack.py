@@ -19,6 +19,7 @@ from chaos.engine.environment import clean
 from chaos.engine.files import merged
 from chaos.engine.life import Life
 from chaos.engine.lives import ENDING, HOST, Lives
+from chaos.engine.output import Output, communicate
 from chaos.engine.paths import Places
 from chaos.engine.plan import Plan
 from chaos.engine.procfs import Listener, answering
@@ -331,16 +332,17 @@ class Stack:
 
     async def _prepare(self, prepare: Prepare) -> None:
         process = await self.spawn(self.argv(prepare.run), {})
+        wrote = Output(self.plan.bounds.output.bytes)
         try:
-            output, errors = await asyncio.wait_for(process.communicate(b""), prepare.within.s)
+            await asyncio.wait_for(communicate(process, b"", wrote), prepare.within.s)
         except TimeoutError as error:
             await end_process(process, 1.0)
             raise TargetError(f"`{prepare.run}` did not end within {prepare.within}") from error
         if process.returncode != 0:
-            text = errors.decode(errors="replace")[-2000:]
+            text = wrote.errors.decode(errors="replace")[-2000:]
             raise TargetError(f"`{prepare.run}` exited with {process.returncode}:\n{text}")
         if prepare.capture:
-            self._capture(prepare, output)
+            self._capture(prepare, bytes(wrote.output))
 
     def _capture(self, prepare: Prepare, output: bytes) -> None:
         try:

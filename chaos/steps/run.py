@@ -4,7 +4,7 @@ import asyncio
 
 from chaos.answers import document
 from chaos.engine import commands
-from chaos.engine.output import communicate
+from chaos.engine.output import Output, communicate
 from chaos.engine.scope import ExpectationFailed, Scope
 from chaos.errors import HarnessError
 from chaos.evidence import schema
@@ -36,15 +36,16 @@ async def run(step: RunCommand, scope: Scope) -> None:
     """Run it to its end, or kill it when `within` has passed: that is an error, not a failure."""
     argv = scope.stack.argv(step.run, scope.variables)
     env = scope.variables.texts(step.env)
+    wrote = Output(scope.stack.plan.bounds.output.bytes)
     began_ms = scope.clock.now_ms()
     process = await scope.stack.spawn(argv, env)
     try:
-        most_bytes = scope.stack.plan.bounds.output.bytes
         within_s = step.within.s if step.within is not None else None
         stdin = scope.variables.text(step.stdin).encode()
-        wrote = await asyncio.wait_for(communicate(process, stdin, most_bytes), within_s)
+        await asyncio.wait_for(communicate(process, stdin, wrote), within_s)
     except TimeoutError as error:
-        raise HarnessError(f"`{step.run}` did not end within {step.within}") from error
+        more = f", and {wrote.excess}" if wrote.excess else ""
+        raise HarnessError(f"`{step.run}` did not end within {step.within}{more}") from error
     finally:
         # Whether it has ended or not: what it started in its group must not stay.
         await end_process(process, 1.0)
@@ -68,9 +69,8 @@ async def run(step: RunCommand, scope: Scope) -> None:
         "output": read,
         "errors": errors,
     }
-    if wrote.beyond_bytes:
-        message = f"`{step.run}` wrote {wrote.beyond_bytes} bytes more than the {most_bytes} that are kept"
-        raise HarnessError(message)
+    if wrote.excess:
+        raise HarnessError(f"`{step.run}` {wrote.excess}")
     problems = list(scope.unexpected(step.expect or Expect(exit=0), observed))
     if problems or missing:
         raise ExpectationFailed("; ".join([*problems, *([missing] if missing else [])]))

@@ -35,7 +35,7 @@ def lint(project: Project) -> list[Problem]:
     """Everything wrong with the project's specs, in the order of files and lines."""
     problems = [*project.problems, *lint_release(project)]
     for name, target in project.targets.items():
-        problems += lint_target(target, project.target_documents[name])
+        problems += lint_target(target, project.target_documents[name], project.root)
     problems += lint_scenarios(project)
     for gate in project.gates.values():
         problems += lint_gate(gate, project)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from chaos import regular
 from chaos.spec.document import Path as Place
 from chaos.spec.step import Expect
 from chaos.spec.target import Target
@@ -64,7 +65,7 @@ def _guard_problem(name: str, target: Target, root: Path) -> str | None:
         return (
             f"{name} is not below the target's source ({', '.join(target.source) or 'it has none'})"
         )
-    return None if path.exists() else f"there is no file or folder {name}"
+    return None if regular.exists(path) else f"there is no file or folder {name}"
 
 
 def _whole_answers(expect: Expect) -> Iterator[tuple[str, object]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path as Folder
 
 import msgspec
 
@@ -16,6 +17,7 @@ from gates.judge.lint import query_problems
 from gates.lint.steps import StepsLint, located, place_problem, target_variables
 from gates.lint.variables import VariablesLint, complain_about_unknown
 from gates.spec.braces import without_variables
+from gates.spec.edits import is_source
 from gates.spec.views import named_views
 
 _PROCESS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -23,9 +25,12 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READY = re.compile(r"tcp|GET\s+/\S*")
 
 
-def lint_target(target: Target, document: Document) -> list[Problem]:
-    """Everything wrong with one target."""
+def lint_target(target: Target, document: Document, root: Folder) -> list[Problem]:
+    """Everything wrong with one target of the project in `root`."""
     before = len(document.problems)
+    for index, source in enumerate(target.source):
+        if not is_source(root / source, ["."], root):
+            document.problem(("source", index), f"{source!r} is not in the project")
     _TargetLint(target, document).run()
     found = document.problems[before:]
     del document.problems[before:]

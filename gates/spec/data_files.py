@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import SpecError
 from chaos.spec.loader import read_text, value_of
 
@@ -27,12 +28,15 @@ class DataFiles(Struct, frozen=True):
 
         All values of a CSV file are texts; its first line names the columns.
         """
-        path = (self.specs / name).resolve()
+        try:
+            path = (self.specs / name).resolve()
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{name!r} is no path: {error}") from error
         if Path(name).is_absolute() or not path.is_relative_to(self.specs.resolve()):
             raise ValueError(f"{name} is not below {self.specs.name}/")
         if path.suffix not in KINDS:
             raise ValueError(f"{name} is none of {', '.join(KINDS)}")
-        if not path.is_file():
+        if not regular.is_regular(path):
             raise ValueError(f"there is no file {name} below {self.specs.name}/")
         try:
             text = read_text(path)

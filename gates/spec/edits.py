@@ -72,8 +72,12 @@ def encoded(defect: Defect, text: str, encoding: str) -> bytes:
 
 def is_source(path: Path, sources: Iterable[str], root: Path) -> bool:
     """Whether a file is really below the source, whatever links and `..` stand in between."""
-    real = path.resolve()
-    return any(real.is_relative_to((root / source).resolve()) for source in sources)
+    try:
+        real = path.resolve()
+        return any(real.is_relative_to((root / source).resolve()) for source in sources)
+    except (OSError, ValueError):
+        # What cannot be the name of a file is none.
+        return False
 
 
 def edited(defect: Defect, text: str) -> str:

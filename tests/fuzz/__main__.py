@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from chaos.marks import all_pids
 from tests.fuzz.inputs import CORPUS, EDITS, SURFACES, Edit, Surface, edited, of
 
-HANGS_AFTER_S = 120
+HANGS_AFTER_S = 300
 EXAMPLES = 20
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def test_of_an_endless_output_a_part_is_kept_and_the_rest_is_said(tmp_path: Path
     assert len(str(row["output"])) + len(str(row["errors"])) == 100
     first, second = map(str, evidence.details())
     assert first.endswith("wrote 950 bytes more than the 100 that are kept")
-    assert second == "`yes` did not end within 300ms"
+    # How much it writes until then depends on the machine.
+    more = ", and wrote [0-9]+ bytes more than the 100 that are kept"
+    assert re.fullmatch(f"`yes` did not end within 300ms({more})?", second)
 
 
 def test_passes_of_all_repeats_are_counted_together(tmp_path: Path) -> None:
