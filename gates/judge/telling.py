@@ -76,6 +76,10 @@ def _cut(text: str, most_characters: int) -> str:
 
 
 def pairs(row: Mapping[str, object], names: Iterable[str]) -> str:
-    """Some columns of a row: `status=200 service_ms=103.7`, at last its `seq`."""
-    shown = [*dict.fromkeys(names), "seq"]
+    """Some columns of a row: `status=200 service_ms=103.7`, at last its `seq`.
+
+    What is to be said of an answer stands in its `error`: without it a body that was cut or decoded looks like any other.
+    """
+    remark = ["error"] if row.get("error") is not None else []
+    shown = dict.fromkeys([*names, *remark, "seq"])
     return " ".join(f"{name}={value(row[name])}" for name in shown if name in row)

@@ -43,6 +43,10 @@ def test_values_are_written_as_sql_has_them(one: object, said: str) -> None:
 def test_a_row_begins_with_what_the_predicate_looks_at() -> None:
     row = {"seq": 7, "status": 200, "error": None, "service_ms": 103.7}
     assert pairs(row, ["service_ms", "error", "gone"]) == "service_ms=103.7 error=NULL seq=7"
+    remarked = {**row, "error": "the body was cut: 7 bytes more"}
+    assert pairs(remarked, ["service_ms"]) == (
+        "service_ms=103.7 error='the body was cut: 7 bytes more' seq=7"
+    )
 
 
 NewRun = Callable[..., Run]
