@@ -14,32 +14,18 @@ from pathlib import Path
 import apsw
 
 from chaos import bounds
+from chaos.engine.procfs import open_files
 from chaos.errors import HarnessError
-from chaos.marks import all_pids, carries
+from chaos.marks import all_pids
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 Value = None | int | float | str | bytes
 
 
-def open_elsewhere(path: Path, marker: str) -> list[int]:
-    """Process ids with `marker` in their environment that hold `path` open."""
+def open_elsewhere(path: Path) -> list[int]:
+    """Ids of the processes that hold `path` open, but for this one: whose they are may be seen by nothing."""
     wanted = os.path.realpath(path)
-    holders = [pid for pid in all_pids() if wanted in _open_files(pid)]
-    return [pid for pid in holders if carries(pid, marker.encode())]
-
-
-def marked_processes(marker: str) -> list[int]:
-    """Process ids, zombies left out, that carry `marker` in their environment."""
-    return [pid for pid in all_pids() if carries(pid, marker.encode())]
-
-
-def _open_files(pid: int) -> set[str]:
-    found = set()
-    with contextlib.suppress(OSError):
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                found.add(str(entry.readlink()))
-    return found
+    return [pid for pid in all_pids() if pid != os.getpid() and wanted in open_files(pid)]
 
 
 @contextlib.contextmanager

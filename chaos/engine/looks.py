@@ -23,12 +23,12 @@ _SORTS = (
 )
 
 
-def look_at_tables(databases: Mapping[str, Path], without: Collection[str], marker: str) -> Look:
+def look_at_tables(databases: Mapping[str, Path], without: Collection[str]) -> Look:
     """All tables of databases that nobody has open, as `name.table`; HarnessError when somebody has."""
     seen: Look = {}
     there = {name: path for name, path in databases.items() if path.exists()}
     for name, path in there.items():
-        if holders := open_elsewhere(path, marker):
+        if holders := open_elsewhere(path):
             raise HarnessError(
                 f"{path.name} is open in process {holders[0]}: it cannot be looked at"
             )

@@ -30,7 +30,7 @@ class Query(Step, frozen=True, kw_only=True):
 async def run(step: Query, scope: Scope) -> None:
     """Copy, open the copy, record every row."""
     path = scope.readable(step.query)
-    if holders := open_elsewhere(path, scope.stack.marker):
+    if holders := open_elsewhere(path):
         raise HarnessError(
             f"{path.name} is open in process {holders[0]}: stop its writers first, or use `watch` on a live file"
         )

@@ -73,7 +73,7 @@ def _seen(step: Unchanged, scope: Scope) -> Look:
     databases, files = _looked_at(step, scope)
     without = {scope.variables.text(name) for name in step.without}
     return {
-        **look_at_tables(databases, without, scope.stack.marker),
+        **look_at_tables(databases, without),
         **look_at_files(files, scope.stack.places.state, databases.values(), without),
     }
 

@@ -93,7 +93,7 @@ def _remove(path: Path) -> None:
 def _run_sql(path: Path, sql: str, scope: Scope) -> None:
     if not path.exists():
         raise HarnessError(f"{path.name} does not exist, so no SQL can be run on it")
-    if holders := open_elsewhere(path, scope.stack.marker):
+    if holders := open_elsewhere(path):
         raise HarnessError(
             f"{path.name} is open in process {holders[0]}: stop it before its file is changed"
         )

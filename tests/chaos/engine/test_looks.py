@@ -80,7 +80,7 @@ def test_a_name_that_is_no_text_is_told(state: Path) -> None:
 
 def test_every_table_is_told_but_those_that_may_change(state: Path) -> None:
     def look() -> dict[str, str]:
-        seen = look_at_tables({"store": state / "store.db"}, ["log"], "MARK=none")
+        seen = look_at_tables({"store": state / "store.db"}, ["log"])
         return {item: text for (_, item), text in seen.items()}
 
     before = look()

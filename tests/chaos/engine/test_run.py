@@ -16,12 +16,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos.engine.files import marked_processes
 from chaos.engine.run import Worker
 from chaos.evidence.recorder import count_and_digest
 from chaos.ports import PortPool
 from chaos.spec.target import LinkSpec, Prepare, Target
 from chaos.spec.units import Duration
+from chaos.trees import marked, table
 from tests.builders.gate_runs import ROOT, Evidence, plan, run, run_steps, target, toxiproxy
 from tests.chaos.evidence.test_recorder import no_file_above
 
@@ -372,7 +372,7 @@ def test_ctrl_c_closes_the_evidence_as_interrupted(tmp_path: Path, scratch: Path
         assert len(marked_processes(mark)) > 2
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) != 0
-        assert marked_processes(mark) == []
+        assert marked_processes(mark) == set()
     (directory,) = tmp_path.glob("evidence-*")
     evidence = Evidence(directory)
     assert evidence.end == ("interrupted", "the run was interrupted")
@@ -394,6 +394,10 @@ def test_a_killed_runner_leaves_no_process_and_keeps_what_was_recorded(
     assert evidence.outcomes() == [("scenario.0", "ok")]
     assert evidence.rows("run_ends") == []
     assert evidence.rows("closings") == []
+
+
+def marked_processes(mark: str) -> set[int]:
+    return marked(table(), mark.encode(), 0)
 
 
 READS = "scenario: [{request: {get: /asked}, name: asked, as: user}]\n"
