@@ -124,7 +124,10 @@ def _run_gates(session: nox.Session, *arguments: str) -> None:
 
 @_session("shims")
 def gates(session: nox.Session) -> None:
-    """Run the gates, write the report, print the verdict. `-- C4 key-rotation` runs a few."""
+    """Run the gates, write the report, print the verdict. `-- C4 key-rotation` runs a few.
+
+    `-- --ledger FILE` counts what failed on other machines, too; without it a release rests on this machine's attempts.
+    """
     _run_gates(session, *session.posargs)
 
 
@@ -155,13 +158,18 @@ def mutants(session: nox.Session) -> None:
 
 @_session("shims")
 def release(session: nox.Session) -> None:
-    """Run all gates, make the proofs that are missing, and verify what comes of it. `-- --key FILE` signs."""
+    """Run all gates, make the proofs that are missing, and verify what comes of it. `-- --key FILE` signs.
+
+    `-- --ledger FILE` names a ledger of attempts that outlives this machine, and is what the release must rest on.
+    """
     version = re.search(r"(?m)^release: *(\S+)", (ROOT / "specs" / "release.yaml").read_text())
     assert version is not None
     try:
         _run_gates(session, "--prove", *session.posargs)
     finally:
-        session.run("python", "-m", "gates", "verify", f"releases/{version[1]}")
+        given = session.posargs
+        outside = given[given.index("--ledger") :][:2] if "--ledger" in given else []
+        session.run("python", "-m", "gates", "verify", f"releases/{version[1]}", *outside)
 
 
 @_session("shims")

@@ -330,6 +330,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     _add_releases(parser)
     parser.add_argument(
+        "--ledger",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="a ledger of attempts that outlives this machine, such as one on a share: what failed elsewhere counts"
+        " (default: attempts.jsonl below --releases, which knows this machine only)",
+    )
+    parser.add_argument(
         "--prove",
         action="store_true",
         help="make the trials of proofs that are missing as well; without proofs a release holds",
@@ -363,6 +371,9 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="SHA256|FILE", help="the release.yaml it must be decided by"
     )
     parser.add_argument("--key", type=Path, metavar="PUBLIC", help="the key it must be signed by")
+    parser.add_argument(
+        "--ledger", type=Path, metavar="FILE", help="the ledger of attempts that it must rest on"
+    )
     parser.add_argument("--json", action="store_true", help="everything, for programs")
 
 

@@ -11,7 +11,6 @@ import duckdb
 import msgspec
 from rich.console import Console
 
-from chaos import regular
 from chaos.errors import ChaosError, HarnessError
 from chaos.spec.loader import load
 from gates.commands import runs as commands
@@ -28,7 +27,7 @@ from gates.release import signing
 from gates.release.closing import sign_release
 from gates.release.manifest import read_manifest
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE, Report
-from gates.release.stored import stored_report
+from gates.release.stored import read_loosely, stored_report
 from gates.run.session import Session
 from gates.spec.project import Project
 from gates.spec.release import Release
@@ -45,11 +44,13 @@ exit codes:
 """
 VERIFY_EXAMPLES = """\
 Needs nothing but the directory: no service, no Toxiproxy, no network. What a release says of itself can only be
-consistent; give the commit, the policy (release.yaml, or its digest) and the public key to authenticate it.
+consistent; give the commit, the policy (release.yaml, or its digest), the public key and the ledger of attempts to
+authenticate it.
 
 examples:
   python -m gates verify releases/v4.6.0
   python -m gates verify releases/v4.6.0 --commit "$(git rev-parse v4.6.0)" --policy specs/release.yaml --key release.pub
+  python -m gates verify releases/v4.6.0 --ledger /mnt/shared/attempts.jsonl
 
 """
 DIFF_EXAMPLES = """\
@@ -123,12 +124,15 @@ def verify_command(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _expected(arguments: argparse.Namespace) -> Expected:
+    if arguments.ledger is not None and not arguments.ledger.is_file():
+        raise HarnessError(f"there is no ledger {arguments.ledger}")
     if arguments.commit is not None and not re.fullmatch(r"[0-9a-f]{40,64}", arguments.commit):
         raise HarnessError(f"{arguments.commit!r} is no full commit")
     return Expected(
         commit=arguments.commit,
         policy=policy_digest(arguments.policy) if arguments.policy is not None else None,
         key=signing.read_public(arguments.key) if arguments.key is not None else None,
+        ledger=arguments.ledger,
     )
 
 
@@ -159,12 +163,7 @@ def diff_command(arguments: argparse.Namespace, console: Console) -> int:
 
 def _report_at(path: Path) -> Report:
     """A report, given as its file or as the directory of its release."""
-    if path.is_dir():
-        return stored_report(path)
-    try:
-        return msgspec.json.decode(regular.read(path), type=Report)
-    except (OSError, msgspec.DecodeError) as error:
-        raise HarnessError(f"cannot read {path}: {error}") from error
+    return stored_report(path) if path.is_dir() else read_loosely(path.resolve(), Report)
 
 
 def keygen(arguments: argparse.Namespace, console: Console) -> int:

@@ -10,14 +10,18 @@ from pathlib import Path
 from msgspec import Struct
 from rich.console import Console
 
-from chaos import regular
+from chaos.errors import HarnessError
 from gates.formats import console as render
 from gates.formats import github, markdown, sarif
 from gates.formats.places import Places, places_of
 from gates.formats.printing import SafeConsole
-from gates.html import changes, page
+from gates.html import page
+from gates.release import rendered
+from gates.release.manifest import raise_irregular
 from gates.release.report import Report
-from gates.release.stored import stored_report
+from gates.release.specs import read_specs
+from gates.release.stored import REPORT, bytes_of, stored_report
+from gates.spec.assertion import Judged
 from gates.spec.project import read_project
 
 DEFAULT = "text"
@@ -64,16 +68,24 @@ def _text(source: Source) -> bytes:
 
 
 def _json(source: Source) -> bytes:
-    return regular.read(source.directory / "gate-report.json")
+    return bytes_of(source.directory / REPORT)
 
 
 def _html(source: Source) -> bytes:
-    base = (
-        stored_report(source.base)
-        if source.base is not None
-        else changes.last_report(source.directory.resolve().parent, source.report)
-    )
-    return page.render(source.directory, source.report, base).encode()
+    raise_irregular(source.directory)
+    if source.base is not None:
+        base: Report | None = stored_report(source.base)
+    else:
+        base = rendered.base_of(source.directory)
+    return page.render(source.directory, source.report, base, _judged(source.directory)).encode()
+
+
+def _judged(directory: Path) -> Mapping[str, Judged]:
+    """What each gate asserts; without its specs a page has no distributions."""
+    try:
+        return read_specs(directory).judged
+    except HarnessError:
+        return {}
 
 
 def _sarif(source: Source) -> bytes:

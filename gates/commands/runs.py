@@ -47,6 +47,8 @@ Prove: TypeAlias = Callable[[Session, Project, Console], bool]
 def run(arguments: argparse.Namespace, console: Console, prove: Prove | None = None) -> int:
     """Run gates and, with `prove`, their proofs; judge them, write the report, print the verdict."""
     options = options_of(arguments)
+    if arguments.ledger is not None:
+        ledger.raise_unusable(arguments.ledger)
     project = sound_project(options)
     prune(arguments.runs, KEEP_SESSIONS)
     session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
@@ -62,6 +64,7 @@ def run(arguments: argparse.Namespace, console: Console, prove: Prove | None = N
                 release=project.release.release,
                 gates={name: sha256_of(project.gates[name]) for name in session.gates},
             ),
+            session.ledger,
         )
     console.print(
         f"{counted(len(session.gates), 'gate')}, {counted(options.workers, 'worker')},"
@@ -294,6 +297,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         workers=arguments.workers,
         allow_missing=arguments.allow_missing,
         page=not arguments.no_page,
+        ledger=str(arguments.ledger.resolve()) if arguments.ledger is not None else None,
     )
 
 

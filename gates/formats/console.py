@@ -44,6 +44,8 @@ def print_report(report: Report, directory: Path, console: Console) -> None:
     else:
         _print_rows(HEADS, _results(ran), console)
     _print_totals(report, console)
+    if report.ledger.lines:
+        console.print(ledger_line(report), markup=False)
     console.print(f"report: {directory / 'gate-report.json'}", markup=False)
     if (directory / "gate-report.html").exists():
         console.print(f"to read: {directory / 'gate-report.html'}", markup=False)
@@ -59,6 +61,13 @@ def repetitions(gate: GateReport) -> list[str]:
         f"{gate.id} {gate.name}, attempt {one.attempt} of {most}: {one.status} ({one.detail})"
         for one in gate.attempts[:-1]
     ]
+
+
+def ledger_line(report: Report) -> str:
+    """Which ledger of attempts a release rests on, and since when."""
+    which = report.ledger.named or "this machine only"
+    earlier = counted(len(report.attempts), "earlier attempt")
+    return f"attempts: {which}, since {report.ledger.since}; {earlier} at this source"
 
 
 def _results(ran: Sequence[GateReport]) -> Rows:

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-from gates.formats.console import reasons_of, repetitions
+from gates.formats.console import ledger_line, reasons_of, repetitions
 from gates.formats.printing import printable
 from gates.html import words
 from gates.release.report import GateReport, Report, Status
@@ -61,6 +61,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _folded(
         f"{len(missing)} missing gates", [text(", ".join(missing))] if missing else []
     )
+    if report.ledger.lines:
+        yield f"{text(ledger_line(report))}\n"
     commit = (report.commit or "none")[:12] + (" with uncommitted changes" if report.dirty else "")
     yield f"commit {code(commit)}, {words.number(report.elapsed_s)} s, exit code {report.exit_code}"
 

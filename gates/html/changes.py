@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from chaos import regular
+from chaos.errors import HarnessError
 from gates.release.report import Report
+from gates.release.stored import read_loosely
 from gates.verify.diff import Change, Direction, compare
 
 ORDER: tuple[Direction, ...] = ("worse", "loosened", "unclear", "changed", "tightened", "better")
@@ -68,6 +69,6 @@ def _without(report: Report, names: set[str]) -> Report:
 
 def _readable(path: Path) -> Report | None:
     try:
-        return msgspec.json.decode(regular.read(path), type=Report)
-    except (OSError, msgspec.DecodeError):
+        return read_loosely(path, Report)
+    except HarnessError:
         return None

@@ -13,6 +13,7 @@ from gates.html import changes, words
 from gates.html.view import GateView, view
 from gates.release.report import GateReport, Report
 from gates.release.unproven import roughly
+from gates.spec.assertion import Judged
 
 NAME = "gate-report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -28,14 +29,16 @@ FILTERS: Mapping[str, Callable[..., str]] = {
 }
 
 
-def render(directory: Path, report: Report, base: Report | None) -> str:
-    """The whole page as one text that loads nothing; `base` is the report to compare with.
+def render(
+    directory: Path, report: Report, base: Report | None, judged: Mapping[str, Judged]
+) -> str:
+    """The whole page as one text that loads nothing; `base` is the report to compare with, `judged` what each gate asserts.
 
     All that comes from the report or the evidence is escaped by the templates; the policy in the page's
     head makes a browser refuse every script but ours, and every request.
     """
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    shown = view(directory, report)
+    shown = view(directory, report, judged)
     template = _environment().get_template("page.html.j2")
     return template.render(
         report=report,
@@ -51,14 +54,6 @@ def render(directory: Path, report: Report, base: Report | None) -> str:
         script=Markup(script),  # noqa: S704
         script_hash=_source_hash(script),
     )
-
-
-def write(directory: Path, report: Report, base: Report | None) -> Path:
-    """Render into the release directory. Without a problem it gives the path, which is replaced in one step."""
-    path = directory / NAME
-    unfinished = path.with_name(f".{NAME}")
-    unfinished.write_text(render(directory, report, base), encoding="utf-8")
-    return unfinished.replace(path)
 
 
 @cache

@@ -1,5 +1,6 @@
 """From sealed evidence to what the page draws. Everything is counted by DuckDB; few rows come out of it."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
@@ -19,8 +20,8 @@ from gates.judge.worlds import OBSERVED
 from gates.release.report import FaultReport
 from gates.spec.assertion import Judged
 
-TIME_LIMIT_S = 5.0
-"""How long the distributions of one gate may take; a picture is not worth more."""
+TIME_LIMIT_S = 30.0
+"""How long the distributions of one gate may take; then there is no page, as half of one could not be drawn again."""
 
 MOST_VALUES = 8
 MOST_COLUMNS = 2
@@ -175,6 +176,7 @@ def shapes_of(evidence: Evidence, judged: Judged, key: RunKey) -> Mapping[str, S
     if plan.problems:
         return {}
     found: dict[str, Shape] = {}
+    began_s = time.monotonic()
     with binding.bound(evidence, plan, key, TIME_LIMIT_S) as bound:
         for own in plan.asserts:
             if own is not None and own.relation not in bound.broken:
@@ -183,6 +185,8 @@ def shapes_of(evidence: Evidence, judged: Judged, key: RunKey) -> Mapping[str, S
                 except duckdb.Error:
                     # The verdict says what is wrong with the SQL; there is then nothing to draw.
                     continue
+    if time.monotonic() - began_s > TIME_LIMIT_S:
+        raise TimeoutError(f"its pictures of {judged.gate} take longer than {TIME_LIMIT_S:g} s")
     return found
 
 

@@ -4,11 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 from markupsafe import Markup
 from msgspec import Struct
 
-from chaos import regular
 from gates.html import distribution, reading, timeline
 from gates.html.distribution import Values
 from gates.html.reading import Probes, Shape
@@ -70,9 +68,8 @@ class PageView(Struct, frozen=True, kw_only=True):
     problems: Sequence[str]
 
 
-def view(directory: Path, report: Report) -> PageView:
+def view(directory: Path, report: Report, judged: Mapping[str, Judged]) -> PageView:
     """What is drawn of a release directory. Evidence that is missing leaves out pictures, nothing else."""
-    judged = snapshots(directory)
     collected = {name: cols for gate in judged.values() for name, cols in gate.collected.items()}
     evidence = open_release(directory / "evidence", collected)
     try:
@@ -85,17 +82,6 @@ def view(directory: Path, report: Report) -> PageView:
         evidence.connection.close()
     read = sorted(listed, key=lambda gate: FIRST.index(gate.report.status))
     return PageView(listed=listed, read=read, problems=evidence.problems)
-
-
-def snapshots(directory: Path) -> dict[str, Judged]:
-    """What was judged, by gate name; those that cannot be read are left out."""
-    found = {}
-    for path in sorted((directory / "judged").glob("*.json")):
-        try:
-            found[path.stem] = msgspec.json.decode(regular.read(path), type=Judged)
-        except (OSError, msgspec.DecodeError):
-            continue
-    return found
 
 
 def _anchors(gates: Sequence[GateReport]) -> Iterator[str]:

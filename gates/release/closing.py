@@ -4,30 +4,26 @@ from pathlib import Path
 
 import msgspec
 
-from chaos import regular
-from gates.release.manifest import ATTESTATION, SIGNED, VERDICT, write_manifest
+from gates.release.manifest import ATTESTATION, SIGNED, write_manifest
 from gates.release.report import Report
 from gates.release.signing import IN_TOTO, read_private, sign
 from gates.release.specs import Specs
-from gates.release.statements import statements_of
+from gates.release.statements import statement_of
+from gates.release.stored import bytes_of
 from gates.run.session import Session
 
 
 def close(
     directory: Path, report: Report, session: Session, specs: Specs, key: Path | None
 ) -> None:
-    """Write the manifest of all that is there, both Statements, and with a `key` their envelopes."""
+    """Write the manifest of all that is there, what is attested of it, and with a `key` its envelope."""
     write_manifest(directory, report.version)
-    statements = statements_of(directory, report, session, specs)
-    (directory / ATTESTATION).write_bytes(statements.test_result)
-    (directory / VERDICT).write_bytes(statements.verdict)
+    (directory / ATTESTATION).write_bytes(statement_of(directory, report, session, specs))
     if key is not None:
         sign_release(directory, key)
 
 
 def sign_release(directory: Path, key: Path) -> None:
-    """Sign what is attested, as it stands: one envelope a line, in the order of the Statements."""
-    private = read_private(key)
-    payloads = [regular.read(directory / name) for name in (ATTESTATION, VERDICT)]
-    lines = [msgspec.json.encode(sign(payload, IN_TOTO, private)) for payload in payloads]
-    (directory / SIGNED).write_bytes(b"\n".join(lines) + b"\n")
+    """Sign what is attested, as it stands."""
+    envelope = sign(bytes_of(directory / ATTESTATION), IN_TOTO, read_private(key))
+    (directory / SIGNED).write_bytes(msgspec.json.encode(envelope) + b"\n")

@@ -4,21 +4,17 @@ Everything that the report says is computed from files that are shipped beside i
 """
 
 import shutil
-import sys
 import time
 from pathlib import Path
 
-import msgspec
-
 from chaos.evidence.sealing import seal
-from gates.formats import console as render
-from gates.formats.printing import printable
-from gates.html import changes, page
-from gates.release import ledger, waivers, wheel
+from gates.html import changes
+from gates.release import ledger, rendered, waivers, wheel
 from gates.release.closing import close
-from gates.release.history import reported
+from gates.release.history import beside, reported
 from gates.release.report import Report, prove_command, rerun_command
 from gates.release.stages import Conclusion, judge_directory
+from gates.release.stored import written
 from gates.run.session import (
     Session,
     collected_of,
@@ -50,10 +46,12 @@ def conclude(
         wheel.no_wheel(staged, "a wheel is built of what may be released only")
     judgement = judge_directory(staged)
     report = judgement.report
-    write_report(staged, report, changes.last_report(releases, report), drawn=session.options.page)
+    if session.options.page and (base := changes.last_report(releases, report)) is not None:
+        _write(staged / rendered.BASE, base)
+    rendered.write(staged, judgement, drawn=session.options.page)
     close(staged, report, session, judgement.shipped.specs, key)
     if session.decides and project.release is not None:
-        ledger.append(releases, _outcome(report, interrupted=interrupted))
+        ledger.append(releases, _outcome(report, interrupted=interrupted), session.ledger)
     return report, _put_in_place(staged, releases / version) if whole else staged
 
 
@@ -70,8 +68,9 @@ def _stage(
         if (run / "output").is_dir():
             shutil.copytree(run / "output", staged / "output" / run.parent.name / run.name)
     waivers.ship(project.specs, staged)
-    if (releases / ledger.FILE).exists():
-        shutil.copyfile(releases / ledger.FILE, staged / ledger.FILE)
+    rested_on = ledger.places(releases, session.ledger)[0]
+    if rested_on.exists():
+        shutil.copyfile(rested_on, staged / ledger.FILE)
     _write(staged / "session.json", session)
     _write(
         staged / "conclusion.json", _conclusion(session, project, releases, interrupted=interrupted)
@@ -90,21 +89,6 @@ def _outcome(report: Report, *, interrupted: bool) -> ledger.Outcome:
     )
 
 
-def write_report(
-    directory: Path, report: Report, base: Report | None = None, *, drawn: bool = True
-) -> None:
-    """`gate-report.json`, and what is rendered from it; the page shows what changed since `base`."""
-    _write(directory / "gate-report.json", report)
-    (directory / "junit.xml").write_bytes(render.junit(report))
-    if not drawn:
-        return
-    try:
-        page.write(directory, report, base)
-    except Exception as error:  # noqa: BLE001 - the report stands, whatever becomes of its pictures
-        reason = f"{type(error).__name__}: {error}"
-        print(printable(f"{page.NAME} could not be rendered: {reason}"), file=sys.stderr)
-
-
 def _conclusion(
     session: Session, project: Project, releases: Path, *, interrupted: bool
 ) -> Conclusion:
@@ -112,8 +96,8 @@ def _conclusion(
         elapsed_s=time.time() - session.started_at_ms / 1000,
         interrupted=interrupted,
         inputs_after=_inputs_now(session, project),
-        discontinued=ledger.discontinued(releases),
-        reported=reported(releases),
+        discontinued=ledger.discontinued(releases, session.ledger),
+        reported=[*reported(releases), *beside(releases, session.ledger)],
         reruns={
             name: rerun_command(project.gates[name].id, _elsewhere(project))
             for name in session.gates
@@ -153,4 +137,4 @@ def _put_in_place(staged: Path, final: Path) -> Path:
 
 
 def _write(path: Path, value: object) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(value)))
+    path.write_bytes(written(value))

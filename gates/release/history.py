@@ -4,10 +4,9 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from chaos import regular
+from chaos.errors import HarnessError
 from gates.release import ledger
 from gates.release.report import (
     NO_LEDGER,
@@ -17,16 +16,20 @@ from gates.release.report import (
     Report,
     timestamp_of,
 )
+from gates.release.stored import read_loosely
 from gates.run.session import Session
 from gates.spec.gate import Gate
 from gates.spec.snapshot import sha256_of
 
 
 class Reported(Struct, frozen=True, kw_only=True):
-    """A full run that is known from its report, whatever has become of the ledger."""
+    """A full run that is known besides the ledger: from its report, or from the machine's own ledger.
+
+    Without an outcome it never ended.
+    """
 
     attempt: ledger.Attempt
-    outcome: ledger.Outcome
+    outcome: ledger.Outcome | None
 
 
 def reported(releases: Path) -> list[Reported]:
@@ -34,8 +37,8 @@ def reported(releases: Path) -> list[Reported]:
     found = []
     for path in sorted(releases.glob("*/gate-report.json")):
         try:
-            report = msgspec.json.decode(regular.read(path), type=Report)
-        except (OSError, msgspec.DecodeError):
+            report = read_loosely(path, Report)
+        except HarnessError:
             continue
         if report.partial:
             continue
@@ -53,6 +56,18 @@ def reported(releases: Path) -> list[Reported]:
         )
         found.append(Reported(attempt=attempt, outcome=outcome))
     return found
+
+
+def beside(releases: Path, named: Path | None) -> list[Reported]:
+    """Every full run of this machine that the ledger which was named does not know."""
+    rested_on, *others = ledger.places(releases, named)
+    listed = {entry.session for entry in ledger.read(rested_on).entries}
+    return [
+        Reported(attempt=attempt, outcome=outcome)
+        for other in others
+        for attempt, outcome in ledger.outcomes(ledger.read(other).entries)
+        if attempt.session not in listed
+    ]
 
 
 class History(Struct, frozen=True):
@@ -88,7 +103,14 @@ def history_of(
     if own is None or own.inputs != session.inputs or own.gates != digests:
         wrong.append("it has no line of this run")
     wrong += _contradicted(attempts, known)
-    report = LedgerReport(lines=kept.lines, head=kept.head, problem="; ".join(wrong) or None)
+    report = LedgerReport(
+        lines=kept.lines,
+        head=kept.head,
+        problem="; ".join(wrong) or None,
+        named=session.options.ledger,
+        since=timestamp_of(attempts[0][0].at_ms) if attempts else None,
+        first=kept.first,
+    )
     problems = [f"the ledger of attempts cannot be relied on: {text}" for text in wrong]
     if own is None:
         return History([], NOTHING.past, report, problems)
@@ -112,7 +134,9 @@ def _contradicted(
     for one in known:
         session = one.attempt.session
         outcome = said.get(session)
-        if session in said and (outcome is None or outcome.statuses != one.outcome.statuses):
+        if session not in said or one.outcome is None:
+            continue
+        if outcome is None or outcome.statuses != one.outcome.statuses:
             yield f"it does not say what the report of {session} says"
 
 

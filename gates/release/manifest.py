@@ -2,23 +2,24 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from chaos import regular
 from chaos.errors import HarnessError
+from gates.release.stored import read, read_loosely, written
 
 FILE = "manifest.json"
 ATTESTATION = "attestation.json"
-VERDICT = "attestation-verdict.json"
-SIGNED = "attestations.intoto.jsonl"
-OUTSIDE = frozenset({FILE, ATTESTATION, VERDICT, SIGNED})
+SIGNED = "attestation.intoto.jsonl"
+OUTSIDE = frozenset({FILE, ATTESTATION, SIGNED})
 """What is not listed: the manifest itself, and what is made from it."""
 
-SCHEMA_VERSION = "2.0"
+FORM = "3.0"
+"""The form of a release directory. Another one is refused: its verdict follows by the rules of its own harness."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -27,6 +28,12 @@ class Entry(Struct, frozen=True, kw_only=True):
     path: str
     sha256: str
     size_bytes: int
+
+
+class Form(Struct, frozen=True, kw_only=True):
+    """What every manifest says, whatever its form."""
+
+    schema_version: str
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -47,31 +54,54 @@ class Flaw(Struct, frozen=True, kw_only=True):
 def write_manifest(directory: Path, release: str) -> Manifest:
     """List what is there now, and write the list beside it."""
     listed = Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=FORM,
         release=release,
         files=[_entry(directory, path) for path in _files(directory) if path not in OUTSIDE],
     )
-    (directory / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(listed)))
+    (directory / FILE).write_bytes(written(listed))
     return listed
 
 
 def read_manifest(directory: Path) -> Manifest:
     """The manifest of a release; HarnessError when there is none that can be read."""
+    if not directory.is_dir():
+        raise HarnessError(f"there is no directory {directory}")
     path = directory / FILE
-    try:
-        manifest = msgspec.json.decode(regular.read(path), type=Manifest)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HarnessError(f"cannot read {path}: {error}") from error
-    if manifest.schema_version != SCHEMA_VERSION:
-        made = f"{directory} is in form {manifest.schema_version} of releases, this harness reads {SCHEMA_VERSION}"
+    form = read_loosely(path, Form).schema_version
+    if form != FORM:
+        made = f"{directory} is in form {form} of releases, this harness reads {FORM}"
         raise HarnessError(f"{made}: check it with the harness of its own commit")
-    return manifest
+    return read(path, Manifest)
+
+
+def irregular(directory: Path) -> Iterator[Flaw]:
+    """Everything in a release that is neither a regular file nor a directory: opening it may lead out, or never end."""
+    for path, whole in _entries(directory):
+        kind = _SORTS.get(stat.S_IFMT(whole.lstat().st_mode))
+        if kind is not None:
+            yield Flaw(path=path, problem=f"it is {kind}: a release holds regular files only")
+
+
+def raise_irregular(directory: Path) -> None:
+    """HarnessError when a release holds anything but regular files."""
+    for flaw in irregular(directory):
+        raise HarnessError(f"cannot read {directory / flaw.path}: {flaw.problem}")
+
+
+_SORTS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def flaws(directory: Path, manifest: Manifest) -> Iterator[Flaw]:
     """Every file that was changed, is missing or was added since the manifest was written.
 
-    Only files that lie in the directory are read: a path that leads out of it is a missing file.
+    Only files that lie in the directory are read: a path that leads out of it is a missing file. There must be none but
+    regular ones.
     """
     listed: dict[str, Entry] = {}
     for entry in manifest.files:
@@ -110,18 +140,19 @@ def digest_of_file(path: Path) -> str:
 
 def _entry(directory: Path, path: str) -> Entry:
     whole = directory / path
-    if whole.is_symlink():
-        # A link would be followed to somewhere that is not shipped.
-        return Entry(path=path, sha256="", size_bytes=0)
     return Entry(path=path, sha256=digest_of_file(whole), size_bytes=whole.stat().st_size)
 
 
 def _files(directory: Path) -> list[str]:
-    """Everything below `directory` that is no directory, links included, by its path with slashes."""
-    found = []
+    """Everything below `directory` that is no directory, by its path with slashes."""
+    return sorted(path for path, _ in _entries(directory))
+
+
+def _entries(directory: Path) -> Iterator[tuple[str, Path]]:
+    """The same, links included, as it is shown and as it is."""
     for folder, folders, names in os.walk(directory, followlinks=False):
         links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in [*names, *links]:
-            path = Path(folder, name).relative_to(directory).as_posix()
-            found.append(os.fsencode(path).decode("utf-8", "backslashreplace"))
-    return sorted(found)
+            whole = Path(folder, name)
+            path = whole.relative_to(directory).as_posix()
+            yield os.fsencode(path).decode("utf-8", "backslashreplace"), whole

@@ -6,8 +6,6 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from chaos import regular
-from chaos.errors import HarnessError
 from chaos.evidence.schema import RunRow
 from chaos.faults import SIGNATURES
 from gates.judge.connection import Evidence, RunKey, open_release
@@ -20,6 +18,7 @@ from gates.release import wheel
 from gates.release.own_runs import unlike
 from gates.release.report import Made, timestamp_of
 from gates.release.specs import TARGET_DIGEST, Specs, read_specs
+from gates.release.stored import read
 from gates.run.session import Session, collected_of
 from gates.spec.assertion import Judged
 from gates.spec.edits import StaleError, edited, encoded
@@ -55,10 +54,7 @@ def stored_proofs(directory: Path) -> Proofs:
     path = directory / FOLDER / FILE
     if not path.exists():
         return Proofs(session="", trials=[], stale={})
-    try:
-        return msgspec.json.decode(regular.read(path), type=Proofs)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HarnessError(f"cannot read {path}: {error}") from error
+    return read(path, Proofs)
 
 
 def trials_in(directory: Path) -> frozenset[str]:

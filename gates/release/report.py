@@ -11,7 +11,7 @@ from gates.release.pins import pins
 from gates.spec.assertion import Assertion, Named
 from gates.spec.release import ListedGate, Release
 
-SCHEMA_VERSION = "14.0"
+SCHEMA_VERSION = "15.0"
 Status = Literal["PASS", "FAIL", "UNKNOWN", "SKIP", "MISSING"]
 EXIT_PROMOTE, EXIT_FAILED, EXIT_UNKNOWN, EXIT_SPEC, EXIT_BROKEN = range(5)
 EXIT_MEANING: Mapping[int, str] = {
@@ -187,14 +187,30 @@ class AttemptReport(Struct, frozen=True, kw_only=True):
 
 
 class LedgerReport(Struct, frozen=True, kw_only=True):
-    """The ledger of attempts as it was: how many lines, the digest of the last one, and what is wrong with it."""
+    """The ledger of attempts that a release rests on, as it was.
+
+    `named` is its file where one was named, None for the machine's own; `since` when its first run began, which is told by
+    the digest of its first line as well. `lines` are how many it has, `head` the digest of the last one, `problem` what
+    is wrong with it.
+    """
 
     lines: int
     head: str
     problem: str | None
+    named: str | None = None
+    since: str | None = None
+    first: str = ""
 
 
 NO_LEDGER = LedgerReport(lines=0, head="", problem=None)
+
+
+def ledger_limit(ledger: LedgerReport) -> str:
+    """What a release does not know where no ledger was named."""
+    return (
+        f"attempts: this machine only, since {ledger.since or 'this run'}; what failed elsewhere is not known"
+        " (`--ledger FILE` names a ledger that outlives the machine)"
+    )
 
 
 class WaiverReport(Struct, frozen=True, kw_only=True):

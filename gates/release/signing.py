@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from chaos import regular
 from chaos.errors import HarnessError
 
 IN_TOTO = "application/vnd.in-toto+json"
+SIGNATURE_BYTES = 64
 
 
 class Signature(Struct, frozen=True, kw_only=True):
@@ -115,13 +117,11 @@ def sign(payload: bytes, payload_type: str, key: Ed25519PrivateKey) -> Envelope:
 
 def opened(envelope: Envelope, payload_type: str, key: Ed25519PublicKey) -> bytes:
     """The payload that this key signed as this type; ValueError when it did not."""
+    payload = payload_of(envelope, payload_type)
     try:
-        payload = base64.b64decode(envelope.payload, validate=True)
         signatures = [base64.b64decode(one.sig, validate=True) for one in envelope.signatures]
     except (binascii.Error, ValueError) as error:
         raise ValueError("it is not in base64") from error
-    if envelope.payload_type != payload_type:
-        raise ValueError(f"it is of another type, {envelope.payload_type!r}")
     # The id of a key is only a hint by the standard; every signature is tried.
     if not any(_holds(key, signature, payload, payload_type) for signature in signatures):
         raise ValueError("it is not signed by this key")
@@ -153,10 +153,35 @@ def _bytes_of(path: Path) -> bytes:
         raise HarnessError(f"cannot read {path}: {error.strerror}") from error
 
 
-def envelopes_in(path: Path) -> list[Envelope]:
-    """The signed envelopes of a bundle, one a line; ValueError when it cannot be read."""
+def envelope_in(path: Path) -> Envelope:
+    """The one signed envelope that a file holds, and nothing beside it; ValueError when that is not so."""
     try:
-        lines = regular.read(path).splitlines()
-        return [msgspec.json.decode(line, type=Envelope) for line in lines]
+        content = regular.read(path)
+        envelope = msgspec.json.decode(content, type=Envelope)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read: {error}") from error
+    if msgspec.json.encode(envelope) + b"\n" != content:
+        raise ValueError("it holds more than one envelope")
+    if not envelope.signatures or not all(map(_is_signature, envelope.signatures)):
+        raise ValueError("it holds no signature that could be one of Ed25519")
+    return envelope
+
+
+def payload_of(envelope: Envelope, payload_type: str) -> bytes:
+    """What is in an envelope, whoever signed it; ValueError when it is of another type, or cannot be read."""
+    if envelope.payload_type != payload_type:
+        raise ValueError(f"it is of another type, {envelope.payload_type!r}")
+    try:
+        return base64.b64decode(envelope.payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("it is not in base64") from error
+
+
+def _is_signature(signature: Signature) -> bool:
+    try:
+        raw = base64.b64decode(signature.sig, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return (
+        len(raw) == SIGNATURE_BYTES and re.fullmatch(r"[0-9a-f]{64}", signature.keyid) is not None
+    )

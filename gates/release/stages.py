@@ -17,6 +17,7 @@ from gates.judge.integrity import release_problems, unusable
 from gates.release import ledger, proofs, waivers
 from gates.release.entries import entries_of, reports_of, with_proof
 from gates.release.history import NOTHING, History, Reported, history_of
+from gates.release.manifest import raise_irregular
 from gates.release.own_runs import strangers
 from gates.release.report import (
     SCHEMA_VERSION,
@@ -26,6 +27,7 @@ from gates.release.report import (
     Report,
     decide,
     invariants_of,
+    ledger_limit,
     summarise,
     timestamp_of,
 )
@@ -91,6 +93,7 @@ def judge_directory(directory: Path) -> Judgement:
 
 def read_all(directory: Path) -> Work:
     """Open everything that the stages work with; HarnessError when it cannot be read."""
+    raise_irregular(directory)
     session = session_of(directory)
     shipped = proofs.shipped_in(directory, session)
     named = shipped.specs.release
@@ -228,13 +231,19 @@ def report(work: Work) -> Report:
         toxiproxy=session.toxiproxy,
         contract_version=release.contract_version,
         attempts=work.history.attempts,
-        limits=release.limits,
+        limits=[*release.limits, *_limits(work)],
         ledger=work.history.ledger,
         waivers=waivers.read(
             work.directory, release.release, release.waiver_keys, session.started_at_ms
         ),
         missing_proofs=work.missing,
     )
+
+
+def _limits(work: Work) -> Iterator[str]:
+    """What this release cannot show, besides what none can."""
+    if work.decides and work.history.ledger.named is None:
+        yield ledger_limit(work.history.ledger)
 
 
 def _changed_inputs(session: Session, conclusion: Conclusion) -> list[str]:

@@ -1,6 +1,7 @@
-"""What is attested of a release: two in-toto Statements, computed from nothing but its directory.
+"""What is attested of a release: one in-toto Statement, computed from nothing but its directory.
 
-https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md, and the predicate test-result v0.1.
+https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md, and the predicate test-result v0.1, to which the
+verdict is added as a field of our own: who knows nothing of it ignores it, as the standard says.
 """
 
 from collections.abc import Mapping
@@ -14,11 +15,11 @@ from gates.release import wheel
 from gates.release.manifest import FILE, digest_of_file
 from gates.release.report import GateReport, LedgerReport, Report, Summary
 from gates.release.specs import Specs
+from gates.release.stored import written
 from gates.run.session import Session
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
-VERDICT = "urn:sonia-release-harness:release-verdict:v1"
 
 
 class Resource(Struct, frozen=True, kw_only=True):
@@ -26,19 +27,6 @@ class Resource(Struct, frozen=True, kw_only=True):
 
     name: str
     digest: dict[str, str]
-
-
-class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The predicate of in-toto's test-result. Gates are named by id and name, invariants by `invariant`.
-
-    WARNED is a PASSED of which some gate was UNKNOWN at the same inputs before, and was allowed to be.
-    """
-
-    result: Literal["PASSED", "WARNED", "FAILED"]
-    configuration: list[Resource]
-    passed_tests: list[str]
-    warned_tests: list[str]
-    failed_tests: list[str]
 
 
 class WheelVerdict(Struct, frozen=True, kw_only=True):
@@ -51,7 +39,7 @@ class WheelVerdict(Struct, frozen=True, kw_only=True):
 
 
 class ReleaseVerdict(Struct, frozen=True, kw_only=True):
-    """Our own predicate: what was decided, by which policy, upon what."""
+    """What was decided, by which policy, upon what."""
 
     release: str
     verdict: str
@@ -70,34 +58,38 @@ class ReleaseVerdict(Struct, frozen=True, kw_only=True):
     ledger: LedgerReport
 
 
+class TestResult(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The predicate of in-toto's test-result. Gates are named by id and name, invariants by `invariant`.
+
+    The result follows from the verdict and from nothing else. WARNED is a PASSED of which some gate was UNKNOWN at
+    the same inputs before, and was allowed to be.
+    """
+
+    result: Literal["PASSED", "WARNED", "FAILED"]
+    configuration: list[Resource]
+    passed_tests: list[str]
+    warned_tests: list[str]
+    failed_tests: list[str]
+    release: ReleaseVerdict = msgspec.field(name="sonia_releaseVerdict")
+
+
 class Statement(Struct, frozen=True, kw_only=True, rename="camel"):
     """A Statement of in-toto, version 1."""
 
     type_: str = msgspec.field(name="_type", default=STATEMENT)
     subject: list[Resource]
-    predicate_type: str
-    predicate: TestResult | ReleaseVerdict
+    predicate_type: str = TEST_RESULT
+    predicate: TestResult
 
 
-class Statements(Struct, frozen=True):
-    """The two Statements of a release, as the bytes that are written and signed."""
-
-    test_result: bytes
-    verdict: bytes
-
-
-def statements_of(directory: Path, report: Report, session: Session, specs: Specs) -> Statements:
-    """Both Statements on what lies in a release directory; its manifest must have been written."""
+def statement_of(directory: Path, report: Report, session: Session, specs: Specs) -> bytes:
+    """The Statement on what lies in a release directory, as it is written; its manifest must have been written."""
     own = wheel_verdict(directory, session, specs)
     manifest = digest_of_file(directory / FILE)
-    subject = _subject(report, own, manifest)
-    test_result = Statement(
-        subject=subject, predicate_type=TEST_RESULT, predicate=_test_result(report)
+    result = _test_result(
+        report, _verdict(report, own, manifest), needs_proofs=specs.release is not None
     )
-    verdict = Statement(
-        subject=subject, predicate_type=VERDICT, predicate=_verdict(report, own, manifest)
-    )
-    return Statements(_written(test_result), _written(verdict))
+    return written(Statement(subject=_subject(report, own, manifest), predicate=result)) + b"\n"
 
 
 def wheel_verdict(directory: Path, session: Session, specs: Specs) -> WheelVerdict:
@@ -129,15 +121,16 @@ def _subject(report: Report, own: WheelVerdict, manifest: str) -> list[Resource]
     return subject or [Resource(name=FILE, digest={"sha256": manifest})]
 
 
-def _test_result(report: Report) -> TestResult:
-    passed = [gate for gate in report.gates if _counts(gate)]
-    failed = [_named(gate) for gate in report.gates if not _counts(gate)]
+def _test_result(report: Report, verdict: ReleaseVerdict, *, needs_proofs: bool) -> TestResult:
+    passed = [gate for gate in report.gates if _counts(gate, needs_proofs=needs_proofs)]
+    failed = [_named(gate) for gate in report.gates if gate not in passed]
     failed += [f"invariant {one.id}" for one in report.invariants if one.holds is not True]
+    promoted = report.verdict == "PROMOTE"
+    assert not (promoted and failed), "what is promoted has nothing that failed"
     # What was measured at the second or third try is said so.
     warned = [_named(gate) for gate in passed if gate.attempts]
-    result: Literal["PASSED", "WARNED", "FAILED"] = "WARNED" if warned else "PASSED"
     return TestResult(
-        result=result if report.verdict == "PROMOTE" and not failed else "FAILED",
+        result=("WARNED" if warned else "PASSED") if promoted else "FAILED",
         configuration=[
             Resource(name=name, digest={"sha256": digest})
             for name, digest in _configuration(report).items()
@@ -148,12 +141,13 @@ def _test_result(report: Report) -> TestResult:
         ],
         warned_tests=warned,
         failed_tests=failed,
+        release=verdict,
     )
 
 
-def _counts(gate: GateReport) -> bool:
-    """Whether a gate has passed for those who read no more than this; one that is unproven has not."""
-    return gate.status == "PASS" and gate.proven is True
+def _counts(gate: GateReport, *, needs_proofs: bool) -> bool:
+    """Whether a gate has passed for those who read no more than this; in a release one that is unproven has not."""
+    return gate.status == "PASS" and (gate.proven is True or not needs_proofs)
 
 
 def _named(gate: GateReport) -> str:
@@ -182,7 +176,3 @@ def _verdict(report: Report, own: WheelVerdict, manifest: str) -> ReleaseVerdict
         unproven=[_named(gate) for gate in report.gates if gate.proven is not True],
         ledger=report.ledger,
     )
-
-
-def _written(statement: Statement) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(statement)) + b"\n"

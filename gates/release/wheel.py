@@ -9,11 +9,11 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import msgspec
 from msgspec import Struct
 
 from chaos import regular
 from chaos.errors import HarnessError
+from gates.release.stored import read, written
 
 FOLDER = "wheel"
 FILE = "build.json"
@@ -52,10 +52,7 @@ def no_wheel(release: Path, why: str) -> Build:
 
 def build_of(release: Path) -> Build:
     """What was noted of the build; HarnessError when that cannot be read."""
-    try:
-        return msgspec.json.decode(regular.read(release / FILE), type=Build)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HarnessError(f"cannot read {release / FILE}: {error}") from error
+    return read(release / FILE, Build)
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
@@ -110,5 +107,5 @@ def _run(command: list[str], root: Path) -> str | None:
 
 
 def _noted(release: Path, build: Build) -> Build:
-    (release / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(build)))
+    (release / FILE).write_bytes(written(build))
     return build

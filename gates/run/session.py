@@ -64,6 +64,7 @@ class Options(Struct, frozen=True, kw_only=True):
     workers: int = 2
     allow_missing: bool = False
     page: bool = True
+    ledger: str | None = None
 
     @property
     def full(self) -> bool:
@@ -105,6 +106,11 @@ class Session(Struct, frozen=True, kw_only=True):
     def path(self) -> Path:
         """Where its evidence is."""
         return Path(self.directory)
+
+    @property
+    def ledger(self) -> Path | None:
+        """The ledger of attempts that was named, None for the machine's own."""
+        return Path(self.options.ledger) if self.options.ledger is not None else None
 
     @property
     def inputs(self) -> dict[str, str]:

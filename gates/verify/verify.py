@@ -10,37 +10,38 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Struct
 
-from chaos import regular
 from chaos.errors import HarnessError
-from gates.formats import console as render
+from gates.release import ledger, rendered
 from gates.release.manifest import (
     ATTESTATION,
     SIGNED,
-    VERDICT,
     Flaw,
     Manifest,
     digest_of_file,
     flaws,
+    irregular,
     read_manifest,
 )
 from gates.release.proofs import FOLDER as PROOFS
 from gates.release.proofs import stored_proofs
 from gates.release.rejudge import rejudge
 from gates.release.report import Report
-from gates.release.signing import IN_TOTO, envelopes_in, opened
+from gates.release.signing import IN_TOTO, envelope_in, opened, payload_of
 from gates.release.specs import RELEASE, spec_flaws
 from gates.release.stages import Judgement
-from gates.release.statements import statements_of
+from gates.release.statements import statement_of
+from gates.release.stored import bytes_of
 from gates.run.session import collected_of
 from gates.verify import evidence as evidence_checks
 
 
 class Expected(Struct, frozen=True, kw_only=True):
-    """What is known from outside: a commit, the digest of `release.yaml`, a public key; None where it is not."""
+    """What is known from outside: a commit, the digest of `release.yaml`, a public key, a ledger; None where it is not."""
 
     commit: str | None = None
     policy: str | None = None
     key: Ed25519PublicKey | None = None
+    ledger: Path | None = None
 
 
 class Verification(Struct, frozen=True, kw_only=True):
@@ -74,6 +75,10 @@ class Verification(Struct, frozen=True, kw_only=True):
 def verify(directory: Path, expected: Expected) -> Verification:
     """Check everything. HarnessError when there is no release with a manifest to be read at all."""
     manifest = read_manifest(directory)
+    found = list(irregular(directory))
+    if found:
+        # Whatever opens one of these may be led elsewhere, or wait for ever.
+        return _unread(directory, manifest, found)
     found = [_precise(directory, flaw) for flaw in flaws(directory, manifest)]
     again: Report | None = None
     try:
@@ -85,7 +90,7 @@ def verify(directory: Path, expected: Expected) -> Verification:
         found += [Flaw(path="gate-report.json", problem=text) for text in differences]
         found += _guarded(_checks(directory, manifest, judgement))
     outside, authenticated = _authenticated(directory, expected, again)
-    names = ("commit", "policy", "key")
+    names = Expected.__struct_fields__
     return Verification(
         release=manifest.release,
         verdict=again.verdict if again is not None else "HOLD",
@@ -95,6 +100,20 @@ def verify(directory: Path, expected: Expected) -> Verification:
         assumed=[name for name in names if getattr(expected, name) is None],
         manifest_sha256=digest_of_file(directory / "manifest.json"),
         ledger_head=again.ledger.head if again is not None else "",
+    )
+
+
+def _unread(directory: Path, manifest: Manifest, found: list[Flaw]) -> Verification:
+    """Of a release that holds more than files, nothing else is looked at."""
+    return Verification(
+        release=manifest.release,
+        verdict="HOLD",
+        reason="it was not read: a release holds regular files only",
+        flaws=found,
+        authenticated=[],
+        assumed=list(Expected.__struct_fields__),
+        manifest_sha256=digest_of_file(directory / "manifest.json"),
+        ledger_head="",
     )
 
 
@@ -108,7 +127,7 @@ def _checks(
     yield lambda: evidence_checks.schema_flaws(directory, "evidence", collected)
     yield lambda: spec_flaws(shipped.specs, shipped.session, found.evidence)
     yield lambda: _proof_flaws(directory, found)
-    yield lambda: _rendered_flaws(directory, found.report)
+    yield lambda: rendered.flaws(directory, found)
     yield lambda: _statement_flaws(directory, found)
 
 
@@ -155,21 +174,24 @@ def _proof_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
     yield from evidence_checks.schema_flaws(directory, f"{PROOFS}/evidence", collected)
 
 
-def _rendered_flaws(directory: Path, report: Report) -> Iterator[Flaw]:
-    path = directory / "junit.xml"
-    if not path.is_file() or regular.read(path) != render.junit(report):
-        yield Flaw(path=path.name, problem="it does not say what the report says")
-
-
 def _statement_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
+    """What is attested, and what of it was signed, whoever signed it."""
     shipped = found.shipped
-    expected = statements_of(directory, found.report, shipped.session, shipped.specs)
-    for name, content in ((ATTESTATION, expected.test_result), (VERDICT, expected.verdict)):
-        path = directory / name
-        if not path.is_file():
-            yield Flaw(path=name, problem="missing")
-        elif regular.read(path) != content:
-            yield Flaw(path=name, problem="it is not what follows from the release")
+    content = statement_of(directory, found.report, shipped.session, shipped.specs)
+    path = directory / ATTESTATION
+    if not path.exists():
+        yield Flaw(path=ATTESTATION, problem="missing")
+    elif bytes_of(path) != content:
+        yield Flaw(path=ATTESTATION, problem="it is not what follows from the release")
+    if not (directory / SIGNED).exists():
+        return
+    try:
+        signed = payload_of(envelope_in(directory / SIGNED), IN_TOTO)
+    except ValueError as error:
+        yield Flaw(path=SIGNED, problem=str(error))
+        return
+    if signed != content:
+        yield Flaw(path=SIGNED, problem="what is signed is not what follows from the release")
 
 
 def _authenticated(
@@ -181,6 +203,7 @@ def _authenticated(
         ("commit", expected.commit, lambda: _commit_flaws(expected.commit, report)),
         ("policy", expected.policy, lambda: _policy_flaws(expected.policy, report)),
         ("key", expected.key, lambda: _signature_flaws(directory, expected.key)),
+        ("ledger", expected.ledger, lambda: _ledger_flaws(directory, expected.ledger, report)),
     )
     held = []
     for name, given, check in checks:
@@ -206,18 +229,38 @@ def _policy_flaws(policy: str | None, report: Report | None) -> Iterator[Flaw]:
 
 
 def _signature_flaws(directory: Path, key: Ed25519PublicKey | None) -> Iterator[Flaw]:
-    """Both Statements, as they lie in the directory, are what this key signed."""
+    """What is attested, as it lies in the directory, is what this key signed."""
     if key is None:
         return
     if not (directory / SIGNED).is_file():
         yield Flaw(path=SIGNED, problem="the release is not signed")
         return
     try:
-        payloads = [opened(envelope, IN_TOTO, key) for envelope in envelopes_in(directory / SIGNED)]
-    except ValueError as error:
+        payload = opened(envelope_in(directory / SIGNED), IN_TOTO, key)
+        said = bytes_of(directory / ATTESTATION)
+    except (OSError, ValueError) as error:
         yield Flaw(path=SIGNED, problem=str(error))
         return
-    names = (ATTESTATION, VERDICT)
-    said = [regular.read(directory / name) for name in names if (directory / name).is_file()]
-    if payloads != said or len(said) != len(names):
+    if payload != said:
         yield Flaw(path=SIGNED, problem="what is signed is not what the release says")
+
+
+def _ledger_flaws(directory: Path, path: Path | None, report: Report | None) -> Iterator[Flaw]:
+    """The release rests on this ledger, which has its outcome, and no later run at the same inputs failed."""
+    if path is None or report is None:
+        return
+    shipped = ledger.lines_of(directory / ledger.FILE)
+    if not shipped or ledger.lines_of(path)[: len(shipped)] != shipped:
+        yield Flaw(path=ledger.FILE, problem=f"the release does not rest on {path}")
+        return
+    kept = ledger.read(path)
+    for problem in kept.problems:
+        yield Flaw(path=str(path), problem=problem)
+    attempts = ledger.outcomes(kept.entries)
+    place = [attempt.session for attempt, _ in attempts].index(report.session)
+    own, outcome = attempts[place]
+    statuses = {gate.name: gate.status for gate in report.gates}
+    if outcome is None or dict(outcome.statuses) != statuses:
+        yield Flaw(path=str(path), problem=f"it does not say what came of {report.session}")
+    for gate in ledger.past_of(own, attempts[place + 1 :], statuses).flaky:
+        yield Flaw(path=str(path), problem=f"{gate} failed in a later run at the same inputs")

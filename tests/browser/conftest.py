@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
 from gates.html import page as html_page
-from tests.gates.html.releases import missing, release, report_of
+from tests.gates.html.releases import judged_gate, missing, release, report_of
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = (
@@ -63,7 +63,11 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     floor = [missing(f"F{number:02}", f"floor-{number}") for number in range(1, 9)]
     gates = [*floor, passed, unknown, failed]
-    return html_page.write(directory, report_of(gates), report_of([passed, missing("C4", "demo")]))
+    base = report_of([passed, missing("C4", "demo")])
+    drawn = html_page.render(directory, report_of(gates), base, {"demo": judged_gate()})
+    path = directory / html_page.NAME
+    path.write_text(drawn, encoding="utf-8")
+    return path
 
 
 @pytest.fixture

@@ -144,9 +144,11 @@ class SmallRelease:
         *,
         name: str = "first",
         load: str | None = None,
+        named: Path | None = None,
     ) -> None:
         self.root = root
         self.load = load
+        self.named = named
         files = {**FILES, **(changes or {})}
         release = files["specs/release.yaml"] or ""
         files["specs/release.yaml"] = release.replace("gate: first", f"gate: {name}")
@@ -173,7 +175,10 @@ class SmallRelease:
     def session(self) -> tuple[Session, Project]:
         """A new full session, with its line in the ledger."""
         project_of.cache_clear()
-        options = Options(specs=str(self.specs.resolve()))
+        options = Options(
+            specs=str(self.specs.resolve()),
+            ledger=str(self.named) if self.named is not None else None,
+        )
         session = open_session(options, self.root / "runs", lambda _: None)
         project = project_of(options.specs)
         ledger.append(
@@ -185,6 +190,7 @@ class SmallRelease:
                 release="v1",
                 gates={name: sha256_of(project.gates[name]) for name in session.gates},
             ),
+            session.ledger,
         )
         return session, project
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import duckdb
 import msgspec
 
+from gates.release import rendered
 from gates.release.closing import close
-from gates.release.conclude import write_report
+from gates.release.manifest import SIGNED
 from gates.release.stages import judge_directory
 from gates.verify.verify import Expected, verify
 
@@ -36,10 +37,11 @@ def edit_table(path: Path, sql: str) -> None:
 
 
 def close_again(directory: Path, *, judge: bool = True) -> None:
-    """Make everything consistent that can be: report, manifest and attestations, all but the signature."""
+    """Make everything consistent that can be: report, manifest and attestation, all but the signature."""
+    (directory / SIGNED).unlink(missing_ok=True)
     judgement = judge_directory(directory)
     if judge:
-        write_report(directory, judgement.report)
+        rendered.write(directory, judgement)
     close(directory, judgement.report, judgement.shipped.session, judgement.shipped.specs, None)
 
 

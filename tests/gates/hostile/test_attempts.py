@@ -12,6 +12,7 @@ from gates.judge.verdict import judge_attempts
 from gates.prove.store import FOLDER
 from gates.release.conclude import conclude
 from gates.release.rejudge import rejudge
+from gates.release.rendered import OPTIONAL, RENDERED
 from gates.release.report import GateReport, Report
 from gates.release.stages import judge_directory
 from gates.verify.verify import Expected, verify
@@ -25,7 +26,8 @@ SLOW, RED, GREEN, CUT_OFF = "slow", "red", "green", "cut off"
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Releases without a page, which is a third of making one."""
-    monkeypatch.setattr("gates.release.conclude.page.write", lambda *_: None)
+    kept = {name: render for name, render in RENDERED.items() if name not in OPTIONAL}
+    monkeypatch.setattr("gates.release.rendered.RENDERED", kept)
 
 
 class Repeated(SmallRelease):

@@ -15,6 +15,7 @@ from gates.prove.jobs import Job, key_of
 from gates.release import ledger, statements
 from gates.release.conclude import conclude
 from gates.release.own_runs import planned_steps, strangers
+from gates.release.rendered import OPTIONAL, RENDERED
 from gates.release.report import EXIT_PROMOTE, InvariantReport, Report, absent, decide, summarise
 from gates.release.signing import read_public
 from gates.release.specs import RELEASE as POLICY
@@ -104,7 +105,8 @@ HELD = [yesterday, two_sources, another_gate, a_defect]
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Releases without a page, which is a third of making one."""
-    monkeypatch.setattr("gates.release.conclude.page.write", lambda *_: None)
+    kept = {name: render for name, render in RENDERED.items() if name not in OPTIONAL}
+    monkeypatch.setattr("gates.release.rendered.RENDERED", kept)
 
 
 @pytest.fixture(scope="module")
@@ -246,25 +248,31 @@ def test_a_single_invariant_holds(made: Made, holds: bool | None) -> None:
     assert decide(report.gates, [bad], [], partial=False)[0] == "HOLD"
 
 
+def attested(report: Report) -> statements.TestResult:
+    """What is attested of a report whose wheel is not looked at."""
+    no_wheel = statements.WheelVerdict(name=None, sha256=None, is_running_code=False, why=None)
+    verdict = statements._verdict(report, no_wheel, "")
+    return statements._test_result(report, verdict, needs_proofs=True)
+
+
 @pytest.mark.parametrize("status", ["UNKNOWN", "SKIP", "MISSING", "FAIL"])
 def test_what_was_not_measured_is_among_the_failed_tests(made: Made, status: str) -> None:
     report = stored_report(made.directory)
     gone = absent(ListedGate(id="A9", gate="gone", class_="delta", since="v1"), "MISSING", "")
-    bad = msgspec.structs.replace(gone, status=status)
-    gates = [*report.gates, bad]
-    said = statements._test_result(
-        msgspec.structs.replace(report, gates=gates, summary=summarise(gates))
-    )
+    gates = [*report.gates, msgspec.structs.replace(gone, status=status)]
+    changed = msgspec.structs.replace(report, gates=gates, summary=summarise(gates))
+    said = attested(msgspec.structs.replace(changed, verdict="HOLD"))
     assert (said.result, said.failed_tests) == ("FAILED", ["A9 gone"])
+    with pytest.raises(AssertionError, match="nothing that failed"):
+        attested(changed)
 
 
 def test_a_gate_that_is_not_proven_is_among_the_failed_tests(made: Made) -> None:
     report = stored_report(made.directory)
     for proven in (None, False):
         first = msgspec.structs.replace(report.gates[0], proven=proven)
-        said = statements._test_result(
-            msgspec.structs.replace(report, gates=[first, *report.gates[1:]])
-        )
+        gates = [first, *report.gates[1:]]
+        said = attested(msgspec.structs.replace(report, gates=gates, verdict="HOLD"))
         assert said.result == "FAILED"
         assert f"{first.id} {first.name}" in said.failed_tests
 

@@ -181,8 +181,6 @@ def release(root: Path, **changes: object) -> tuple[Path, Report]:
     directory = root / "release"
     sealing.seal([outage_run(root / "runs")], directory / "evidence", {})
     snapshot = judged_gate()
-    (directory / "judged").mkdir()
-    (directory / "judged" / "demo.json").write_bytes(msgspec.json.encode(snapshot))
     evidence = open_release(directory / "evidence", {})
     verdict = verdict_of(evidence, snapshot)
     evidence.connection.close()
@@ -190,6 +188,16 @@ def release(root: Path, **changes: object) -> tuple[Path, Report]:
     report = report_of(gates, **changes)
     (directory / "gate-report.json").write_bytes(msgspec.json.encode(report))
     return directory, report
+
+
+def hostile_gate() -> Judged:
+    """What is judged of a gate in which every text that it has would do harm."""
+    asserts = [
+        Assertion(that=HOSTILE, from_="requests", at_least=5, every=f"route = {quoted(HOSTILE)}"),
+        Assertion(that="soon", from_="requests", at_least=5, every="service_ms < 10"),
+    ]
+    named = {"slow": Named(query=f"select seq, {quoted(HOSTILE)} as x from requests", at_least=1)}
+    return Judged(gate="demo", id="C4", asserts=asserts, with_=named, faults=[HOSTILE])
 
 
 def hostile_release(root: Path) -> tuple[Path, Report]:
@@ -209,14 +217,7 @@ def hostile_release(root: Path) -> tuple[Path, Report]:
     directory = root / "release"
     sealed = run.step("control.0").step("scenario.0").end().close()
     sealing.seal([sealed], directory / "evidence", {})
-    asserts = [
-        Assertion(that=HOSTILE, from_="requests", at_least=5, every=f"route = {quoted(HOSTILE)}"),
-        Assertion(that="soon", from_="requests", at_least=5, every="service_ms < 10"),
-    ]
-    named = {"slow": Named(query=f"select seq, {quoted(HOSTILE)} as x from requests", at_least=1)}
-    snapshot = Judged(gate="demo", id="C4", asserts=asserts, with_=named, faults=[HOSTILE])
-    (directory / "judged").mkdir()
-    (directory / "judged" / "demo.json").write_bytes(msgspec.json.encode(snapshot))
+    snapshot = hostile_gate()
     evidence = open_release(directory / "evidence", {})
     verdict = verdict_of(evidence, snapshot)
     evidence.connection.close()

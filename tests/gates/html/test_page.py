@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gates.html import page
-from gates.release import conclude, rejudge
+from gates.release import rejudge
 from gates.release.report import (
     AttemptReport,
     GateAttempt,
@@ -22,7 +22,9 @@ from gates.release.report import (
 from tests.gates.html.releases import (
     HOSTILE,
     defect_report,
+    hostile_gate,
     hostile_release,
+    judged_gate,
     missing,
     release,
     report_of,
@@ -72,6 +74,9 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
+JUDGED = {"demo": judged_gate()}
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return release(tmp_path_factory.mktemp("release"))[0]
@@ -79,13 +84,18 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rendered(directory: Path) -> str:
-    return page.render(directory, rejudge.stored_report(directory), None)
+    return page.render(directory, rejudge.stored_report(directory), None, JUDGED)
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     directory, report = hostile_release(tmp_path_factory.mktemp("hostile"))
-    return page.render(directory, report, report_of([missing(HOSTILE, HOSTILE)], version=HOSTILE))
+    return page.render(
+        directory,
+        report,
+        report_of([missing(HOSTILE, HOSTILE)], version=HOSTILE),
+        {"demo": hostile_gate()},
+    )
 
 
 def test_the_verdict_and_its_reason_stand_first(rendered: str) -> None:
@@ -178,7 +188,7 @@ def test_a_hostile_id_is_a_plain_anchor(hostile: str) -> None:
 def test_changes_since_the_last_release_are_shown(directory: Path) -> None:
     report = rejudge.stored_report(directory)
     gates = [*report.gates[1:], missing("F09", "gone")]
-    said = Page(page.render(directory, report, report_of(gates, version="v9.8.0"))).said()
+    said = Page(page.render(directory, report, report_of(gates, version="v9.8.0"), JUDGED)).said()
     assert "Since v9.8.0 (HOLD, 2026-01-02 03:04 UTC):" in said
     assert "F09 gone the gate was removed" in said
     assert "F01 file-exists the gate is new" in said
@@ -188,7 +198,7 @@ def test_a_promoted_release_has_nothing_that_holds_it(directory: Path) -> None:
     report = msgspec.structs.replace(
         rejudge.stored_report(directory), verdict="PROMOTE", exit_code=0, gates=[], invariants=[]
     )
-    found = Page(page.render(directory, report, None))
+    found = Page(page.render(directory, report, None, JUDGED))
     assert "What holds it" not in found.said()
     assert "verdict-promote" in str(found.all("header")[0]["class"])
 
@@ -198,7 +208,7 @@ def test_an_unproven_gate_holds_though_it_passes(directory: Path) -> None:
     gate = msgspec.structs.replace(
         report.gates[1], status="PASS", proven=False, unproven="nothing kills this"
     )
-    said = Page(page.render(directory, report_of([gate]), None)).said()
+    said = Page(page.render(directory, report_of([gate]), None, JUDGED)).said()
     # Once among what holds the release, once at the gate itself.
     assert said.count("nothing kills this") == 2
 
@@ -228,7 +238,7 @@ def test_waivers_and_the_ledger_are_shown(directory: Path) -> None:
         ledger=ledger,
         attempts=[attempt],
     )
-    said = Page(page.render(directory, report, None)).said()
+    said = Page(page.render(directory, report, None, JUDGED)).said()
     assert "not valid demo : we know, by me, until 2026-02-01 (no key)" in said
     assert "ledger a line was removed" in said
     assert "s0 : failed demo (other lock)" in said
@@ -241,7 +251,7 @@ def test_every_attempt_of_a_repeated_gate_is_shown(directory: Path) -> None:
     )  # fmt: skip
     last = msgspec.structs.replace(slow, attempt=2, run_id="run-2", status="PASS", cause=None)
     repeated = msgspec.structs.replace(gate, attempts=[slow, last])
-    said = Page(page.render(directory, report_of([repeated]), None)).said()
+    said = Page(page.render(directory, report_of([repeated]), None, JUDGED)).said()
     assert "Run 2 times, because the host was slow; the last attempt counts." in said
     assert "sent late run run-1 , 2.0 s" in said
 
@@ -251,7 +261,7 @@ def test_a_defect_that_was_not_tried_is_not_called_proven(directory: Path) -> No
     gate = msgspec.structs.replace(
         report.gates[1], defects=[defect_report(proven=None, diff="", measured={})]
     )
-    said = Page(page.render(directory, report_of([gate]), None)).said()
+    said = Page(page.render(directory, report_of([gate]), None, JUDGED)).said()
     assert "Not proven: its defects were not tried." in said
     assert "not tried a defect" in said
 
@@ -259,7 +269,7 @@ def test_a_defect_that_was_not_tried_is_not_called_proven(directory: Path) -> No
 def test_proofs_that_are_missing_are_named_with_what_makes_them(directory: Path) -> None:
     lacking = MissingProofs(gates=["C4 demo"], trials=7, command="nox -s prove", about_s=200.0)
     report = msgspec.structs.replace(rejudge.stored_report(directory), missing_proofs=lacking)
-    said = Page(page.render(directory, report, None)).said()
+    said = Page(page.render(directory, report, None, JUDGED)).said()
     wanted = "7 trials of 1 gate are missing: nox -s prove makes them in about 3 min"
     assert wanted in said, said
 
@@ -271,21 +281,21 @@ def test_when_and_where_a_proof_was_made_is_told(directory: Path) -> None:
     gate = msgspec.structs.replace(
         report.gates[1], proven=True, defects=[own], made={own.defect: made, "control": made}
     )
-    said = Page(page.render(directory, report_of([gate]), None)).said()
+    said = Page(page.render(directory, report_of([gate]), None, JUDGED)).said()
     assert "tried 2026-11-29 10:41 UTC on build-3" in said
     assert "Without a defect it was run 2026-11-29 10:41 UTC on build-3." in said
 
 
 def test_runs_of_the_same_gate_have_anchors_of_their_own(directory: Path) -> None:
     gate = rejudge.stored_report(directory).gates[1]
-    ids = Page(page.render(directory, report_of([gate, gate, gate]), None)).ids()
+    ids = Page(page.render(directory, report_of([gate, gate, gate]), None, JUDGED)).ids()
     assert len(ids) == len(set(ids))
     assert "gate-c4-demo-run-3" in ids
 
 
 def test_without_evidence_the_report_is_shown_all_the_same(tmp_path: Path, directory: Path) -> None:
     report = rejudge.stored_report(directory)
-    html = page.render(tmp_path, report, None)
+    html = page.render(tmp_path, report, None, JUDGED)
     assert 'class="scroll picture"' not in html
     assert "everything is answered soon" in html
     assert "Evidence that could not be drawn" in html
@@ -294,35 +304,11 @@ def test_without_evidence_the_report_is_shown_all_the_same(tmp_path: Path, direc
 def test_a_page_of_a_whole_release_is_small(directory: Path) -> None:
     gate = rejudge.stored_report(directory).gates[1]
     wide = msgspec.structs.replace(gate, assertions=gate.assertions * 4)
-    assert len(page.render(directory, report_of([wide] * 66), None).encode()) < 3_000_000
+    assert len(page.render(directory, report_of([wide] * 66), None, JUDGED).encode()) < 3_000_000
 
 
 def test_the_page_is_the_same_every_time(directory: Path, rendered: str) -> None:
-    assert page.render(directory, rejudge.stored_report(directory), None) == rendered
-
-
-def test_a_page_that_cannot_be_rendered_leaves_the_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(*_: object) -> str:
-        raise ValueError("no picture today")
-
-    monkeypatch.setattr(page, "render", fail)
-    report = report_of([missing("F01", "file-exists")])
-    conclude.write_report(tmp_path, report)
-    assert rejudge.stored_report(tmp_path) == report
-    assert not (tmp_path / page.NAME).exists()
-    assert "ValueError: no picture today" in capsys.readouterr().err
-
-
-def test_a_report_is_written_with_its_page(directory: Path, tmp_path: Path) -> None:
-    report = rejudge.stored_report(directory)
-    conclude.write_report(tmp_path, report)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "gate-report.json",
-        page.NAME,
-        "junit.xml",
-    }
+    assert page.render(directory, rejudge.stored_report(directory), None, JUDGED) == rendered
 
 
 def test_any_text_is_escaped_wherever_it_stands(
@@ -332,7 +318,12 @@ def test_any_text_is_escaped_wherever_it_stands(
     report = rejudge.stored_report(directory)
     for changed in texts_replaced(report):
         assert (
-            len(Page(page.render(tmp_path_factory.getbasetemp(), changed, None)).all("script")) == 1
+            len(
+                Page(page.render(tmp_path_factory.getbasetemp(), changed, None, JUDGED)).all(
+                    "script"
+                )
+            )
+            == 1
         )
 
 

@@ -1,5 +1,6 @@
 """A release cannot be run until it is green: whole runs, one after the other."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,66 @@ def test_another_gate_or_source_is_a_new_start(project: SmallRelease) -> None:
     # It is not committed, and that is what holds it.
     assert report.reason == "invariants do not hold: committed"
     assert report.attempts == []
+
+
+def test_without_a_ledger_that_was_named_a_release_says_what_it_does_not_know(
+    project: SmallRelease,
+) -> None:
+    report = project.release()
+    assert report.ledger.named is None
+    assert report.ledger.since == report.timestamp
+    (limit,) = report.limits
+    assert limit.startswith(f"attempts: this machine only, since {report.timestamp};")
+    assert verify(project.directory, Expected()).assumed[-1] == "ledger"
+
+
+def test_what_failed_in_another_clone_is_known_by_the_ledger_that_both_name(
+    tmp_path: Path,
+) -> None:
+    named = tmp_path / "shared.jsonl"
+    there = SmallRelease(tmp_path / "there" / "shop", named=named)
+    first = there.release(failing)
+    here = SmallRelease(tmp_path / "here" / "shop", named=named)
+    report = here.release()
+    assert (report.verdict, report.exit_code) == ("HOLD", EXIT_FAILED)
+    assert "flaky, failed before at the same inputs: first" in report.reason
+    assert report.ledger.named == str(named)
+    assert report.ledger.since == first.timestamp
+    assert report.limits == []
+    found = verify(here.directory, Expected(ledger=named))
+    assert (found.flaws, found.authenticated) == ([], ["ledger"])
+    # It is the ledger of both, and knows of no release that rests on another one.
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(named.read_bytes().splitlines(keepends=True)[0])
+    (flaw,) = verify(here.directory, Expected(ledger=other)).flaws
+    assert flaw.problem == f"the release does not rest on {other}"
+    named.write_text(named.read_text().replace('"PASS"', '"FAIL"'))
+    assert verify(here.directory, Expected(ledger=named)).flaws
+
+
+def test_what_failed_here_counts_whichever_ledger_is_named(tmp_path: Path) -> None:
+    project = SmallRelease(tmp_path / "shop")
+    project.release(failing)
+    project.release(failing)
+    project.named = tmp_path / "shared.jsonl"
+    report = project.release()
+    assert "flaky, failed before at the same inputs: first" in report.reason
+    # And what failed by a ledger that was named counts where none is.
+    project.named = tmp_path / "another.jsonl"
+    project.release(failing)
+    project.named = None
+    report = project.release()
+    assert "flaky" in report.reason
+    assert report.ledger.problem is None
+
+
+def test_a_later_failure_is_found_in_the_ledger(tmp_path: Path) -> None:
+    named = tmp_path / "shared.jsonl"
+    project = SmallRelease(tmp_path / "shop", named=named)
+    assert project.release().verdict == "PROMOTE"
+    promoted = tmp_path / "promoted"
+    shutil.copytree(project.directory, promoted)
+    assert verify(promoted, Expected(ledger=named)).flaws == []
+    project.release(failing)
+    (flaw,) = verify(promoted, Expected(ledger=named)).flaws
+    assert flaw.problem == "first failed in a later run at the same inputs"

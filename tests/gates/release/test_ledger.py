@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chaos.errors import HarnessError
 from gates.release import ledger
 from gates.release.ledger import Attempt, Outcome, Past
 
@@ -40,7 +41,7 @@ def test_what_was_appended_is_read(written: Path) -> None:
 
 def test_no_ledger_has_no_lines(tmp_path: Path) -> None:
     assert ledger.read(tmp_path / "none") == ledger.Ledger(
-        entries=[], lines=0, head="", problems=[]
+        entries=[], lines=0, head="", first="", problems=[]
     )
 
 
@@ -49,6 +50,9 @@ def test_no_ledger_has_no_lines(tmp_path: Path) -> None:
     [
         ('"FAIL"', '"PASS"', "line 3 does not follow"),
         ('{"type":"outcome"', "{", "line 2 cannot be read"),
+        ('"verdict":"HOLD"', '"verdict":"HOLD","verdict":"HOLD"', "the key 'verdict' is repeated"),
+        ('"verdict":"HOLD"', '"verdict":"HOLD","remark":1', "something in it means nothing"),
+        ('"form":2', '"form":3', "it is in form 3 of ledgers, this harness reads up to 2"),
     ],
 )
 def test_an_edited_line_is_noticed(written: Path, old: str, new: str, said: str) -> None:
@@ -80,8 +84,54 @@ def test_a_line_that_was_cut_off_spoils_no_other(written: Path) -> None:
     os.truncate(written, written.stat().st_size - 5)
     ledger.append(written.parent, attempt("3"))
     read = ledger.read(written)
-    assert read.problems == ["line 4 cannot be read"]
+    (problem,) = read.problems
+    assert problem.startswith("line 4 cannot be read")
     assert [one.session for one, _ in ledger.outcomes(read.entries)] == ["1", "2", "3"]
+
+
+def test_lines_of_the_form_before_are_read(tmp_path: Path) -> None:
+    old = b'{"type":"attempt","session":"1","at_ms":0.0,"inputs":{},"release":"v1","gates":{},"previous":""}\n'
+    (tmp_path / ledger.FILE).write_bytes(old)
+    ledger.append(tmp_path, outcome("1", "PASS"))
+    read = ledger.read(tmp_path / ledger.FILE)
+    assert read.problems == []
+    assert [entry.form for entry in read.entries] == [1, ledger.FORM]
+    assert read.first == hashlib.sha256(old[:-1]).hexdigest()
+
+
+def test_a_ledger_that_is_named_is_written_beside_the_machines_own(tmp_path: Path) -> None:
+    named, releases = tmp_path / "shared.jsonl", tmp_path / "releases"
+    ledger.append(releases, attempt("1"))
+    ledger.append(releases, attempt("2"), named)
+    assert [entry.session for entry in ledger.read(named).entries] == ["2"]
+    assert [entry.session for entry in ledger.read(releases / ledger.FILE).entries] == ["1", "2"]
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_the_machines_own_ledger_may_be_the_one_that_is_named(tmp_path: Path, link: bool) -> None:
+    releases, named = tmp_path / "releases", tmp_path / "releases" / ledger.FILE
+    if link:
+        releases.mkdir()
+        named.symlink_to(tmp_path / "shared.jsonl")
+        named = tmp_path / "shared.jsonl"
+    ledger.append(releases, attempt("1"), named)
+    assert ledger.read(releases / ledger.FILE).lines == 1
+
+
+def test_what_cannot_be_a_ledger_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        (tmp_path / "gone" / "a.jsonl", "there is no directory"),
+        (tmp_path, "is no regular file"),
+        (tmp_path / "pipe", "is no regular file"),
+    ):
+        with pytest.raises(HarnessError, match=said):
+            ledger.raise_unusable(path)
+    with pytest.raises(HarnessError, match="no regular file"):
+        ledger.append(tmp_path / "releases", attempt("1"), tmp_path / "pipe")
+    with pytest.raises(HarnessError, match="no regular file"):
+        ledger.read(tmp_path / "pipe")
+    ledger.raise_unusable(tmp_path / "new.jsonl")
 
 
 def ship(written: Path) -> None:

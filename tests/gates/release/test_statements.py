@@ -5,41 +5,69 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates.release.statements import STATEMENT, TEST_RESULT, VERDICT
+from gates.release.conclude import conclude
+from gates.release.statements import STATEMENT, TEST_RESULT
 from tests.builders.small_release import RELEASE, SmallRelease
 from tests.gates.conftest import Made
 
 Json = dict[str, object]
 
 
-def statements(directory: Path) -> tuple[Json, Json]:
-    names = ("attestation.json", "attestation-verdict.json")
-    first, second = (msgspec.json.decode((directory / n).read_bytes(), type=Json) for n in names)
-    return first, second
+def attested(directory: Path) -> tuple[Json, Json]:
+    """The predicate of what is attested, and the verdict in it."""
+    statement = msgspec.json.decode((directory / "attestation.json").read_bytes(), type=Json)
+    assert (statement["_type"], statement["predicateType"]) == (STATEMENT, TEST_RESULT)
+    predicate = statement["predicate"]
+    assert isinstance(predicate, dict)
+    verdict = predicate["sonia_releaseVerdict"]
+    assert isinstance(verdict, dict)
+    return predicate, verdict
+
+
+def subject(directory: Path) -> list[Json]:
+    statement = msgspec.json.decode((directory / "attestation.json").read_bytes())
+    return list(statement["subject"])
 
 
 def test_of_a_release_that_was_promoted(made: Made) -> None:
-    test_result, verdict = statements(made.directory)
-    assert test_result["_type"] == verdict["_type"] == STATEMENT
-    assert (test_result["predicateType"], verdict["predicateType"]) == (TEST_RESULT, VERDICT)
-    source, wheel = test_result["subject"]  # type: ignore[misc]
+    predicate, verdict = attested(made.directory)
+    source, wheel = subject(made.directory)
     assert source == {"name": "source", "digest": {"gitCommit": made.commit}}
     assert wheel["name"] == "shop-1.0-py2.py3-none-any.whl"
-    assert test_result["subject"] == verdict["subject"]
-    predicate = test_result["predicate"]
-    assert isinstance(predicate, dict)
     assert set(predicate) == {
         "result",
         "configuration",
         "passedTests",
         "warnedTests",
         "failedTests",
+        "sonia_releaseVerdict",
     }
     assert predicate["result"] == "PASSED"
     assert predicate["failedTests"] == []
-    own = verdict["predicate"]
-    assert isinstance(own, dict)
-    assert own["verdict"] == "PROMOTE" and own["unproven"] == []
+    assert verdict["verdict"] == "PROMOTE" and verdict["unproven"] == []
+
+
+def test_there_is_one_attestation_of_one_verdict(made: Made) -> None:
+    assert sorted(path.name for path in made.directory.glob("attestation*")) == [
+        "attestation.intoto.jsonl",
+        "attestation.json",
+    ]
+
+
+def test_specs_without_a_release_ask_for_no_proofs_and_say_no_two_things(tmp_path: Path) -> None:
+    project = SmallRelease(tmp_path / "shop", {"specs/release.yaml": RELEASE})
+    (project.specs / "release.yaml").unlink()
+    session, specs = project.session()
+    for name in session.gates:
+        project.record(session.gate_directory(name, 0), session, specs, specs.gates[name], 200)
+    report, directory = conclude(session, project.releases, interrupted=False)
+    predicate, verdict = attested(directory)
+    assert (report.verdict, verdict["verdict"], predicate["result"]) == (
+        "PROMOTE",
+        "PROMOTE",
+        "PASSED",
+    )
+    assert predicate["failedTests"] == []
 
 
 @pytest.mark.parametrize("sort", ["failed", "unproven", "missing"])
@@ -50,14 +78,9 @@ def test_what_is_not_shown_has_failed(tmp_path: Path, sort: str) -> None:
     project.release(
         lambda gate: 500 if sort == "failed" and gate == "first" else 200, prove=sort != "unproven"
     )
-    test_result, verdict = statements(project.directory)
-    predicate = test_result["predicate"]
-    assert isinstance(predicate, dict)
-    assert predicate["result"] == "FAILED"
-    assert "A1 first" in predicate["failedTests"]
-    own = verdict["predicate"]
-    assert isinstance(own, dict)
-    assert own["verdict"] == "HOLD"
+    predicate, verdict = attested(project.directory)
+    assert (predicate["result"], verdict["verdict"]) == ("FAILED", "HOLD")
+    assert "A1 first" in predicate["failedTests"]  # type: ignore[operator]
 
 
 def test_uncommitted_source_and_no_wheel_name_the_evidence_alone(tmp_path: Path) -> None:
@@ -69,10 +92,9 @@ def test_uncommitted_source_and_no_wheel_name_the_evidence_alone(tmp_path: Path)
     (project.root / "pyproject.toml").write_text("[project]\n")
     report = project.release()
     assert report.dirty
-    test_result, verdict = statements(project.directory)
-    (subject,) = test_result["subject"]  # type: ignore[misc]
-    assert subject["name"] == "manifest.json"
-    own = verdict["predicate"]
-    assert isinstance(own, dict)
-    assert "the build failed" in own["wheel"]["why"]
-    assert own["wheel"]["is_running_code"] is False
+    (only,) = subject(project.directory)
+    assert only["name"] == "manifest.json"
+    wheel = attested(project.directory)[1]["wheel"]
+    assert isinstance(wheel, dict)
+    assert "the build failed" in wheel["why"]
+    assert wheel["is_running_code"] is False

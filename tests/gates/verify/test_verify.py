@@ -1,8 +1,9 @@
 """A release is verified from its files alone, and whatever was changed in it is named."""
 
 import contextlib
+import os
 import re
-import shutil
+import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,8 +87,8 @@ def test_a_changed_byte_anywhere_is_named(made: Made, copy: Path, path: str) -> 
 
 
 def test_a_release_in_an_older_form_is_refused_with_a_sentence(copy: Path) -> None:
-    edit(copy / "manifest.json", '"schema_version": "2.0"', '"schema_version": "1.0"')
-    with pytest.raises(HarnessError, match=r"is in form 1\.0 of releases, this harness reads 2\.0"):
+    edit(copy / "manifest.json", '"schema_version": "3.0"', '"schema_version": "2.0"')
+    with pytest.raises(HarnessError, match=r"is in form 2\.0 of releases, this harness reads 3\.0"):
         verify(copy, Expected())
 
 
@@ -108,14 +109,61 @@ def test_an_additional_file_is_named(copy: Path, path: str) -> None:
     assert problems(copy)[path] == ["not in the manifest: it was added"]
 
 
-def test_a_link_is_no_file(copy: Path, tmp_path: Path) -> None:
-    shutil.copyfile(copy / "junit.xml", tmp_path / "elsewhere")
-    (copy / "junit.xml").unlink()
-    (copy / "junit.xml").symlink_to(tmp_path / "elsewhere")
-    (copy / "outside").symlink_to(tmp_path, target_is_directory=True)
-    found = problems(copy)
-    assert found["junit.xml"][0].startswith("changed")
-    assert found["outside"] == ["not in the manifest: it was added"]
+def a_link(path: Path) -> None:
+    path.symlink_to(path.with_name("junit.xml"))
+
+
+def a_link_to_a_directory(path: Path) -> None:
+    path.symlink_to(path.parent / "evidence", target_is_directory=True)
+
+
+def a_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def a_socket(path: Path) -> None:
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path.name)
+
+
+@pytest.mark.parametrize("name", ["gate-report.html", "evidence/requests.parquet", "more"])
+@pytest.mark.parametrize(
+    ("sort", "said"),
+    [
+        (a_link, "a symbolic link"),
+        (a_link_to_a_directory, "a symbolic link"),
+        (a_dangling_link, "a symbolic link"),
+        (os.mkfifo, "a pipe"),
+        (a_socket, "a socket"),
+    ],
+)
+def test_a_release_holds_regular_files_only(
+    copy: Path, name: str, sort: Callable[[Path], None], said: str
+) -> None:
+    (copy / name).unlink(missing_ok=True)
+    sort(copy / name)
+    assert problems(copy) == {name: [f"it is {said}: a release holds regular files only"]}
+    assert verify(copy, Expected()).verdict == "HOLD"
+    for command in ("judge", "report"):
+        options = ["--format", "html"] if command == "report" else []
+        assert main([command, str(copy), *options]) == 4
+
+
+def test_what_a_link_leads_to_is_not_listed_in_its_place(copy: Path) -> None:
+    (copy / "junit.xml").rename(copy.parent / "elsewhere")
+    (copy / "junit.xml").symlink_to(copy.parent / "elsewhere")
+    with pytest.raises(HarnessError, match="regular files only"):
+        close_again(copy)
+    assert "junit.xml" in problems(copy)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "gate-report.json"])
+def test_a_pipe_in_place_of_what_is_read_first_keeps_nobody_waiting(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    assert main(["verify", str(copy)]) == (4 if name == "manifest.json" else 1)
+    assert main(["report", str(copy)]) == (0 if name == "manifest.json" else 4)
+    assert main(["diff", str(copy), str(copy)]) == (0 if name == "manifest.json" else 4)
 
 
 def test_of_a_table_the_gate_and_its_rows_are_named(copy: Path) -> None:
@@ -231,9 +279,9 @@ def test_another_wheel(copy: Path) -> None:
         for name, content in files.items():
             archive.writestr(name, content.replace(b"True", b"bool(1)"))
     close_again(copy)
-    text = (copy / "attestation-verdict.json").read_text()
+    text = (copy / "attestation.json").read_text()
     assert '"is_running_code": false' in text
-    assert wheel.name not in (copy / "attestation.json").read_text()
+    assert wheel.name not in text.partition('"predicate"')[0]
     # Its defects are no longer those of the copies that were run, either.
     assert verify(copy, Expected()).verdict == "HOLD"
 
@@ -244,7 +292,11 @@ def test_another_wheel(copy: Path) -> None:
         ('"executed": true', '"executed": false', "no edited line was executed"),
         ('"kind": "control"', '"kind": "sham"', "1 of its trials are missing"),
         ("return False", "return Falsch", "the diff is not that of its defect"),
-        ('"first": {}', '"first": {"all is refused": "stale: gone"}', "stale: gone"),
+        (
+            '"first": {}',
+            '"first": {\n      "all is refused": "stale: gone"\n    }',
+            "stale: gone",
+        ),
         ('"seed": 46', '"seed": 47', "with seed 46"),
         ('"defect": "all is refused"', '"defect": "all is lost"', "1 of its trials are missing"),
     ],
@@ -275,15 +327,12 @@ def test_what_comes_from_outside_and_is_otherwise(made: Made, copy: Path, tmp_pa
     assert "session.json" in problems(copy, Expected(commit="0" * 40))
     assert RELEASE in problems(copy, Expected(policy="0" * 64))
     wrong = problems(copy, Expected(key=read_public(other)))
-    assert wrong == {"attestations.intoto.jsonl": ["it is not signed by this key"]}
-    lines = (copy / "attestations.intoto.jsonl").read_bytes().splitlines(keepends=True)
-    (copy / "attestations.intoto.jsonl").write_bytes(b"".join(reversed(lines)))
+    assert wrong == {"attestation.intoto.jsonl": ["it is not signed by this key"]}
     key = Expected(key=read_public(made.public))
-    assert "what is signed" in problems(copy, key)["attestations.intoto.jsonl"][0]
     sign_release(copy, tmp_path / "other")
     assert problems(copy, key) == wrong
-    (copy / "attestations.intoto.jsonl").unlink()
-    assert problems(copy, key) == {"attestations.intoto.jsonl": ["the release is not signed"]}
+    (copy / "attestation.intoto.jsonl").unlink()
+    assert problems(copy, key) == {"attestation.intoto.jsonl": ["the release is not signed"]}
 
 
 def test_everything_rewritten_is_still_not_signed(made: Made, copy: Path) -> None:
@@ -292,6 +341,128 @@ def test_everything_rewritten_is_still_not_signed(made: Made, copy: Path) -> Non
     assert verify(copy, Expected()).summary == "consistent, not authenticated"
     assert problems(copy, Expected(key=read_public(made.public)))
     assert problems(copy, Expected(commit=made.commit))
+
+
+def a_page_that_promotes(copy: Path) -> None:
+    edit(copy / "gate-report.html", "PROMOTE", "PROMOTE!")
+
+
+def a_page_of_its_own(copy: Path) -> None:
+    (copy / "gate-report.html").write_text("<h1>v1: PROMOTE</h1>")
+
+
+def green_cases(copy: Path) -> None:
+    (copy / "junit.xml").write_bytes(b"<testsuite/>")
+
+
+def a_remark(copy: Path) -> None:
+    edit_json(copy / "gate-report.json", lambda report: report.update(remark="PROMOTE"))
+
+
+def a_repeated_key(copy: Path) -> None:
+    edit(
+        copy / "gate-report.json",
+        '  "verdict": "PROMOTE"',
+        '  "verdict": "HOLD",\n  "verdict": "PROMOTE"',
+    )
+
+
+def a_repeated_key_inside(copy: Path) -> None:
+    edit(copy / "gate-report.json", '"id": "F1"', '"id": "F9", "id": "F1"')
+
+
+def another_spelling(copy: Path) -> None:
+    edit(copy / "gate-report.json", '  "verdict"', '   "verdict"')
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        (a_page_that_promotes, "gate-report.html"),
+        (a_page_of_its_own, "gate-report.html"),
+        (green_cases, "junit.xml"),
+        (a_remark, "gate-report.json"),
+        (a_repeated_key, "gate-report.json"),
+        (a_repeated_key_inside, "gate-report.json"),
+        (another_spelling, "gate-report.json"),
+    ],
+)
+def test_what_is_rendered_is_rendered_again_and_compared(
+    copy: Path, change: Callable[[Path], None], path: str
+) -> None:
+    change(copy)
+    close_again(copy, judge=False)
+    assert set(problems(copy)) == {path}
+
+
+def test_of_a_repeated_key_no_program_makes_a_choice(copy: Path) -> None:
+    a_repeated_key(copy)
+    for command in (["report", str(copy)], ["judge", str(copy)], ["diff", str(copy), str(copy)]):
+        assert main(command) == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["session.json", "conclusion.json", "build.json", "proofs/proofs.json"]
+)
+@pytest.mark.parametrize("extra", ['{"remark": 1, ', "{ "])
+def test_what_nothing_reads_is_in_no_file(copy: Path, name: str, extra: str) -> None:
+    (copy / name).write_text((copy / name).read_text().replace("{", extra, 1))
+    assert "not as it was written" in problems(copy)["gate-report.json"][0]
+    with pytest.raises(HarnessError, match="not as it was written"):
+        close_again(copy, judge=False)
+
+
+def test_what_nothing_reads_is_not_in_the_manifest(copy: Path) -> None:
+    edit(copy / "manifest.json", '  "release"', '  "remark": 1,\n  "release"')
+    with pytest.raises(HarnessError, match="not as it was written"):
+        verify(copy, Expected())
+
+
+def double(content: bytes) -> bytes:
+    return content + content
+
+
+def unsigned(content: bytes) -> bytes:
+    return re.sub(rb'"signatures":\[.*\]', b'"signatures":[]', content)
+
+
+def no_signature(content: bytes) -> bytes:
+    return re.sub(rb'"sig":"[^"]*"', b'"sig":"AAAA"', content)
+
+
+def a_remark_beside(content: bytes) -> bytes:
+    return content.replace(b"{", b'{"verdict":"PROMOTE",', 1)
+
+
+def another_payload(content: bytes) -> bytes:
+    return re.sub(rb'"payload":"[^"]*"', b'"payload":"e30="', content)
+
+
+def another_type(content: bytes) -> bytes:
+    return content.replace(b"vnd.in-toto", b"vnd.other")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [double, unsigned, no_signature, a_remark_beside, another_payload, another_type, lambda _: b""],
+)
+def test_without_a_key_too_an_envelope_holds_what_is_attested_and_no_more(
+    copy: Path, change: Callable[[bytes], bytes]
+) -> None:
+    path = copy / "attestation.intoto.jsonl"
+    path.write_bytes(change(path.read_bytes()))
+    assert list(problems(copy)) == [path.name]
+
+
+def test_a_release_without_a_page_is_one(copy: Path) -> None:
+    (copy / "gate-report.html").unlink()
+    close_again(copy, judge=False)
+    assert problems(copy) == {}
+
+
+def test_what_there_is_not_is_said(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(copy / "nowhere")]) == 4
+    assert capfd.readouterr().out == f"error: there is no directory {copy / 'nowhere'}\n"
 
 
 def test_exit_codes(
@@ -310,6 +481,6 @@ def test_exit_codes(
 
 
 def test_a_release_is_signed_afterwards(made: Made, copy: Path) -> None:
-    (copy / "attestations.intoto.jsonl").unlink()
+    (copy / "attestation.intoto.jsonl").unlink()
     assert main(["sign", str(copy), "--key", str(made.private)]) == 0
     assert problems(copy, Expected(key=read_public(made.public))) == {}
