@@ -11,11 +11,13 @@ A gate that fails is not an error: it is data.
 """
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
 Severity: TypeAlias = Literal["error", "warning"]
+SHOWN_CHARACTERS: Final = 160
+"""So much is shown of a line in which something is wrong."""
 
 
 class Problem(Struct, frozen=True):
@@ -37,12 +39,24 @@ class Problem(Struct, frozen=True):
         kind = "warning: " if self.severity == "warning" else ""
         text = f"{self.file}:{self.line}:{self.column}: {kind}{self.message}"
         if self.source:
+            shown, column = _around(self.source, self.column)
             # Tabs are kept, so that the caret stands under its place however wide they are shown.
-            before = "".join("\t" if c == "\t" else " " for c in self.source[: self.column - 1])
-            text += f"\n    {self.source}\n    {before:<{self.column - 1}}^"
+            before = "".join("\t" if c == "\t" else " " for c in shown[: column - 1])
+            text += f"\n    {shown}\n    {before:<{column - 1}}^"
         if self.hint:
             text += f"\n    did you mean {self.hint!r}?"
         return text
+
+
+def _around(line: str, column: int) -> tuple[str, int]:
+    """What is shown of a line, and where its place is in that: a long one is cut on both sides of it."""
+    if len(line) <= SHOWN_CHARACTERS:
+        return line, min(column, SHOWN_CHARACTERS)
+    column = min(column, len(line) + 1)
+    begin = max(0, min(column - 1 - SHOWN_CHARACTERS // 2, len(line) - SHOWN_CHARACTERS))
+    end = begin + SHOWN_CHARACTERS
+    left, right = "…" if begin else "", "…" if end < len(line) else ""
+    return f"{left}{line[begin:end]}{right}", column - begin + len(left)
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:

@@ -1,9 +1,13 @@
 """A command as it is written, and as the list of arguments that is run."""
 
 import shlex
+from collections.abc import Sequence
+from typing import Final
 
 from chaos.errors import HarnessError
 from chaos.spec.variables import Variables
+
+TOLD_CHARACTERS: Final = 500
 
 
 def problem(command: str) -> str | None:
@@ -26,3 +30,9 @@ def argv(command: str, variables: Variables) -> list[str]:
     if not filled[0] or any("\0" in word for word in filled):
         raise HarnessError(f"{command!r} is no command: its variables make {filled!r} of it")
     return filled
+
+
+def told(argv: Sequence[str]) -> str:
+    """A command as it was run, to be typed into a shell; a long one is cut."""
+    text = shlex.join(argv)
+    return text if len(text) <= TOLD_CHARACTERS else f"{text[:TOLD_CHARACTERS]}…"

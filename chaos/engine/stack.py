@@ -331,16 +331,18 @@ class Stack:
         return Variables(values)
 
     async def _prepare(self, prepare: Prepare) -> None:
-        process = await self.spawn(self.argv(prepare.run), {})
+        argv = self.argv(prepare.run)
+        told = commands.told(argv)
+        process = await self.spawn(argv, {})
         wrote = Output(self.plan.bounds.output.bytes)
         try:
             await asyncio.wait_for(communicate(process, b"", wrote), prepare.within.s)
         except TimeoutError as error:
             await end_process(process, 1.0)
-            raise TargetError(f"`{prepare.run}` did not end within {prepare.within}") from error
+            raise TargetError(f"`{told}` did not end within {prepare.within}") from error
         if process.returncode != 0:
             text = wrote.errors.decode(errors="replace")[-2000:]
-            raise TargetError(f"`{prepare.run}` exited with {process.returncode}:\n{text}")
+            raise TargetError(f"`{told}` exited with {process.returncode}:\n{text}")
         if prepare.capture:
             self._capture(prepare, bytes(wrote.output))
 

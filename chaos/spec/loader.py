@@ -21,6 +21,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from chaos import bounds, regular
 from chaos.errors import Problem, SpecError
 from chaos.spec.document import Document
+from chaos.spec.step import FORM, SpecFile
 from chaos.spec.units import Unit
 from chaos.spec.yaml12 import scalar
 
@@ -138,7 +139,7 @@ class _Walker:
         before = len(self.document.problems)
         pairs = self._pairs(node)
         struct = self._choose(node, base, pairs)
-        if struct is None:
+        if struct is None or self._is_of_another_form(struct, pairs):
             return None
         values = self._values(node, struct, pairs)
         if len(self.document.problems) > before:
@@ -148,6 +149,19 @@ class _Walker:
         except (ValueError, TypeError) as error:
             self.document.at(node, str(error))
             return None
+
+    def _is_of_another_form(
+        self, struct: type[Struct], pairs: Mapping[str, tuple[Node, Node]]
+    ) -> bool:
+        """Whether a whole file is written in a form that is not known here; that is then all that is said of it."""
+        if not issubclass(struct, SpecFile) or "form" not in pairs:
+            return False
+        node = pairs["form"][1]
+        form = scalar(node) if isinstance(node, ScalarNode) else None
+        if form == FORM or not isinstance(form, int):
+            return False
+        self.document.at(node, f"this is form {form} of specs, this harness reads form {FORM}")
+        return True
 
     def _choose(
         self, node: MappingNode, base: type[Struct], pairs: Mapping[str, tuple[Node, Node]]
@@ -254,7 +268,9 @@ class _Walker:
         """What is sent or compared as it is written must be something that JSON can hold."""
         if isinstance(node, MappingNode):
             for key, child in node.value:
-                self._require_json(child, value.get(key.value) if isinstance(value, dict) else None)
+                # A key that is no text has been complained about.
+                values = value if isinstance(value, dict) and isinstance(key, ScalarNode) else {}
+                self._require_json(child, values.get(key.value))
         elif isinstance(node, SequenceNode) and isinstance(value, list):
             for child, item in zip(node.value, value, strict=True):
                 self._require_json(child, item)

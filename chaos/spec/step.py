@@ -1,6 +1,7 @@
 """What all steps have in common: their options, what they send and what they expect."""
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -14,6 +15,16 @@ def yaml_name(field: str) -> str:
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=yaml_name):
     """Base of everything that is read from YAML: unknown keys are errors."""
+
+
+FORM: Final = 1
+"""The form in which specs are written."""
+
+
+class SpecFile(Spec, frozen=True, kw_only=True):
+    """Base of what a file of YAML holds. `form` is the form in which it is written; another one is refused."""
+
+    form: int = FORM
 
 
 class Bearer(Spec, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """A target: how a system is started, which of its edges can be faulted, which of its files are evidence."""
 
-from chaos.spec.step import Send, Spec, Step
+from chaos.spec.step import Send, Spec, SpecFile, Step
 from chaos.spec.units import Duration
 
 
@@ -68,7 +68,7 @@ class View(Spec, frozen=True, kw_only=True):
     at_least: int
 
 
-class Target(Spec, frozen=True, kw_only=True):
+class Target(SpecFile, frozen=True, kw_only=True):
     """A system that gates can be written for. Nothing in the harness knows any particular one.
 
     `default` is the process that requests go to when neither `to` nor `via` is given (the first one

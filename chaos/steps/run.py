@@ -45,7 +45,9 @@ async def run(step: RunCommand, scope: Scope) -> None:
         await asyncio.wait_for(communicate(process, stdin, wrote), within_s)
     except TimeoutError as error:
         more = f", and {wrote.excess}" if wrote.excess else ""
-        raise HarnessError(f"`{step.run}` did not end within {step.within}{more}") from error
+        raise HarnessError(
+            f"`{commands.told(argv)}` did not end within {step.within}{more}"
+        ) from error
     finally:
         # Whether it has ended or not: what it started in its group must not stay.
         await end_process(process, 1.0)
@@ -70,7 +72,7 @@ async def run(step: RunCommand, scope: Scope) -> None:
         "errors": errors,
     }
     if wrote.excess:
-        raise HarnessError(f"`{step.run}` {wrote.excess}")
+        raise HarnessError(f"`{commands.told(argv)}` {wrote.excess}")
     problems = list(scope.unexpected(step.expect or Expect(exit=0), observed))
     if problems or missing:
         raise ExpectationFailed("; ".join([*problems, *([missing] if missing else [])]))

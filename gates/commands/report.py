@@ -20,24 +20,37 @@ from gates.release import rendered
 from gates.release.manifest import raise_irregular
 from gates.release.report import Report
 from gates.release.specs import read_specs
-from gates.release.stored import REPORT, bytes_of, stored_report
+from gates.release.stored import REPORT, bytes_of, session_of, stored_report
 from gates.spec.assertion import Judged
 from gates.spec.project import read_project
 
 DEFAULT = "text"
+SPECS = Path("specs")
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """What there is to render: a release directory with its report, the specs, and what to compare with."""
+    """What there is to render: a release directory with its report, the specs, and what to compare with.
+
+    Specs that nobody has `given` are those that were run.
+    """
 
     directory: Path
     report: Report
     specs: Path
+    given: bool
     base: Path | None
 
     def places(self) -> Places:
         """Where the gates are written. Specs that have changed or gone leave places out, and nothing else."""
-        return places_of(read_project(self.specs))
+        return places_of(read_project(self.specs if self.given else self._own()))
+
+    def _own(self) -> Path:
+        """The specs that were run, if they are still there."""
+        try:
+            own = Path(session_of(self.directory).options.specs)
+        except HarnessError:
+            return self.specs
+        return own if own.is_dir() else self.specs
 
 
 def report(arguments: argparse.Namespace, console: Console) -> int:
@@ -46,6 +59,7 @@ def report(arguments: argparse.Namespace, console: Console) -> int:
         directory=arguments.release,
         report=stored_report(arguments.release),
         specs=arguments.specs,
+        given=arguments.specs != SPECS,
         base=arguments.base,
     )
     if arguments.format == DEFAULT and arguments.output is None:

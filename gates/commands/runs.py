@@ -17,6 +17,7 @@ from chaos.errors import HarnessError, Problem, SpecError, errors_among
 from gates.formats.console import counted, print_report
 from gates.formats.explain import brief, in_full
 from gates.judge.connection import message_of
+from gates.lint.files import problems_in
 from gates.lint.gate import lint as all_problems
 from gates.release import ledger
 from gates.release.conclude import conclude
@@ -135,12 +136,8 @@ def lint(arguments: argparse.Namespace, console: Console) -> int:
     """Print every problem of the specs, or only those of some files; warnings alone are no reason to fail."""
     project = read_project(arguments.specs)
     problems = all_problems(project)
-    if arguments.paths:
-        wanted = {path.resolve() for path in arguments.paths}
-        for path in wanted:
-            if not path.exists():
-                problems.append(Problem(str(path), 1, 1, "there is no such file"))
-        problems = [problem for problem in problems if Path(problem.file).resolve() in wanted]
+    if arguments.paths and project.specs.is_dir():
+        problems = problems_in(project, problems, arguments.paths)
     if errors_among(problems):
         raise SpecError(problems)
     for warning in problems:
@@ -317,17 +314,52 @@ def sound_project(options: Options) -> Project:
     Warnings stop nothing; `lint` tells them.
     """
     project = project_of(options.specs)
-    problems = errors_among(all_problems(project))
+    problems: Sequence[Problem] = errors_among(all_problems(project))
     if not options.full:
-        others = {
-            str(project.files[name]) for name in project.gates.keys() - chosen(project, options)
-        }
-        problems = [
-            problem for problem in problems if str(Path(problem.file).resolve()) not in others
-        ]
+        problems = _of_chosen(project, options, problems)
     if problems:
         raise SpecError(problems)
     return project
+
+
+def _of_chosen(
+    project: Project, options: Options, problems: Sequence[Problem]
+) -> Sequence[Problem]:
+    """The problems that a run of some gates would meet: those of other gates are none of its business."""
+    try:
+        own = {project.files[name] for name in chosen(project, options)}
+    except HarnessError:
+        # What is no gate may be one that could not be read.
+        unread = _unread(project, options, problems)
+        if unread:
+            return unread
+        raise
+    gates = project.specs / GATES
+    return [
+        problem
+        for problem in problems
+        if (path := Path(problem.file).resolve()) in own or not path.is_relative_to(gates)
+    ]
+
+
+def _unread(project: Project, options: Options, problems: Sequence[Problem]) -> list[Problem]:
+    """The problems of files that hold a gate which was asked for and could not be read.
+
+    A file is named like its gate; an id that nothing lists may be that of any.
+    """
+    listed = project.release.gates if project.release is not None else []
+    names = {gate.id: gate.gate for gate in listed}
+    known = {*names, *names.values()}
+    missing = {names.get(one, one) for one in options.only if project.gate_by(one) is None}
+    read = {path.resolve() for path in project.files.values()}
+    unread = [
+        problem
+        for problem in problems
+        if (path := Path(problem.file).resolve()) not in read
+        and path.is_relative_to(project.specs / GATES)
+    ]
+    named = [problem for problem in unread if Path(problem.file).stem in missing]
+    return named or (unread if missing - known else [])
 
 
 def run_items(session: Session, console: Console, *, first: bool) -> tuple[Progress, bool]:

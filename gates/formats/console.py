@@ -18,8 +18,9 @@ from gates.release.unproven import only_proofs_are_missing
 from gates.run.stability import stability_of
 
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
+JUNIT_TAGS = {"FAIL": "failure", "UNKNOWN": "error", "MISSING": "skipped", "SKIP": "skipped"}
 HEADS = ("", "id", "gate", "measured", "s")
-STABILITY_HEADS = ("", "id", "gate", "verdicts", "s")
+STABILITY_HEADS = ("", "id", "gate", "verdicts", "not PASS (95 %)", "s")
 Rows: TypeAlias = list[tuple[str, ...]]
 SHOWN_ROWS = 3
 NOTHING_MEASURED = "nothing was measured, so no assertion could be judged"
@@ -70,6 +71,13 @@ def ledger_line(report: Report) -> str:
     return f"attempts: {which}, since {report.ledger.since}; {earlier} at this source"
 
 
+def commit_line(report: Report) -> str:
+    """Which commit was run, if it can be told."""
+    if report.commit is None:
+        return "no commit: git knows nothing of these files"
+    return f"commit {report.commit[:12]}" + (" with uncommitted changes" if report.dirty else "")
+
+
 def _results(ran: Sequence[GateReport]) -> Rows:
     return [
         (gate.status, gate.id, gate.name, _measured(gate), f"{gate.duration_s:.1f}") for gate in ran
@@ -84,6 +92,7 @@ def _stability(ran: Sequence[GateReport]) -> Rows:
             one.id,
             one.name,
             one.told(),
+            one.excluded,
             f"{one.shortest_s:.1f} to {one.longest_s:.1f}, median {one.median_s:.1f}",
         )
         for one in stability_of(ran)
@@ -180,15 +189,15 @@ def _cut(text: str, most_characters: int) -> str:
 
 
 def junit(report: Report) -> bytes:
-    """One test case per gate: FAIL is a failure, UNKNOWN and MISSING are errors, SKIP is skipped."""
+    """One test case per gate: FAIL is a failure, UNKNOWN an error; what was not run is skipped, and says why."""
     summary = report.summary
     suite = ET.Element(
         "testsuite",
         name=xml_text(f"gates {report.version}"),
         tests=str(summary.total),
         failures=str(summary.fail),
-        errors=str(summary.unknown + summary.missing),
-        skipped=str(summary.skip),
+        errors=str(summary.unknown),
+        skipped=str(summary.skip + summary.missing),
         time=f"{report.elapsed_s:.3f}",
         timestamp=xml_text(report.timestamp),
     )
@@ -200,9 +209,7 @@ def junit(report: Report) -> bytes:
             name=xml_text(f"{gate.id} {gate.name}"),
             time=f"{gate.duration_s:.3f}",
         )
-        tag = {"FAIL": "failure", "UNKNOWN": "error", "MISSING": "error", "SKIP": "skipped"}.get(
-            gate.status
-        )
+        tag = JUNIT_TAGS.get(gate.status)
         if tag is not None:
             problem = ET.SubElement(case, tag, message=xml_text(gate.detail))
             problem.text = xml_text("\n".join(gate.reasons or [gate.detail]))

@@ -1,7 +1,7 @@
 """What keeps a release from being promoted, one finding each: what annotations and SARIF are made of."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -9,6 +9,8 @@ from gates.judge import telling
 from gates.release.report import AssertionReport, GateReport, InvariantReport, Report, Status
 
 Severity = Literal["error", "warning"]
+BESIDE: Final = "release"
+"""The rule of what lies in no gate and no invariant."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -23,12 +25,16 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 def findings(report: Report) -> list[Finding]:
-    """All reasons, gate by gate in the order of the release, then the invariants.
+    """All reasons, gate by gate in the order of the release, then what lies beside them, then the invariants.
 
     A failure is an error, what was not measured a warning: it holds the release as much, but says nothing
     about the system. Gates that were not part of the run give none.
     """
     found = [finding for gate in report.gates for finding in _of_gate(gate)]
+    found += [
+        Finding(rule=BESIDE, severity="warning", title=report.version, message=reason)
+        for reason in report.beside
+    ]
     return [*found, *_of_invariants(report.invariants)]
 
 

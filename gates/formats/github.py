@@ -6,7 +6,7 @@ Form and escapes: "Workflow commands for GitHub Actions" in GitHub's documentati
 from collections.abc import Iterator
 
 from gates.formats.findings import Finding, findings
-from gates.formats.places import Places
+from gates.formats.places import At, Places
 from gates.formats.printing import printable
 from gates.release.report import Report
 
@@ -27,14 +27,19 @@ def _missing(report: Report, places: Places) -> Iterator[str]:
     if ids:
         # A step shows no more than ten warnings, and dozens of these would hide the others.
         message = f"there are no such gates yet: {', '.join(ids)}"
-        file = _property(places.release.file)
-        yield f"::warning file={file},line=1,title={len(ids)} gates are missing::{_data(message)}"
+        title = f"title={len(ids)} gates are missing"
+        yield f"::warning {_at(places.release)}{title}::{_data(message)}"
 
 
 def _line(finding: Finding, places: Places) -> str:
     at = places.of(finding.gate or "", finding.that)
-    where = f"file={_property(at.file)},line={at.line},title={_property(finding.title)}"
+    where = f"{_at(at)}title={_property(finding.title)}"
     return f"::{finding.severity} {where}::{_data(finding.message)}"
+
+
+def _at(place: At | None) -> str:
+    """Where it is written; a file that there is not would be worse than none."""
+    return f"file={_property(place.file)},line={place.line}," if place is not None else ""
 
 
 def _data(text: str) -> str:

@@ -4,10 +4,11 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-from gates.formats.console import ledger_line, reasons_of, repetitions
+from gates.formats.console import commit_line, ledger_line, reasons_of, repetitions
 from gates.formats.printing import printable
 from gates.html import words
 from gates.release.report import GateReport, Report, Status
+from gates.release.unproven import held_beside
 
 SIGN: dict[Status, str] = {
     "PASS": "✅",
@@ -48,8 +49,11 @@ def _lines(report: Report) -> Iterator[str]:
     holding = [
         gate for gate in report.gates if gate.status in ("FAIL", "UNKNOWN") or gate.proven is False
     ]
-    if holding:
+    beside = held_beside(report)
+    if holding or beside:
         yield "### What holds it\n"
+        for reason in beside:
+            yield f"- {text(reason)}"
         for gate in holding:
             yield from _held(gate)
     again = [line for gate in report.gates for line in repetitions(gate)]
@@ -63,8 +67,7 @@ def _lines(report: Report) -> Iterator[str]:
     )
     if report.ledger.lines:
         yield f"{text(ledger_line(report))}\n"
-    commit = (report.commit or "none")[:12] + (" with uncommitted changes" if report.dirty else "")
-    yield f"commit {code(commit)}, {words.number(report.elapsed_s)} s, exit code {report.exit_code}"
+    yield f"{text(commit_line(report))}, {words.number(report.elapsed_s)} s, exit code {report.exit_code}"
 
 
 def _scores(report: Report) -> Iterator[str]:

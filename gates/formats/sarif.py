@@ -4,13 +4,13 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from gates.formats.findings import Finding, Severity, findings
-from gates.formats.places import Places
+from gates.formats.findings import BESIDE, Finding, Severity, findings
+from gates.formats.places import At, Places
 from gates.release.report import Report
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -138,6 +138,9 @@ def _rules(report: Report) -> list[_Rule]:
         gate.id: _rule(gate.id, gate.name, gate.title or gate.name, f"Run it again: {gate.rerun}")
         for gate in report.gates
     }
+    if report.beside:
+        said = "What keeps a release from being promoted beside its gates"
+        rules[BESIDE] = _rule(BESIDE, BESIDE, said, said)
     for invariant in report.invariants:
         key = f"invariant/{invariant.id}"
         rules[key] = _rule(key, invariant.id, invariant.statement, invariant.statement)
@@ -155,19 +158,22 @@ def _rule(key: str, name: str, title: str, hint: str) -> _Rule:
 
 
 def _result(finding: Finding, rule_index: int, places: Places) -> _Result:
-    at = places.of(finding.gate or "", finding.that)
-    physical = _Physical(
-        artifact_location=_Artifact(uri=at.file, uri_base_id=ROOT),
-        region=_Region(start_line=at.line),
-    )
     return _Result(
         rule_id=finding.rule,
         rule_index=rule_index,
         level=finding.severity,
         message=_Message(text=finding.message or finding.title),
-        locations=[_Location(physical_location=physical)],
+        locations=list(_locations(places.of(finding.gate or "", finding.that))),
         partial_fingerprints={"assertion/v1": _fingerprint([finding.rule, finding.that or ""])},
     )
+
+
+def _locations(at: At | None) -> Iterator[_Location]:
+    """Where it is written; none where these specs are not at hand."""
+    if at is not None:
+        artifact = _Artifact(uri=at.file, uri_base_id=ROOT)
+        physical = _Physical(artifact_location=artifact, region=_Region(start_line=at.line))
+        yield _Location(physical_location=physical)
 
 
 def _fingerprint(parts: Sequence[str]) -> str:

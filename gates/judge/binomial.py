@@ -35,6 +35,19 @@ def at_least(successes: int, trials: int, share: float) -> float:
     return at_most(trials - successes, trials, 1 - share)
 
 
+def highest_share(successes: int, trials: int) -> float:
+    """The upper 95% bound of the share behind so many successes: 1 where there were no trials."""
+    low, high = 0.0, 1.0
+    if successes >= trials:
+        return high
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (
+            (middle, high) if at_most(successes, trials, middle) > SIGNIFICANCE else (low, middle)
+        )
+    return high
+
+
 def _tail(start: int, trials: int, share: float, step: int) -> float:
     """Sum of the probabilities from `start` away from the mode, until they no longer matter."""
     log_term = (

@@ -222,7 +222,8 @@ def _reasons(status: str, results: list[AssertionResult], found: list[Finding]) 
     """The reasons of anything but PASS; what is behind the status comes first."""
     reasons = [(f.status, f"{f.source}: {f.message}") for f in found]
     reasons += [(r.status, telling.line(r)) for r in results if r.status != "PASS"]
-    return [text for _, text in sorted(reasons, key=lambda reason: reason[0] != status)]
+    ordered = sorted(reasons, key=lambda reason: reason[0] != status)
+    return list(dict.fromkeys(text for _, text in ordered))
 
 
 def _detail(reasons: Sequence[str], results: Sequence[AssertionResult]) -> str:

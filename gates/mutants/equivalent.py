@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from chaos.spec.loader import load
-from chaos.spec.step import Spec
+from chaos.spec.step import Spec, SpecFile
 from gates.mutants.mutations import Mutation, digest_of
 
 FILE = Path("mutants") / "equivalent.yaml"
@@ -22,7 +22,7 @@ class Equivalent(Spec, frozen=True, kw_only=True):
     reason: str
 
 
-class Equivalents(Spec, frozen=True, kw_only=True):
+class Equivalents(SpecFile, frozen=True, kw_only=True):
     """The mutants that a review calls equivalent."""
 
     equivalent: list[Equivalent]

@@ -39,7 +39,8 @@ def conclude(
     version = session.version_of(project.release.release) if project.release else "unreleased"
     staged = releases / f".{version}.{session.id}" if whole else session.path / "release"
     staged.mkdir(parents=True)
-    _stage(staged, session, project, releases, interrupted=interrupted)
+    final = releases / version if whole else staged
+    _stage(staged, session, project, releases, final, interrupted=interrupted)
     if whole and session.decides:
         wheel.build_wheel(Path(session.root), staged)
     else:
@@ -52,11 +53,17 @@ def conclude(
     close(staged, report, session, judgement.shipped.specs, key)
     if session.decides and project.release is not None:
         ledger.append(releases, _outcome(report, interrupted=interrupted), session.ledger)
-    return report, _put_in_place(staged, releases / version) if whole else staged
+    return report, _put_in_place(staged, final) if whole else staged
 
 
 def _stage(
-    staged: Path, session: Session, project: Project, releases: Path, *, interrupted: bool
+    staged: Path,
+    session: Session,
+    project: Project,
+    releases: Path,
+    final: Path,
+    *,
+    interrupted: bool,
 ) -> None:
     """Put all that the report is computed from into the release directory."""
     runs = sorted(path for path in (session.path / "gates").glob("*/*") if path.is_dir())
@@ -73,7 +80,8 @@ def _stage(
         shutil.copyfile(rested_on, staged / ledger.FILE)
     _write(staged / "session.json", session)
     _write(
-        staged / "conclusion.json", _conclusion(session, project, releases, interrupted=interrupted)
+        staged / "conclusion.json",
+        _conclusion(session, project, releases, final, interrupted=interrupted),
     )
 
 
@@ -90,7 +98,7 @@ def _outcome(report: Report, *, interrupted: bool) -> ledger.Outcome:
 
 
 def _conclusion(
-    session: Session, project: Project, releases: Path, *, interrupted: bool
+    session: Session, project: Project, releases: Path, final: Path, *, interrupted: bool
 ) -> Conclusion:
     return Conclusion(
         elapsed_s=time.time() - session.started_at_ms / 1000,
@@ -103,8 +111,15 @@ def _conclusion(
             for name in session.gates
         },
         prove=prove_command(_elsewhere(project)),
+        place=_near(final),
         existing=sorted(project.gates),
     )
+
+
+def _near(path: Path) -> str:
+    """A path as it is told: from where the run was started, if it lies below."""
+    here, whole = Path.cwd(), path.resolve()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def _elsewhere(project: Project) -> str | None:

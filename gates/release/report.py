@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -243,6 +243,9 @@ class MissingProofs(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True):
     """The whole report. `inputs` are SHA-256 digests in hex; `elapsed_s` seconds of wall time.
 
+    `reasons` say by name why gates are not what they were in the last release; `beside` are the reasons to hold that lie in
+    no gate, no invariant and no missing proof; `place` is where it was put.
+
     `missing_proofs` is None where a release has all that it needs, and where none is decided.
     """
 
@@ -270,6 +273,9 @@ class Report(Struct, frozen=True, kw_only=True):
     limits: list[str]
     ledger: LedgerReport = NO_LEDGER
     waivers: list[WaiverReport] = []
+    reasons: dict[str, str] = {}
+    beside: list[str] = []
+    place: str = ""
     missing_proofs: MissingProofs | None = None
 
 
@@ -295,6 +301,15 @@ def summarise(gates: Sequence[GateReport]) -> Summary:
     )
 
 
+SOME_GATES: Final = "this run covers only some of the gates, so it decides no release"
+NO_GATE: Final = "no gate was run"
+
+
+def flaky_reason(flaky: Sequence[str]) -> str:
+    """Why gates hold that pass now."""
+    return f"flaky, failed before at the same inputs: {', '.join(flaky)}"
+
+
 def decide(
     gates: Sequence[GateReport],
     invariants: Sequence[InvariantReport],
@@ -302,30 +317,27 @@ def decide(
     *,
     partial: bool,
     unknown: Sequence[str] = (),
+    why: str = SOME_GATES,
 ) -> tuple[Literal["PROMOTE", "HOLD"], int, str]:
     """(verdict, exit code, reason). Nothing but a full run with everything measured and good is PROMOTE.
 
-    `unknown` are reasons to hold a full run besides its gates and invariants.
+    `unknown` are reasons to hold a full run besides its gates and invariants, `why` is why another one decides nothing.
     """
     failed = [f"{gate.id} {gate.name}" for gate in gates if gate.status == "FAIL"]
     broken = [invariant.id for invariant in invariants if invariant.holds is False]
     if failed or flaky:
         reasons = [f"failed: {', '.join(failed)}"] if failed else []
-        reasons += [f"flaky, failed before at the same inputs: {', '.join(flaky)}"] if flaky else []
+        reasons += [flaky_reason(flaky)] if flaky else []
         return "HOLD", EXIT_FAILED, "; ".join(reasons)
     if not gates:
-        return "HOLD", EXIT_UNKNOWN, "no gate was run"
+        return "HOLD", EXIT_UNKNOWN, NO_GATE
     unmeasured = [*_unmeasured(gates, invariants), *([] if partial else unknown)]
     if unmeasured:
         return "HOLD", EXIT_UNKNOWN, "; ".join(unmeasured)
     if broken:
         return "HOLD", EXIT_FAILED, f"invariants do not hold: {', '.join(broken)}"
     if partial:
-        return (
-            "HOLD",
-            EXIT_UNKNOWN,
-            "this run covers only some of the gates, so it decides no release",
-        )
+        return "HOLD", EXIT_UNKNOWN, why
     return "PROMOTE", EXIT_PROMOTE, f"all {len(gates)} gates pass and every invariant holds"
 
 
@@ -382,11 +394,11 @@ def invariants_of(
     release: Release,
     gates: Sequence[GateReport],
     *,
-    dirty: bool,
+    uncommitted: str | None,
     same_inputs: str | None,
     contract: tuple[bool | None, str],
 ) -> list[InvariantReport]:
-    """Each invariant of the release, decided by its check. `same_inputs` says what differs, if anything."""
+    """Each invariant of the release, decided by its check. `uncommitted` and `same_inputs` say what differs, if anything."""
     summary = summarise(gates)
     present = [gate for gate in gates if gate.status != "MISSING"]
     foreign = [
@@ -407,7 +419,7 @@ def invariants_of(
         ),
         "epics": (not foreign, f"outside: {', '.join(foreign)}" if foreign else "all within"),
         "same-digests": (same_inputs is None, same_inputs or "identical"),
-        "clean-source": (not dirty, "uncommitted changes" if dirty else "committed"),
+        "clean-source": (uncommitted is None, uncommitted or "committed"),
         "pins": pins(
             release,
             {gate.name: gate.spec_sha256 for gate in gates if gate.class_ == "floor"},

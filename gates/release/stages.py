@@ -20,12 +20,15 @@ from gates.release.history import NOTHING, History, Reported, history_of
 from gates.release.manifest import raise_irregular
 from gates.release.own_runs import strangers
 from gates.release.report import (
+    NO_GATE,
     SCHEMA_VERSION,
+    SOME_GATES,
     GateReport,
     InvariantReport,
     MissingProofs,
     Report,
     decide,
+    flaky_reason,
     invariants_of,
     ledger_limit,
     summarise,
@@ -41,7 +44,7 @@ CONTRACT_STEP: Final = "contract"
 
 class Conclusion(Struct, frozen=True, kw_only=True):
     """What is known only when a session ends: how long it took, whether its inputs are still the same, what
-    came before it, how each gate is run again, and what makes its proofs.
+    came before it, how each gate is run again, what makes its proofs, and where the release was put.
     """
 
     elapsed_s: float
@@ -51,6 +54,7 @@ class Conclusion(Struct, frozen=True, kw_only=True):
     reported: list[Reported]
     reruns: dict[str, str]
     prove: str
+    place: str
     existing: list[str]
 
 
@@ -72,6 +76,7 @@ class Work(Struct, kw_only=True):
     invariants: list[InvariantReport] = []
     history: History = NOTHING
     missing: MissingProofs | None = None
+    beside: list[str] = []
     decision: tuple[Literal["PROMOTE", "HOLD"], int, str] = ("HOLD", 2, "nothing was decided")
 
 
@@ -149,7 +154,7 @@ def check_invariants(work: Work) -> None:
         work.invariants = invariants_of(
             work.release,
             work.gates,
-            dirty=work.session.dirty,
+            uncommitted=_uncommitted(work.session),
             same_inputs="; ".join(work.problems) or None,
             contract=_contract(work.evidence, work.release),
         )
@@ -182,16 +187,44 @@ def find_missing_proofs(work: Work) -> None:
 def reach_verdict(work: Work) -> None:
     """PROMOTE or HOLD, and why."""
     named = work.shipped.specs.release is not None
+    partial = not work.session.decides or work.conclusion.interrupted
+    beside = [
+        *_unguarded(work.release, work.problems, dirty=work.session.dirty and named),
+        *(work.history.problems if named else []),
+    ]
+    why = _decides_nothing(work.session)
     work.decision = decide(
         work.gates,
         work.invariants,
         work.history.past.flaky,
-        partial=not work.session.decides or work.conclusion.interrupted,
-        unknown=[
-            *_unguarded(work.release, work.problems, dirty=work.session.dirty and named),
-            *([*work.history.problems, *unproven_of(work.gates, work.missing)] if named else []),
-        ],
+        partial=partial,
+        unknown=[*beside, *(unproven_of(work.gates, work.missing) if named else [])],
+        why=why,
     )
+    flaky = work.history.past.flaky
+    work.beside = [
+        *(["it was interrupted"] if work.conclusion.interrupted else []),
+        *([NO_GATE] if not work.gates else []),
+        *([flaky_reason(flaky)] if flaky else []),
+        *([why] if partial and not work.conclusion.interrupted else []),
+        *beside,
+    ]
+
+
+def _decides_nothing(session: Session) -> str:
+    """Why a run that is not one of all gates, once, against the system as it is, decides no release."""
+    if session.mode != "healthy":
+        return "this run was not of the system as it is, so it decides no release"
+    if session.options.repeat > 1:
+        return f"each gate was run {session.options.repeat} times, so this run decides no release"
+    return SOME_GATES
+
+
+def _uncommitted(session: Session) -> str | None:
+    """What was run that no commit says, if anything."""
+    if session.commit is None:
+        return "there is no commit: git knows nothing of these files"
+    return "uncommitted changes" if session.dirty else None
 
 
 STAGES: Final[tuple[Callable[[Work], None], ...]] = (
@@ -236,6 +269,9 @@ def report(work: Work) -> Report:
         waivers=waivers.read(
             work.directory, release.release, release.waiver_keys, session.started_at_ms
         ),
+        reasons=release.reasons,
+        beside=work.beside,
+        place=conclusion.place,
         missing_proofs=work.missing,
     )
 

@@ -55,6 +55,15 @@ def only_proofs_are_missing(report: Report) -> bool:
     return missing is not None and report.reason == advice(missing)
 
 
+def held_beside(report: Report) -> list[str]:
+    """The reasons to hold that lie in no single gate: those of the report, invariants, and proofs that are missing."""
+    states = {False: "does not hold", None: "was not measured"}
+    open_ = [one for one in report.invariants if one.holds is not True]
+    found = [*report.beside]
+    found += [f"invariant {one.id} {states[one.holds]}: {one.detail}" for one in open_]
+    return found + ([advice(report.missing_proofs)] if report.missing_proofs is not None else [])
+
+
 def _ran(gates: Sequence[GateReport]) -> list[GateReport]:
     return [gate for gate in gates if gate.status not in ("MISSING", "SKIP")]
 

@@ -1,11 +1,13 @@
 """How stable gates are, from several runs of each: how many of each verdict, and how much their durations differ."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import Struct
 
+from gates.judge import binomial
 from gates.release.report import GateReport
 
 WORST = ("FAIL", "UNKNOWN", "PASS")
@@ -27,6 +29,13 @@ class Stability(Struct, frozen=True, kw_only=True):
     def worst(self) -> str:
         """FAIL where one failed, else UNKNOWN where one was so, else PASS."""
         return next((status for status in WORST if self.verdicts.get(status)), "UNKNOWN")
+
+    @property
+    def excluded(self) -> str:
+        """`below 40 %`: how often, with 95 % confidence, it comes to anything but PASS at most."""
+        bad = self.runs - self.verdicts.get("PASS", 0)
+        share = binomial.highest_share(bad, self.runs)
+        return f"below {math.ceil(round(share * 100, 6))} %" if share < 1 else "anything"
 
     def told(self) -> str:
         """`18 PASS, 2 UNKNOWN (1 by the host)`."""

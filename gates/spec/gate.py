@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from chaos.spec.step import Defaults, Spec, Step
+from chaos.spec.step import Defaults, Spec, SpecFile, Step
 from gates.spec.assertion import Assertion, Named
 
 
@@ -30,7 +30,7 @@ class DataFile(Spec, frozen=True, kw_only=True):
     from_: str
 
 
-class Gate(Spec, frozen=True, kw_only=True):
+class Gate(SpecFile, frozen=True, kw_only=True):
     """One gate of a release; `gate` is its file's name.
 
     `needs` are the processes of the target that are started, all of them when absent; `exits` those that may end by

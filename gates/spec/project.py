@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +27,15 @@ from gates.spec.snapshot import judged_of, sha256_of
 S = TypeVar("S", bound=Struct)
 GATES = "gates"
 """The folder of the gates below a directory of specs."""
+SUFFIX: Final = ".yaml"
+KINDS: Final[Mapping[str, str]] = {"targets": "target", "scenarios": "scenario", GATES: "gate"}
+"""Each folder of specs, with the key that names what a file in it is."""
+STRUCTS: Final[Mapping[str, type[Struct]]] = {
+    "gate": Gate,
+    "target": Target,
+    "scenario": ScenarioFile,
+    "release": Release,
+}
 
 CHOOSERS: Mapping[type[Struct], Choose] = {Step: choose_step}
 
@@ -34,14 +43,15 @@ CHOOSERS: Mapping[type[Struct], Choose] = {Step: choose_step}
 class Project:
     """The specs below one directory: `release.yaml`, `targets/`, `scenarios/`, `gates/`.
 
-    `problems` holds everything that is wrong with reading them; `documents` the places of each gate's values, `texts`
-    what each file held when it was read.
+    `problems` holds everything that is wrong with reading them; `documents` the places of each gate's values, `tried` the
+    files that were read, with whatever success, `texts` what each held that was read well.
     """
 
     def __init__(self, specs: Path) -> None:
         self.specs = specs
         self.problems: list[Problem] = []
         self.texts: dict[Path, str] = {}
+        self.tried: set[Path] = set()
         self.documents: dict[str, Document] = {}
         self.files: dict[str, Path] = {}
         self.targets: dict[str, Target] = {}
@@ -99,9 +109,24 @@ def read_project(specs: Path) -> Project:
         project.problems.append(Problem(str(specs), 1, 1, "there is no such directory of specs"))
         return project
     read_shared(project)
-    for path in sorted((project.specs / GATES).rglob("*.yaml")):
+    for path in sorted((project.specs / GATES).rglob(f"*{SUFFIX}")):
         read_gate(project, path)
+    _complain_about_names(project)
     return project
+
+
+def _complain_about_names(project: Project) -> None:
+    """A spec that nobody reads is one that nobody misses."""
+    for folder in KINDS:
+        for path in sorted((project.specs / folder).rglob("*.yml")):
+            message = f"it is not read: the names of specs end in {SUFFIX}"
+            project.tried.add(path)
+            project.problems.append(Problem(_shown(path), 1, 1, message))
+
+
+def read_spec(project: Project, path: Path, kind: str) -> None:
+    """A file of some kind for nothing but its problems."""
+    _read(project, path, STRUCTS[kind])
 
 
 def read_shared(project: Project) -> None:
@@ -179,6 +204,7 @@ def _telling(project: Project, document: Document) -> Iterator[Document]:
 
 
 def _read(project: Project, path: Path, struct: type[S]) -> tuple[S | None, Document | None]:
+    project.tried.add(path)
     try:
         value, document = load(path, struct, CHOOSERS)
     except SpecError as error:

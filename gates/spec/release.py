@@ -3,7 +3,7 @@
 from typing import Literal
 
 from chaos.spec.bounds import DEFAULT, Bounds
-from chaos.spec.step import Spec
+from chaos.spec.step import Spec, SpecFile
 
 
 class ListedGate(Spec, frozen=True, kw_only=True):
@@ -23,7 +23,7 @@ class Invariant(Spec, frozen=True, kw_only=True):
     check: Literal["counts", "contract", "clean-source", "floor", "same-digests", "epics", "pins"]
 
 
-class Release(Spec, frozen=True, kw_only=True):
+class Release(SpecFile, frozen=True, kw_only=True):
     """`config` lists the keys (`breaker.open_for_s`) that gates may set, with the product's defaults.
 
     `contract` is the file of the pinned public contract, `contract_version` its version; `source` what

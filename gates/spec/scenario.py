@@ -1,9 +1,9 @@
 """A scenario file as it is written in YAML."""
 
-from chaos.spec.step import Defaults, Spec, Step
+from chaos.spec.step import Defaults, SpecFile, Step
 
 
-class ScenarioFile(Spec, frozen=True, kw_only=True):
+class ScenarioFile(SpecFile, frozen=True, kw_only=True):
     """Steps that several gates use.
 
     `args` names the arguments that `use … with` must give, `gives` the variables that the steps set in the gate.

@@ -35,6 +35,13 @@ class Change(Struct, frozen=True, kw_only=True):
         return self.direction in FLAGGED
 
 
+class Rewritten(Struct, frozen=True, kw_only=True):
+    """A gate that is written otherwise than before, or gone, and the reason that the newer release gives for it."""
+
+    gate: str
+    reason: str | None
+
+
 class Diff(Struct, frozen=True, kw_only=True):
     """Both releases with their verdicts, and all changes in the order of the newer one's gates."""
 
@@ -43,6 +50,7 @@ class Diff(Struct, frozen=True, kw_only=True):
     base_verdict: str
     new_verdict: str
     changes: list[Change]
+    rewritten: list[Rewritten] = []
 
     @property
     def flagged(self) -> list[Change]:
@@ -69,7 +77,18 @@ def compare(base: Report, new: Report) -> Diff:
         base_verdict=base.verdict,
         new_verdict=new.verdict,
         changes=changes,
+        rewritten=[*_rewritten(before, after, new.reasons)],
     )
+
+
+def _rewritten(
+    before: Mapping[str, GateReport], after: Mapping[str, GateReport], reasons: Mapping[str, str]
+) -> Iterator[Rewritten]:
+    for name, gate in before.items():
+        now = after.get(name)
+        same = now is not None and None in (gate.spec_sha256, now.spec_sha256)
+        if not same and (now is None or now.spec_sha256 != gate.spec_sha256):
+            yield Rewritten(gate=f"{gate.id} {name}", reason=reasons.get(name, "").strip() or None)
 
 
 def _change(

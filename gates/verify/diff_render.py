@@ -7,6 +7,7 @@ import msgspec
 from gates.verify.diff import Change, Diff
 
 _MARK = "⚠"
+UNREASONED = "release.yaml gives no reason in `reasons`"
 
 
 def as_json(diff: Diff) -> str:
@@ -24,6 +25,9 @@ def as_text(diff: Diff) -> str:
         lines += [
             f"{_MARK if one.flagged else ' '} {one.direction:9} {_said(one)}" for one in changes
         ]
+    if diff.rewritten:
+        lines += ["", "rewritten, and why"]
+        lines += [f"  {one.gate}: {_line(one.reason or UNREASONED)}" for one in diff.rewritten]
     return "\n".join([*lines, "", _total(diff)])
 
 
@@ -40,6 +44,11 @@ def as_markdown(diff: Diff) -> str:
         mark = f"{_MARK} {one.direction}" if one.flagged else one.direction
         cells = [mark, one.gate or "release", one.what, one.before, one.after]
         lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    if diff.rewritten:
+        lines += ["", "| rewritten | why |", "|---|---|"]
+        lines += [
+            f"| {_cell(one.gate)} | {_cell(one.reason or UNREASONED)} |" for one in diff.rewritten
+        ]
     return "\n".join(lines)
 
 

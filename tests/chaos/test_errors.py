@@ -1,5 +1,7 @@
 """Problems in order, each once."""
 
+import pytest
+
 from chaos.errors import HarnessError, Problem, RecordingError, SpecError, TargetError
 
 
@@ -29,3 +31,18 @@ def test_what_the_harness_could_not_do_is_one_family() -> None:
     assert issubclass(TargetError, HarnessError)
     assert issubclass(RecordingError, HarnessError)
     assert not issubclass(SpecError, HarnessError)
+
+
+@pytest.mark.parametrize("column", [1, 2, 80, 5_000, 249_999, 250_000, 250_001])
+def test_of_a_long_line_its_place_is_shown(column: int) -> None:
+    line = "".join(chr(ord("a") + number % 26) for number in range(250_000))
+    shown = Problem("a.yaml", 1, column, "x", source=line).render().splitlines()
+    assert max(map(len, shown)) < 200
+    _, text, caret = shown
+    under = text[len(caret) - 1 : len(caret)]
+    assert under == line[column - 1 : column]
+
+
+def test_a_short_line_is_shown_whole() -> None:
+    assert Problem("a.yaml", 1, 3, "x", source="a b").render() == "a.yaml:1:3: x\n    a b\n      ^"
+    assert Problem("a.yaml", 1, 2, "x", source="\tb").render().endswith("\n    \tb\n    \t^")

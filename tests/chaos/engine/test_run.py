@@ -149,6 +149,10 @@ NOT_UP: list[tuple[Target, str]] = [
     (with_web(run="no-such-program"), "cannot run 'no-such-program': No such file or directory"),
     (with_web(env={"X": "{nobody}"}), "target trivial uses 'nobody', which nothing has set"),
     (prepared_by("ls /no/such/place"), "`ls /no/such/place` exited with 2:\nls: cannot access"),
+    (
+        prepared_by("{python} -c 'exit(3)'"),
+        f"`{sys.executable} -c 'exit(3)'` exited with 3:",
+    ),
     (prepared_by("no-such-program"), "cannot run 'no-such-program'"),
     (prepared_by("sleep 600", within=Duration("50ms")), "`sleep 600` did not end within 50ms"),
     (

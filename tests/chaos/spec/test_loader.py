@@ -12,7 +12,7 @@ from msgspec import Struct
 from chaos.bounds import SPEC_DEPTH, SPEC_VALUES
 from chaos.errors import Problem, SpecError
 from chaos.spec.loader import Choose, Refusal, load
-from chaos.spec.step import Bearer, Spec, Step
+from chaos.spec.step import FORM, Bearer, Spec, SpecFile, Step
 from chaos.spec.units import Duration, Rate
 
 
@@ -348,3 +348,30 @@ def test_no_bytes_raise_anything_but_a_spec_error(file: Path, content: bytes) ->
     file.write_bytes(content)
     with pytest.raises(SpecError):
         load(file, Car, CHOOSERS)
+
+
+class Town(SpecFile, frozen=True, kw_only=True):
+    """A file of its own."""
+
+    town: str
+
+
+@pytest.mark.parametrize("form", [0, 2])
+def test_of_a_file_in_another_form_that_alone_is_said(tmp_path: Path, form: int) -> None:
+    path = tmp_path / "town.yaml"
+    path.write_text(f"form: {form}\ntwon: x\nmayor: y\n")
+    with pytest.raises(SpecError) as raised:
+        load(path, Town, {})
+    (problem,) = raised.value.problems
+    assert problem.message == f"this is form {form} of specs, this harness reads form {FORM}"
+    assert (problem.line, problem.column) == (1, 7)
+
+
+@pytest.mark.parametrize("first", ["", f"form: {FORM}\n"])
+def test_a_file_need_not_say_that_it_is_in_the_form_of_now(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "town.yaml"
+    path.write_text(f"{first}town: x\n")
+    assert load(path, Town, {})[0] == Town(town="x")
+    path.write_text("town: x\nform: new\n")
+    with pytest.raises(SpecError, match="expected a whole number"):
+        load(path, Town, {})

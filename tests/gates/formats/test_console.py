@@ -1,14 +1,22 @@
 """What the console says of gates that do not pass: each reason once."""
 
+import html
 import io
+import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from gates.formats import console as render
-from gates.release.report import GateAttempt, GateReport
-from tests.gates.html.releases import release
+from gates.formats import github, markdown, sarif
+from gates.formats.console import commit_line, junit
+from gates.formats.places import Places
+from gates.html import page
+from gates.release.report import GateAttempt, GateReport, MissingProofs
+from tests.gates.html.releases import missing, release, report_of
 
 
 def printed(directory: Path, *gates: GateReport) -> str:
@@ -65,5 +73,63 @@ def test_of_several_runs_it_is_told_how_stable_they_were(tmp_path: Path) -> None
     gate = failed(tmp_path / "one")
     passed = msgspec.structs.replace(gate, status="PASS", reasons=[], duration_s=2.0)
     said = printed(tmp_path / "two", passed, gate, passed)
-    assert "FAIL  C4  demo  2 PASS, 1 FAIL  1.2 to 2.0, median 2.0" in said
+    assert "FAIL  C4  demo  2 PASS, 1 FAIL  below 87 %       1.2 to 2.0, median 2.0" in said
     assert "assertions over" not in said
+
+
+def test_a_gate_that_is_missing_is_skipped_and_says_why() -> None:
+    suite = ET.fromstring(junit(report_of([missing("A1", "a"), missing("A2", "b")])))
+    assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "2",
+        "failures": "0",
+        "errors": "0",
+        "skipped": "2",
+    }
+    assert [skipped.get("message") for skipped in suite.iter("skipped")] == [
+        "there is no such gate yet"
+    ] * 2
+
+
+BESIDE = [
+    "flaky, failed before at the same inputs: a",
+    "the ledger of attempts cannot be relied on",
+]
+LACKING = MissingProofs(gates=["A1 a"], trials=2, command="nox -s prove", about_s=5.0)
+
+
+@pytest.mark.parametrize("form", ["markdown", "html", "github", "sarif"])
+def test_every_reason_of_the_banner_is_among_what_holds_it(form: str, tmp_path: Path) -> None:
+    gate = msgspec.structs.replace(missing("A1", "a"), status="PASS", proven=None)
+    report = report_of([gate], verdict="HOLD", beside=BESIDE, missing_proofs=LACKING)
+    places = Places(None, {}, {})
+    if form == "markdown":
+        said = markdown.render(report).partition("What holds it")[2].partition("<details>")[0]
+    elif form == "html":
+        page_of = html.unescape(page.render(tmp_path, report, None, {}))
+        said = page_of.partition('id="holds"')[2].partition("</section>")[0]
+    elif form == "github":
+        said = github.render(report, places)
+    else:
+        said = sarif.render(report, places, None).decode()
+    plain = re.sub(r"<[^>]*>|\\", "", said)
+    for reason in (*BESIDE, "committed", "complete"):
+        assert reason in plain, reason
+    if form in ("markdown", "html"):
+        assert "nox -s prove" in plain
+    assert "release.yaml" not in plain
+
+
+@pytest.mark.parametrize(
+    ("commit", "dirty", "said"),
+    [
+        (None, True, "no commit: git knows nothing of these files"),
+        ("c0ffee" * 6, True, "commit c0ffeec0ffee with uncommitted changes"),
+        ("c0ffee" * 6, False, "commit c0ffeec0ffee"),
+    ],
+)
+def test_without_git_there_is_no_commit_to_have_changed(
+    commit: str | None, dirty: bool, said: str
+) -> None:
+    report = report_of([missing("A1", "a")], commit=commit, dirty=dirty)
+    assert commit_line(report) == said
+    assert markdown.text(said) + ", " in markdown.render(report)

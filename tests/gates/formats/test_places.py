@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gates.formats.places import At, places_of
 from gates.spec.project import read_project
+from tests.builders.small_project import write_project
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,6 +24,12 @@ def test_what_is_written_nowhere_stands_in_the_release() -> None:
     assert places.of("no-such-gate", "x") == At("specs/release.yaml", 1)
 
 
-def test_specs_that_are_gone_have_places_all_the_same(tmp_path: Path) -> None:
-    places = places_of(read_project(tmp_path / "nowhere"))
-    assert places.of("a").file.endswith("release.yaml")
+def test_without_a_release_what_is_written_nowhere_has_no_place(tmp_path: Path) -> None:
+    assert places_of(read_project(tmp_path / "nowhere")).of("a") is None
+
+
+def test_paths_are_told_from_the_repository(tmp_path: Path) -> None:
+    specs = write_project(tmp_path / "services" / "shop", {"specs/release.yaml": "release: v1\n"})
+    (tmp_path / ".git").mkdir()
+    places = places_of(read_project(specs))
+    assert places.release == At("services/shop/specs/release.yaml", 1)

@@ -53,3 +53,21 @@ def test_each_gate_has_its_verdicts_and_the_spread_of_its_durations() -> None:
 def test_in_one_line(runs: list[GateReport], worst: str, told: str) -> None:
     (one,) = stability_of(runs)
     assert (one.worst, one.told()) == (worst, told)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ({"PASS": 6}, "below 40 %"),
+        ({"PASS": 20}, "below 14 %"),
+        ({"PASS": 1}, "below 95 %"),
+        ({"PASS": 19, "FAIL": 1}, "below 22 %"),
+        ({"FAIL": 6}, "anything"),
+    ],
+)
+def test_so_many_runs_exclude_only_so_much(verdicts: dict[str, int], said: str) -> None:
+    one = Stability(
+        id="A", name="a", runs=sum(verdicts.values()), verdicts=verdicts, by_host=0,
+        shortest_s=1.0, median_s=1.0, longest_s=1.0,
+    )  # fmt: skip
+    assert one.excluded == said

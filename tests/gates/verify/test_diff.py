@@ -206,3 +206,27 @@ def test_what_is_flagged() -> None:
         if Change(gate=None, direction=direction, what="", before=None, after=None).flagged  # type: ignore[arg-type]
     }
     assert flagged == {"loosened", "unclear"}
+
+
+def test_gates_that_were_rewritten_are_shown_with_the_reason_of_each(report: Report) -> None:
+    rewritten = with_gate(report, title="otherwise")
+    gone = msgspec.structs.replace(
+        rewritten, gates=[gate for gate in rewritten.gates if gate.name != "second"]
+    )
+    reasoned = msgspec.structs.replace(gone, reasons={"first": "its claim\nwas too weak"})
+    found = compare(report, reasoned)
+    assert [(one.gate, one.reason) for one in found.rewritten] == [
+        ("F1 second", None),
+        ("A1 first", "its claim\nwas too weak"),
+    ]
+    for text in (as_text(found), as_markdown(found)):
+        assert "its claim was too weak" in text
+        assert "release.yaml gives no reason" in text
+    assert compare(report, report).rewritten == []
+
+
+def test_a_gate_that_was_not_run_is_not_called_rewritten(report: Report) -> None:
+    assert compare(report, with_gate(report)).rewritten != []
+    skipped = with_gate(report)
+    gates = [msgspec.structs.replace(gate, spec_sha256=None) for gate in skipped.gates]
+    assert compare(report, msgspec.structs.replace(skipped, gates=gates)).rewritten == []
