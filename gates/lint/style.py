@@ -5,6 +5,7 @@ from pathlib import Path
 
 from chaos import regular
 from chaos.spec.document import Path as Place
+from chaos.spec.loader import closest
 from chaos.spec.step import Expect
 from chaos.spec.target import Target
 from gates.judge.golden import LONG
@@ -13,7 +14,7 @@ from gates.judge.style import COPIED, TOO_LONG
 from gates.lint.steps import Located
 from gates.spec.edits import is_source
 from gates.spec.gate import Gate
-from gates.spec.guards import guarded_modules
+from gates.spec.guards import definitions, modules
 
 MOST_LINES = 250
 
@@ -48,10 +49,9 @@ def expect_problems(gate: Gate, steps: Sequence[Located]) -> Iterator[Complaint]
 def guards_problems(gate: Gate, target: Target, root: Path, *, listed: bool) -> Iterator[Complaint]:
     """What `guards` names must be code of the target; a gate that is `listed` in the release names it."""
     for index, name in enumerate(gate.guards):
-        problem = _guard_problem(name, target, root)
-        if problem is not None:
-            yield Complaint(("guards", index), problem)
-    if listed and not gate.guards and guarded_modules(target.source, root):
+        for problem, hint in _guard_problems(name, target, root):
+            yield Complaint(("guards", index), problem, hint)
+    if listed and not gate.guards and modules(target.source, root):
         message = (
             "`guards` is missing: name the files and folders of the target's source that implement the claim,"
             " where `nox -s mutants` draws"
@@ -59,13 +59,19 @@ def guards_problems(gate: Gate, target: Target, root: Path, *, listed: bool) -> 
         yield Complaint(("gate",), message, severity="warning")
 
 
-def _guard_problem(name: str, target: Target, root: Path) -> str | None:
+def _guard_problems(guard: str, target: Target, root: Path) -> Iterator[tuple[str, str | None]]:
+    """What is wrong with a file, a folder or a `FILE:DEFINITION`, and what was probably meant."""
+    name, colon, definition = guard.partition(":")
     path = root / name
     if not is_source(path, target.source, root):
-        return (
-            f"{name} is not below the target's source ({', '.join(target.source) or 'it has none'})"
-        )
-    return None if regular.exists(path) else f"there is no file or folder {name}"
+        below = ", ".join(target.source) or "it has none"
+        yield f"{name} is not below the target's source ({below})", None
+    elif not regular.exists(path):
+        yield f"there is no file or folder {name}", None
+    elif colon:
+        names = {each for module in modules([name], root) for each in definitions(root / module)}
+        if definition not in names:
+            yield f"{name} defines no {definition}", closest(definition, names)
 
 
 def _whole_answers(expect: Expect) -> Iterator[tuple[str, object]]:

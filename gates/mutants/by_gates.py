@@ -21,7 +21,7 @@ from gates.mutants.gate_runs import (
 from gates.mutants.mutations import Mutation
 from gates.mutants.store import key_of
 from gates.run.session import exercise
-from gates.spec.guards import guarded_modules
+from gates.spec.guards import Guarded, guarded
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
 
@@ -41,20 +41,27 @@ class ByGates:
 
     def drawn(self) -> list[Drawn]:
         """Each gate with the mutations of its `guards`; it is run to see which lines it executes."""
-        guarded: dict[str, list[str]] = {}
+        guards: dict[str, Guarded] = {}
         for name in self._workers.session.gates:
-            files = guarded_modules(self._project.gates[name].guards, self._project.root)
-            if files:
-                guarded[name] = files
+            code = guarded(self._project.gates[name].guards, self._project.root)
+            if code.lines:
+                guards[name] = code
             else:
                 self._say(f"{name} names no code under `guards`: nothing is drawn for it")
-        if not guarded:
+        if not guards:
             raise HarnessError(
                 "no gate names code under `guards`, so there is nothing to draw from"
             )
-        possible = {name: self._modules.mutations(files) for name, files in guarded.items()}
+        possible = {
+            name: [
+                each
+                for each in self._modules.mutations(code.lines)
+                if code.covers(each.file, each.line)
+            ]
+            for name, code in guards.items()
+        }
         exercise(self._workers.session)
-        reaches = self._reaches(list(guarded))
+        reaches = self._reaches(list(guards))
         self._seconds = {name: reach.seconds for name, reach in reaches.items()}
         return [
             Drawn(

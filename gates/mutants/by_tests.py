@@ -29,7 +29,7 @@ from gates.mutants.suite_runs import (
 )
 from gates.mutants.watched import Execution, Watched
 from gates.run.session import sources_of
-from gates.spec.guards import guarded_modules, rest_of
+from gates.spec.guards import guarded, modules
 from gates.spec.project import Project
 from gates.spec.sources import decoded
 
@@ -73,9 +73,14 @@ class ByTests:
 
     def drawn(self) -> list[Drawn]:
         """The mutations of what no gate guards; all tests are run to see which lines they execute."""
-        guards = [name for gate in self._project.gates.values() for name in gate.guards]
-        guarded = guarded_modules(guards, self._root)
-        possible = self._modules.mutations(rest_of(self._sources, guarded, self._root))
+        names = [name for gate in self._project.gates.values() for name in gate.guards]
+        guards = guarded(names, self._root)
+        rest = [name for name in modules(self._sources, self._root) if guards.leaves(name)]
+        possible = [
+            each
+            for each in self._modules.mutations(rest)
+            if not guards.covers(each.file, each.line)
+        ]
         self._watch()
         reached = [each for each in possible if candidates(each, self._watched.values())]
         return [Drawn(killer=KILLER, possible=possible, reached=reached)]

@@ -144,17 +144,25 @@ def _regions(defect: Defect, text: str) -> list[tuple[int, int]]:
     if defect.in_ is None:
         return [(0, len(text))]
     try:
-        definitions = list(_definitions(ast.parse(text.removeprefix("\ufeff"))))
+        definitions = defined(text)
     except (SyntaxError, ValueError) as error:
         raise StaleError(defect, "in", f"{defect.file} is no Python: {error}") from error
-    found = [node for name, node in definitions if name == defect.in_]
+    found = [lines for name, lines in definitions if name == defect.in_]
     if not found:
         hint = closest(defect.in_, {name for name, _ in definitions})
         raise StaleError(defect, "in", f"{defect.file} defines no {defect.in_}", hint)
     starts = [0]
     for line in text.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line.decode()))
-    return [(starts[_first_line(node) - 1], starts[node.end_lineno or -1]) for node in found]
+    return [(starts[lines.start - 1], starts[lines.stop - 1]) for lines in found]
+
+
+def defined(text: str) -> list[tuple[str, range]]:
+    """(dotted name, lines from 1) of every class and function of a module. SyntaxError or ValueError when it is none."""
+    return [
+        (name, range(_first_line(node), (node.end_lineno or node.lineno) + 1))
+        for name, node in _definitions(ast.parse(text.removeprefix("\ufeff")))
+    ]
 
 
 def _first_line(node: Definition) -> int:

@@ -37,7 +37,7 @@ class Gate(SpecFile, frozen=True, kw_only=True):
     themselves, which is UNKNOWN otherwise; `control` must
     pass before anything else; `isolation: shared` lets gates that only read share one started stack;
     `exclusive` runs the gate with nothing beside it, which every gate with a latency limit needs;
-    `guards` are the files and folders of the target's source that implement the claim, where mutants are drawn;
+    `guards` are the files, folders and definitions (`FILE:NAME`) that implement the claim, where mutants are drawn;
     `defaults` are options of all steps; `data` fixed tables, which steps know as `{data.NAME}`;
     `golden` allows assertions that compare a whole body with a literal.
     """

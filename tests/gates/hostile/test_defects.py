@@ -18,7 +18,7 @@ from gates.prove.evaluate import GateProof, Kind, Trial, evaluate
 from gates.prove.jobs import jobs_of
 from gates.run.bytecode import compile_sources
 from gates.spec.gate import Defect
-from gates.spec.guards import guarded_modules, rest_of
+from gates.spec.guards import guarded, modules
 from tests.builders.small_project import project
 
 ONE, TWO = "all is well", "it is fast"
@@ -390,10 +390,20 @@ def test_unknown_is_no_kill(status: str, measured: bool, late: bool, outcome: st
 def test_a_gate_is_asked_about_what_it_guards_and_the_tests_about_all_else(tmp_path: Path) -> None:
     for name in ("service/auth/roles.py", "service/auth/tokens.py", "service/clock.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("")
-    guarded = guarded_modules(["service/auth"], tmp_path)
-    assert guarded == ["service/auth/roles.py", "service/auth/tokens.py"]
-    assert rest_of(["service"], guarded, tmp_path) == ["service/clock.py"]
+        (tmp_path / name).write_text(
+            "A = 1\n\n\nclass B:\n    @property\n    def c(self): return 1\n"
+        )
+    code = guarded(
+        ["service/auth/roles.py:B.c", "service/auth/roles.py:B.d", "service/clock.py"], tmp_path
+    )
+    assert [line for line in range(1, 8) if code.covers("service/auth/roles.py", line)] == [5, 6]
+    assert code.covers("service/clock.py", 1) and not code.covers("service/auth/tokens.py", 1)
+    left = [name for name in modules(["service"], tmp_path) if code.leaves(name)]
+    assert left == ["service/auth/roles.py", "service/auth/tokens.py"]
+    whole = guarded(
+        ["service/auth/roles.py:B", "service/auth", "service/auth/roles.py:B"], tmp_path
+    )
+    assert not whole.leaves("service/auth/roles.py") and whole.leaves("service/clock.py")
 
 
 def test_of_no_mutants_no_share_is_told() -> None:

@@ -275,6 +275,12 @@ STYLE_PROBLEMS: Mapping[str, tuple[tuple[str, str], Severity, str, str]] = {
         "shop/ap.py]",
         "there is no file or folder shop/ap.py",
     ),
+    "a guarded definition that is gone": (
+        ("guards: [shop]", "guards: [shop/app.py:nothing]"),
+        "error",
+        "shop/app.py:nothing]",
+        "shop/app.py defines no nothing",
+    ),
     "no guards": (
         ("guards: [shop]\n", ""),
         "warning",
