@@ -1,10 +1,11 @@
 """Time never goes back, not even with the machine's clock and a restart."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from service.clock import Clock, MarkFile, create_clock, open_clock
+from service.clock import PERSIST_EVERY_MS, Clock, MarkFile, create_clock, open_clock
 from service.errors import StartRefused
 
 
@@ -58,6 +59,21 @@ def test_mark_survives_a_restart(tmp_path: Path) -> None:
     turned_back = Hands(0)
     reopened = Clock(mark, mark.open(), turned_back.wall_ns, turned_back.monotonic_ns)
     assert reopened.now_ms() == 1_060_000
+
+
+def test_the_time_that_is_told_outlives_a_kill(tmp_path: Path) -> None:
+    hands = Hands(1_000_000)
+    clock = clock_of(tmp_path / "mark", hands, 1_000_000)
+    hands.pass_ms(PERSIST_EVERY_MS)
+    told = clock.now_ms()
+    assert MarkFile(tmp_path / "mark").open() == told
+
+
+def test_a_new_mark_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    MarkFile(tmp_path / "mark").create(1)
+    assert len(synced) == 1
 
 
 def test_never_runs_ahead_of_the_wall_clock(tmp_path: Path) -> None:

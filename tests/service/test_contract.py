@@ -43,6 +43,26 @@ def test_the_live_api_keeps_it(contract: Contract, live: tuple[dict[str, Any], s
     assert breaking_changes(contract, *live) == []
 
 
+def test_what_a_query_may_say_and_what_counts_where_it_says_nothing(
+    live: tuple[dict[str, Any], set[str]],
+) -> None:
+    """Every parameter of this name, whatever operation takes it."""
+    said = {
+        (each["name"], *(each["schema"].get(word) for word in ("default", "minimum", "maximum")))
+        for operations in live[0]["paths"].values()
+        for operation in operations.values()
+        for each in operation.get("parameters", ())
+        if each["in"] == "query"
+    }
+    assert said == {
+        ("after", 0, 0, None),
+        ("cursor", None, None, None),
+        ("limit", 50, 1, 200),
+        ("max_tokens", 512, 0, 100_000),
+        ("q", None, None, None),
+    }
+
+
 def drop_path(document: dict[str, Any]) -> None:
     del document["paths"]["/tasks"]
 
@@ -67,6 +87,12 @@ def drop_nested_answer_field(document: dict[str, Any]) -> None:
 def widen_answer_field(document: dict[str, Any]) -> None:
     schema(document, "TurnAnswer")["properties"]["answer"] = {
         "oneOf": [{"type": "string"}, {"type": "null"}]
+    }
+
+
+def widen_answer_field_otherwise(document: dict[str, Any]) -> None:
+    schema(document, "TurnAnswer")["properties"]["answer"] = {
+        "anyOf": [{"type": "string"}, {"type": "null"}]
     }
 
 
@@ -125,6 +151,10 @@ def demand_a_parameter(document: dict[str, Any]) -> None:
         (drop_answer_field, "POST /v1/turn: 200.degraded is gone"),
         (drop_nested_answer_field, "POST /v1/turn: 200.memories[].text is gone"),
         (widen_answer_field, "POST /v1/turn: 200.answer may be null now, not only string"),
+        (
+            widen_answer_field_otherwise,
+            "POST /v1/turn: 200.answer may be null now, not only string",
+        ),
         (
             retype_answer_field,
             "POST /v1/sessions: 201.turn_count may be string now, not only integer",

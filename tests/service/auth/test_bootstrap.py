@@ -23,3 +23,5 @@ def test_the_key_file_ends_bootstrap_tokens_and_revives_none(
     actions.revoke(listed[0].id, NOW)
     after = storage.read(lambda c: compare(listed, c, NOW))
     assert (after.adopt, after.shorten, after.revoke) == ((), (), ())
+    # Who is over already is not ended again, in the file or not.
+    assert storage.read(lambda c: compare(listed[1:], c, NOW)).revoke == ()

@@ -59,6 +59,8 @@ def test_an_answer_comes_whole_and_the_connection_is_used_again() -> None:
             assert sent.startswith(b"POST /base/p HTTP/1.1\r\n")
             assert b"Authorization: Bearer t\r\n" in sent
             assert b"X-Request-Id: r1\r\n" in sent
+            assert b"User-Agent: sonia\r\n" in sent
+            assert b"Accept: application/json\r\n" in sent
             assert sent.endswith(b"\r\n\r\n12345")
 
     asyncio.run(main())
@@ -70,8 +72,9 @@ def test_an_answer_comes_whole_and_the_connection_is_used_again() -> None:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabcde",
         b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 5\r\n\r\nabcde",
     ],
-    ids=["chunked", "until close", "http/1.0"],
+    ids=["chunked", "until close", "http/1.0", "an encoding that was not asked for"],
 )
 def test_bodies_of_every_framing(content: bytes) -> None:
     async def main() -> None:

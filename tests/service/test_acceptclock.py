@@ -1,0 +1,34 @@
+"""Accepting the machine's clock: the time that was ahead is forgotten, and nothing is left open."""
+
+import threading
+from pathlib import Path
+
+from service.acceptclock import accept_clock
+from service.clock import MarkFile, open_clock
+from tests.service.running import State, alter, rows
+
+AHEAD_MS = 9_000_000_000_000
+"""In the year 2255."""
+
+
+def test_a_clock_that_was_ahead_is_forgotten(state: State) -> None:
+    MarkFile(state.directory.clock).create(AHEAD_MS)
+    assert open_clock(state.directory.clock).now_ms() >= AHEAD_MS
+    accept_clock(state.directory)
+    assert open_clock(state.directory.clock).now_ms() < AHEAD_MS
+
+
+def test_nothing_is_left_open(state: State) -> None:
+    threads = threading.active_count()
+    accept_clock(state.directory)
+    held = {each.resolve() for each in Path("/proc/self/fd").iterdir()}
+    assert state.directory.database.resolve() not in held
+    assert threading.active_count() == threads
+
+
+def test_what_had_ended_by_then_is_ended_for_good(state: State) -> None:
+    alter(state, "UPDATE tokens SET expires_at_ms = ? WHERE role = 'observer'", AHEAD_MS)
+    MarkFile(state.directory.clock).create(AHEAD_MS)
+    assert accept_clock(state.directory)["tokens"] == 1
+    ended = rows(state, "SELECT role FROM tokens WHERE revoked_at_ms IS NOT NULL")
+    assert ended == [("observer",)]
