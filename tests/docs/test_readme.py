@@ -29,7 +29,7 @@ def test_every_nox_session_that_is_named_exists(document: str) -> None:
 
 def test_ci_calls_what_the_readme_says() -> None:
     called = re.findall(r"^nox \d+ -s (\w+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
-    assert called == ["lint", "tests", "browser", "gates"]
+    assert called == ["lint", "tests", "fuzz", "browser", "gates"]
     for name in called:
         assert f"nox -s {name}" in README
 

@@ -18,7 +18,7 @@ KNOCK = '''\
 from collections.abc import Mapping
 
 from chaos.engine.scope import Scope
-from chaos.engine.stack import accepts
+from chaos.engine.ready import accepts
 from chaos.spec.kind import Kind
 from chaos.spec.step import Step
 
