@@ -268,9 +268,9 @@ class _Walker:
         """What is sent or compared as it is written must be something that JSON can hold."""
         if isinstance(node, MappingNode):
             for key, child in node.value:
-                # A key that is no text has been complained about.
-                values = value if isinstance(value, dict) and isinstance(key, ScalarNode) else {}
-                self._require_json(child, values.get(key.value))
+                # A key that is no text has been complained about, and is none of the value's.
+                name = key.value if isinstance(key, ScalarNode) else None
+                self._require_json(child, value.get(name) if isinstance(value, dict) else None)
         elif isinstance(node, SequenceNode) and isinstance(value, list):
             for child, item in zip(node.value, value, strict=True):
                 self._require_json(child, item)
