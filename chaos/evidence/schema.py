@@ -460,6 +460,32 @@ def sealed_columns(table: str) -> dict[str, str]:
     return columns | dict(DERIVED.get(table, {}))
 
 
+@cache
+def admissible(table: str) -> Mapping[str, tuple[bool, tuple[str, ...]]]:
+    """Column → whether it may be NULL, and the words that it may hold where these are known.
+
+    What the harness always fills is never NULL; a second half may never come. JSON may be `null`, but for variables.
+    """
+    if table not in TABLES:
+        return {}
+    known = {name: _admissible(hint) for name, hint in get_type_hints(TABLES[table]).items()}
+    if table in MERGED:
+        later = get_type_hints(TABLES[MERGED[table]])
+        known |= {n: (True, _admissible(h)[1]) for n, h in later.items() if n not in known}
+    known |= {name: (kind == "DOUBLE", ()) for name, kind in DERIVED.get(table, {}).items()}
+    known |= {name: (False, known[name][1]) for name in ("vars", "outcome") if name in known}
+    return known
+
+
+def _admissible(hint: object) -> tuple[bool, tuple[str, ...]]:
+    if hint is Raw:
+        return True, ()
+    if get_origin(hint) is Literal:
+        return False, tuple(str(word) for word in get_args(hint))
+    optional = get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
+    return optional, ()
+
+
 def sealed_tables() -> tuple[str, ...]:
     """Names of the tables that are shipped: the raw ones less the second halves."""
     return tuple(name for name in TABLES if name not in MERGED.values())

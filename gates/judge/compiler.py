@@ -219,7 +219,14 @@ class _Compiler:
         self.lineages[name] = seen.query(node)
         self.untold(source, seen)
         self.queries[name] = QueryPlan(
-            name, named.query, named.at_least, relations, reads, names, seen.ordered
+            name,
+            named.query,
+            named.at_least,
+            relations,
+            reads,
+            names,
+            seen.ordered,
+            syntax.constants([node]),
         )
 
     def untold(self, source: Source, seen: Lineage) -> None:
@@ -260,6 +267,7 @@ class _Compiler:
             relation,
             expression,
             split,
+            leaves.also(where, relation, split.leaves),
             self.quantile(parts, expression, uses) if is_value else None,
             drafts.inputs_of(uses.aggregates),
             drafts.guards_of(_inside(uses.aggregates) if is_value else [expression]),
@@ -269,6 +277,7 @@ class _Compiler:
             self.answered(relation, used) if is_value else (),
             drafts.about(where),
             seen.ordered or is_ordered,
+            syntax.constants([where, expression, self.is_tree(parts)]),
         )
 
     def words(
@@ -336,6 +345,10 @@ class _Compiler:
             if origin is not None and origin.table in told and origin.column in ("status", "exit")
         ]
         return tuple(f"{tables.quoted(name)} IS NOT NULL" for name in witnesses)
+
+    def is_tree(self, parts: Parts) -> Node:
+        """The tree of the query in an `is:`, empty without one."""
+        return (self.tree(parts.is_query) if parts.is_query else None) or {}
 
     def is_ordered(self, source: Source) -> bool:
         """Whether order matters in the query of an `is:`, after noting where it is open."""

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from gates.judge import functions, syntax
 from gates.judge.comparator import Comparator
-from gates.judge.leaves import Split
+from gates.judge.leaves import Leaf, Split
 from gates.judge.plan import AssertPlan, Quantile, Test
 from gates.judge.problem import Source
 from gates.judge.syntax import Node
@@ -51,6 +51,7 @@ class Draft(Struct, frozen=True):
     relation: str
     expression: Node
     split: Split
+    where_split: tuple[object, list[Leaf]]
     quantile: tuple[float, Node] | None
     inputs: list[list[Node]]
     guards: list[Node]
@@ -60,6 +61,7 @@ class Draft(Struct, frozen=True):
     answered: tuple[str, ...]
     about: frozenset[str]
     ordered: bool
+    constants: tuple[tuple[str, str], ...]
 
     def nodes(self) -> list[Node]:
         """What has to be written as text, in the order in which `finish` takes it."""
@@ -68,15 +70,24 @@ class Draft(Struct, frozen=True):
         return [
             self.split.rewritten,
             *leaf_nodes,
+            *self._where_nodes(),
             *quantile,
             *(n for group in self.inputs for n in group),
             *self.guards,
         ]
 
+    def _where_nodes(self) -> list[Node]:
+        rewritten, more = self.where_split
+        where = [rewritten] if isinstance(rewritten, dict) and rewritten else []
+        return [*where, *(leaf.node for leaf in more)]
+
     def finish(self, texts: Iterator[str]) -> AssertPlan:
         """The plan, with the texts of `nodes`."""
         rewritten = next(texts)
         leaf_sql = tuple(next(texts) for _ in self.split.leaves)
+        where = next(texts) if self.where_split[0] else "true"
+        more = tuple(self.where_split[1])
+        where_sql = tuple(next(texts) for _ in more)
         quantile = Quantile(self.quantile[0], next(texts)) if self.quantile else None
         inputs = tuple(
             " AND ".join(f"({next(texts)}) IS NOT NULL" for _ in group) for group in self.inputs
@@ -94,6 +105,9 @@ class Draft(Struct, frozen=True):
             split=self.split,
             leaf_sql=leaf_sql,
             rewritten=rewritten,
+            where_leaves=more,
+            where_leaf_sql=where_sql,
+            where_rewritten=where,
             inputs=inputs + self.answered,
             guards=guards,
             uses=self.uses,
@@ -101,6 +115,7 @@ class Draft(Struct, frozen=True):
             names=self.names and self.names | {"outcome"} if self.answered else self.names,
             about=self.about,
             ordered=self.ordered,
+            constants=self.constants,
         )
 
 

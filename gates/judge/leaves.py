@@ -47,6 +47,12 @@ def split(node: Node, relation: str) -> Split:
     return Split(rewritten, tuple(found), tuple(dict.fromkeys(constants)))
 
 
+def also(node: Node, relation: str, known: Sequence[Leaf]) -> tuple[object, list[Leaf]]:
+    """Another expression over the same leaves, and those that it has besides."""
+    found = list(known)
+    return _rewrite(node, relation, found, frozenset()), found[len(known) :]
+
+
 def _rewrite(value: object, relation: str, found: list[Leaf], bound: frozenset[str]) -> object:
     if isinstance(value, list):
         return [_rewrite(item, relation, found, bound) for item in value]

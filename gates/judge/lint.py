@@ -135,9 +135,29 @@ def _bind(plan: AssertPlan, gate: GatePlan, bound: Bound) -> list[Problem]:
     except duckdb.Error:
         return _pieces(duck, plan, expression, tail) or _whole(plan, bound)
     found = [*_kind(plan, expression, next(iter(columns.values()))), *_whole(plan, bound)]
+    found += _constant(plan, expression, bound) if not found else []
     if measuring.made_up(plan, bound):
         found.append(expression.problem("population", measuring.MADE_UP))
     return found
+
+
+_POPULATIONS = (1, 2, 3, 1000)
+
+
+def _constant(plan: AssertPlan, expression: Source, bound: Bound) -> list[Problem]:
+    """A value of no column that is the same however many rows there are."""
+    if plan.test != "value" or plan.split.leaves:
+        return []
+    counts = " UNION ALL ".join(
+        f"SELECT ({plan.rewritten}) FROM range({rows})" for rows in _POPULATIONS
+    )
+    try:
+        values = {value for (value,) in bound.connection.execute(counts).fetchall()}
+    except duckdb.Error:
+        return []
+    if len(values) > 1:
+        return []
+    return [expression.problem("constant", "this is the same whatever rows there are")]
 
 
 def _pieces(

@@ -12,7 +12,7 @@ from gates.judge.binding import Bound, distinct_sql
 from gates.judge.comparator import EqualsQuery
 from gates.judge.deciding import Measurement, Outcome, decide, finite
 from gates.judge.plan import AssertPlan, GatePlan
-from gates.judge.worlds import OBSERVED, World
+from gates.judge.worlds import EMPTY, OBSERVED, World
 
 Expected = int | float | Decimal | None
 
@@ -41,7 +41,7 @@ def evaluate(
     """What each assertion comes to over the evidence of a world, or why that cannot be said."""
     if not plans:
         return []
-    if world is not OBSERVED:
+    if world is EMPTY:
         return _over_changed(world, plans, gate, bound)
     return _over(world, plans, gate, bound)
 

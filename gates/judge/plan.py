@@ -1,5 +1,6 @@
 """What a gate's assertions come to once they are parsed and checked: the plan that is run on evidence."""
 
+import re
 from functools import cache
 from typing import Literal
 
@@ -7,7 +8,7 @@ from msgspec import Struct
 
 from chaos.evidence import schema
 from gates.judge.comparator import Comparator
-from gates.judge.leaves import Split
+from gates.judge.leaves import Leaf, Split
 from gates.judge.problem import Problem
 from gates.spec.assertion import Assertion, Judged
 
@@ -25,11 +26,13 @@ class AssertPlan(Struct, frozen=True):
     """One assertion, ready to be run.
 
     `source` is its `from`, `relation` the table or query it names; `expression` its predicate or value.
-    `leaf_sql` are the leaves of `split`, `rewritten` the expression over them. `inputs` hold one condition
+    `leaf_sql` are the leaves of `split`, `rewritten` the expression over them; `where_leaves` are those that its `where` has
+    besides, `where_rewritten` is the `where` over both, `true` without one. `inputs` hold one condition
     per aggregate that takes no NULL; `guards` are floating-point expressions that must be finite;
     `uses` are the relations it names, `reads` all tables behind them; `names` are all words in it that could be
     columns, None where it takes all that there are; `about` the steps and loads that its `where` names, empty where
-    that is open. `ordered` says that something in it depends on the order of rows.
+    that is open. `ordered` says that something in it depends on the order of rows, `constants` are all that are in
+    its text.
     """
 
     assertion: Assertion
@@ -43,6 +46,9 @@ class AssertPlan(Struct, frozen=True):
     split: Split
     leaf_sql: tuple[str, ...]
     rewritten: str
+    where_leaves: tuple[Leaf, ...]
+    where_leaf_sql: tuple[str, ...]
+    where_rewritten: str
     inputs: tuple[str, ...]
     guards: tuple[str, ...]
     uses: frozenset[str]
@@ -50,10 +56,26 @@ class AssertPlan(Struct, frozen=True):
     names: frozenset[str] | None
     about: frozenset[str]
     ordered: bool
+    constants: tuple[tuple[str, str], ...]
+
+    @property
+    def is_count(self) -> bool:
+        """Whether it is the number of rows and nothing else."""
+        return self.test == "value" and re.sub(r"[\s()*]", "", self.expression.lower()) == "count"
+
+    @property
+    def where_constrains(self) -> bool:
+        """Whether its `where` speaks of what its expression does."""
+        return any(f"leaf_{index}" in self.where_words for index in range(len(self.split.leaves)))
+
+    @property
+    def where_words(self) -> frozenset[str]:
+        """The words of its `where` over leaves."""
+        return frozenset(re.findall(r"leaf_\d+", self.where_rewritten))
 
 
 class QueryPlan(Struct, frozen=True):
-    """One query of `with:`: the relations it reads directly, all tables behind it, its words and its order as above."""
+    """One query of `with:`: the relations it reads directly, all tables behind it, its words, its order and the constants in it."""
 
     name: str
     text: str
@@ -62,6 +84,7 @@ class QueryPlan(Struct, frozen=True):
     reads: frozenset[str]
     names: frozenset[str] | None
     ordered: bool
+    constants: tuple[tuple[str, str], ...]
 
 
 class GatePlan(Struct, frozen=True):

@@ -1,24 +1,28 @@
 """Tries whether assertions that passed could have failed (rule: no verdict from a constant).
 
-For an assertion that passed, evidence is taken away and corrupted until it turns red: the rows of the tables
-behind it removed, what its predicate rests on NULLed, then replaced by extremes and by what it is compared
-with. An assertion that nothing turns is UNKNOWN, since it would have passed whatever had been observed.
+For an assertion that passed, evidence is taken away and changed in admissible ways until it turns red: what its predicate
+rests on becomes NULL where it can be, an extreme, or what it is compared with, and what it reads through queries is changed in
+the tables behind them. An assertion that nothing turns is UNKNOWN, since it would have passed whatever had been observed.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
 import msgspec
 from msgspec import Struct
 
-from gates.judge import leaves, worlds
+from chaos.evidence import schema
+from gates.judge import corrupting, leaves, tables, worlds
 from gates.judge.binding import Bound
+from gates.judge.comparator import EqualsQuery
 from gates.judge.deciding import Measurement, decide
+from gates.judge.leaves import Leaf
 from gates.judge.measuring import Evaluated, Expected, evaluate
 from gates.judge.plan import AssertPlan, GatePlan
 from gates.judge.result import Status
-from gates.judge.worlds import EMPTY, HALF, NULLS, OBSERVED, TWICE, World
+from gates.judge.worlds import EMPTY, OBSERVED, World
 
 _SAMPLE_ROWS = 1000
 _MOST_KNOWN = 4096
@@ -43,34 +47,64 @@ def cannot_fail(passed: Sequence[Passed], gate: GatePlan, bound: Bound) -> list[
     for index, one in enumerate(passed):
         if decide(one.plan, Measurement(0, 0, 0), one.expected).status != "UNKNOWN":
             whys[index] = NO_ROWS
-    left = {i: one.plan for i, one in enumerate(passed) if i not in whys}
-    whys |= _rest_on_nothing(
-        {i: plan for i, plan in left.items() if gate.behind(plan)}, gate, bound
-    )
-    asked = {i: one for i, one in enumerate(passed) if i not in whys}
+    left = {i: one for i, one in enumerate(passed) if i not in whys}
+    through = {i: one.plan for i, one in left.items() if not _is_direct(one.plan, gate)}
+    whys |= _rest_on_nothing(through, gate, bound)
+    asked = {i: one for i, one in left.items() if i not in through}
     turned = _turned(list(asked.values()), gate, bound)
     whys |= {i: NOTHING for i, red in zip(asked, turned, strict=True) if not red}
     return [whys.get(index) for index in range(len(passed))]
 
 
+def _is_direct(plan: AssertPlan, gate: GatePlan) -> bool:
+    """Whether it looks at the rows of one table of evidence, and at nothing else."""
+    return not gate.behind(plan) and not isinstance(plan.comparator, EqualsQuery)
+
+
 def _rest_on_nothing(plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound) -> dict[int, str]:
-    """For what is read through queries: with the tables behind them empty it must not pass.
+    """For what is read through queries, or compared with one: with the tables empty it must not pass.
 
-    And with nothing but NULL in them, with every row twice, or with half of the rows, it must turn.
+    And with other evidence in them it must fail: rows that hold something else, more of them, fewer of them.
     """
-
-    def statuses(world: World) -> dict[int, Status | None]:
-        return dict(zip(plans, _statuses(world, list(plans.values()), gate, bound), strict=True))
-
     emptied = dict(zip(plans, _of_nothing(list(plans.values()), gate, bound), strict=True))
     whys = {i: NO_EVIDENCE for i, status in emptied.items() if status == "PASS"}
-    plans = {i: plan for i, plan in plans.items() if emptied[i] in ("UNKNOWN", None)}
-    nulls = statuses(NULLS)
-    plans = {i: plan for i, plan in plans.items() if nulls[i] == "PASS"}
-    for world in (TWICE, HALF):
-        found = statuses(world)
-        plans = {i: plan for i, plan in plans.items() if found[i] != "FAIL"}
-    return whys | dict.fromkeys(plans, ANY_EVIDENCE)
+    left = {i: plan for i, plan in plans.items() if i not in whys}
+    constants = {i: _constants(plan, gate) for i, plan in left.items()}
+    every = list(dict.fromkeys(one for own in constants.values() for one in own))
+    for world in corrupting.together(bound, every):
+        left = _still(world, left, gate, bound)
+    for index, plan in list(left.items()):
+        for world in itertools.chain(
+            corrupting.counted(bound, plan.reads),
+            corrupting.whole(bound, plan.reads, constants[index]),
+        ):
+            if not _still(world, {index: plan}, gate, bound):
+                del left[index]
+                break
+    return whys | dict.fromkeys(left, ANY_EVIDENCE)
+
+
+def _constants(plan: AssertPlan, gate: GatePlan) -> list[tuple[str, str]]:
+    """All that the SQL of an assertion compares with, that of its queries too."""
+    own = [*plan.constants, *(one for query in gate.behind(plan) for one in query.constants)]
+    return list(dict.fromkeys(own))
+
+
+def _still(
+    world: World, plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound
+) -> dict[int, AssertPlan]:
+    """The assertions that do not fail in a world."""
+    if not plans:
+        return plans
+    # One violating row is one, however few there are besides.
+    asked = [
+        msgspec.structs.replace(plan, assertion=msgspec.structs.replace(plan.assertion, at_least=1))
+        if plan.test in ("every", "none")
+        else plan
+        for plan in plans.values()
+    ]
+    found = _statuses(world, asked, gate, bound)
+    return {i: plans[i] for i, status in zip(plans, found, strict=True) if status != "FAIL"}
 
 
 def _statuses(
@@ -132,7 +166,16 @@ def _fails(one: Passed, answers: Sequence[bool | None]) -> bool:
 
 def _types(plan: AssertPlan, bound: Bound) -> tuple[str, ...]:
     columns = bound.columns[plan.relation]
-    return tuple(leaf.type or columns.get(leaf.column, "VARCHAR") for leaf in plan.split.leaves)
+    found = (*plan.split.leaves, *plan.where_leaves)
+    return tuple(leaf.type or columns.get(leaf.column, "VARCHAR") for leaf in found)
+
+
+def _may_be_null(plan: AssertPlan, leaf: Leaf) -> bool:
+    """Whether evidence can be NULL there; what lies inside of JSON can always be absent."""
+    if leaf.type is not None:
+        return True
+    optional, _ = schema.admissible(plan.relation).get(leaf.column, (True, ()))
+    return optional and leaf.column not in leaves.COMMON
 
 
 class _Try(Struct, frozen=True):
@@ -157,17 +200,27 @@ def _rows(bound: Bound, before: str, tries: Sequence[_Try]) -> list[Any]:
 
 
 Holds = list[bool | None]
-_answers_of_nulls: dict[tuple[str, tuple[str, ...]], Holds] = {}
+_Key = tuple[str, tuple[str, ...]]
+_answers_of_nulls: dict[_Key, Holds] = {}
+
+
+def _key(plan: AssertPlan, bound: Bound) -> _Key:
+    """What is asked of NULLs: nothing where evidence cannot be NULL there, or the population has none of it."""
+    own = plan.split.leaves
+    open_ = all(_may_be_null(plan, leaf) for leaf in own) and not plan.where_constrains
+    return (plan.rewritten if open_ else "", _types(plan, bound)[: len(own)])
 
 
 def _of_nulls(plans: Sequence[AssertPlan], bound: Bound) -> list[Holds]:
     """What predicates say when all that they rest on is NULL; no evidence is in that, so it is asked once."""
-    keys = [(plan.rewritten, _types(plan, bound)) for plan in plans]
+    keys = [_key(plan, bound) for plan in plans]
     if len(_answers_of_nulls) > _MOST_KNOWN:
         _answers_of_nulls.clear()
     unknown = list(dict.fromkeys(key for key in keys if key not in _answers_of_nulls))
     tries = []
     for number, (rewritten, kinds) in enumerate(unknown):
+        if not rewritten:
+            continue
         nulls = ", ".join(f"NULL::{kind} AS leaf_{index}" for index, kind in enumerate(kinds))
         tries.append(_Try(f"SELECT {number}, ({rewritten})::BOOLEAN FROM (SELECT {nulls})"))
     _answers_of_nulls.update((key, []) for key in unknown)
@@ -179,62 +232,90 @@ def _of_nulls(plans: Sequence[AssertPlan], bound: Bound) -> list[Holds]:
 def _of_leaves(plan: AssertPlan, gate: GatePlan, bound: Bound) -> Holds:
     """What a predicate says of recorded rows in which one leaf after the other is replaced by all that is tried.
 
-    Where one raises, the others are taken, but no NULL: it may be the error.
+    Rows that leave the population by that are no matter. Where one raises, the others are taken, but no NULL: it may be the error.
     """
     kinds = _types(plan, bound)
     tries = []
-    for index in range(len(kinds)):
-        rows = _with_leaf(kinds, index, _tries(plan, kinds, index))
-        told = f"SELECT DISTINCT TRY({plan.rewritten})::BOOLEAN AS holds FROM ({rows})"
-        sql = f"SELECT DISTINCT ({plan.rewritten})::BOOLEAN FROM ({rows})"
+    for index in range(len(plan.split.leaves)):
+        own = _tries(plan, kinds, index)
+        if not own:
+            continue
+        rows = f"{_with_leaf(kinds, index, own)}"
+        told = f"SELECT DISTINCT TRY({plan.rewritten})::BOOLEAN AS holds FROM ({rows}) WHERE TRY({plan.where_rewritten})"
+        sql = f"SELECT DISTINCT ({plan.rewritten})::BOOLEAN FROM ({rows}) WHERE {plan.where_rewritten}"
         tries.append(_Try(sql, (f"FROM ({told}) WHERE holds IS NOT NULL",)))
     return [holds for (holds,) in _rows(bound, _sampled(plan, gate, bound, 3), tries)]
 
 
 def _breaks(one: Passed, gate: GatePlan, bound: Bound) -> bool:
-    """Whether an aggregate misses its bound over corrupted rows; a plain count over more and fewer of them."""
+    """Whether an aggregate misses its bound over corrupted rows, or over more or fewer of them."""
     # The bounds of a percentile are those of a sample; here it is enough that its value breaks the limit.
     plan = msgspec.structs.replace(one.plan, quantile=None)
-    if plan.split.leaves:
-        rows = one.measured.population
-        tried = [Measurement(rows, rows, rows, value=v) for v in _values(plan, gate, bound)]
-    else:
-        least, rows = plan.assertion.at_least, one.measured.rows
-        counts = sorted({least, max(least, rows - 1), rows + 1, 10**12})
-        tried = [Measurement(count, count, count, value=count) for count in counts]
-    return any(decide(plan, measured, one.expected).status == "FAIL" for measured in tried)
+    tried = _counts(one) if plan.is_count else []
+    if _any_fails(plan, one, tried):
+        return True
+    return any(_any_fails(plan, one, found) for found in _values(plan, gate, bound))
 
 
-def _values(plan: AssertPlan, gate: GatePlan, bound: Bound) -> list[object]:
-    """The aggregate over rows that hold nothing but the highest, or the lowest, and once per try for each leaf."""
+def _counts(one: Passed) -> list[tuple[int, object]]:
+    """What a plain count comes to: it can be any number of rows."""
+    least, rows = one.plan.assertion.at_least, one.measured.rows
+    return [(count, count) for count in (least, max(least, rows - 1), rows + 1, 10**12)]
+
+
+def _any_fails(plan: AssertPlan, one: Passed, found: Sequence[tuple[int, object]]) -> bool:
+    return any(
+        decide(plan, Measurement(rows, rows, rows, value=value), one.expected).status == "FAIL"
+        for rows, value in found
+    )
+
+
+def _values(plan: AssertPlan, gate: GatePlan, bound: Bound) -> Iterator[list[tuple[int, object]]]:
+    """The aggregate over no fewer rows than it needs, once per try for each leaf; then over more of them, and fewer."""
     kinds = _types(plan, bound)
+    least = plan.assertion.at_least
+    sampled = _sampled(plan, gate, bound, max(_SAMPLE_ROWS, least))
+    over = f"SELECT count(*), ({plan.rewritten}) FROM"
     tries = []
-    for pick in (max, min):
-        columns = [f"{leaves.extreme(kind, pick)} AS leaf_{i}" for i, kind in enumerate(kinds)]
-        tries.append(_Try(f"SELECT ({plan.rewritten}) FROM (SELECT {', '.join(columns)})"))
-    for index in range(len(kinds)):
+    for index in range(len(plan.split.leaves)):
         own = _tries(plan, kinds, index)
         whole, *pieces = (
-            f"SELECT ({plan.rewritten}) FROM ({_with_leaf(kinds, index, some)}) GROUP BY judge_try"
+            f"{over} ({_with_leaf(kinds, index, some)}) WHERE {plan.where_rewritten} GROUP BY judge_try"
             for some in (own, *([one] for one in own))
         )
         tries.append(_Try(whole, tuple(pieces)))
-    return [value for (value,) in _rows(bound, _sampled(plan, gate, bound, _SAMPLE_ROWS), tries)]
+    yield _rows(bound, sampled, tries)
+    fewer = f"{over} (FROM {_SAMPLE} LIMIT {least})"
+    twice = f"{over} (FROM {_SAMPLE} UNION ALL FROM {_SAMPLE})"
+    yield _rows(bound, sampled, [_Try(fewer), _Try(twice)])
+    many = f"{over} (SELECT s.* FROM {_SAMPLE} AS s, range({_MANIFOLD}))"
+    yield _rows(bound, sampled, [_Try(many)])
 
 
 _SAMPLE = '"judge\'s sample"'
+_MANIFOLD = 1000
 
 
 def _sampled(plan: AssertPlan, gate: GatePlan, bound: Bound, rows: int) -> str:
     """The WITH clause for some recorded rows of an assertion's leaves."""
-    originals = "".join(f", {sql} AS leaf_{i}" for i, sql in enumerate(plan.leaf_sql))
+    leaf_sql = (*plan.leaf_sql, *plan.where_leaf_sql)
+    originals = "".join(f", {sql} AS leaf_{i}" for i, sql in enumerate(leaf_sql))
     sql = f"SELECT row_number() OVER () AS judge_row{originals} FROM {plan.source}\n LIMIT {rows}"
     named = worlds.named(OBSERVED, [plan], gate, bound)
     return worlds.clause({**named, _SAMPLE: sql})
 
 
 def _tries(plan: AssertPlan, kinds: Sequence[str], index: int) -> list[str]:
-    return ["NULL", *leaves.corruptions(kinds[index], f"leaf_{index}", plan.split.constants)]
+    """What may stand in the place of a leaf."""
+    leaf = plan.split.leaves[index]
+    if leaf.column in leaves.COMMON and leaf.type is None:
+        return [f"leaf_{index}"]
+    null = ["NULL"] if _may_be_null(plan, leaf) else []
+    _, words = schema.admissible(plan.relation).get(leaf.column, (True, ()))
+    if words and leaf.type is None:
+        return [*null, *map(tables.literal, words)]
+    other = leaves.corruptions(kinds[index], f"leaf_{index}", plan.constants)
+    return [*null, *(f"coalesce({value}, leaf_{index})" for value in other)]
 
 
 def _with_leaf(kinds: Sequence[str], index: int, tries: Sequence[str]) -> str:

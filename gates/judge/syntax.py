@@ -230,3 +230,9 @@ def constant(node: Node) -> tuple[str, str] | None:
     if class_of(node) != "CONSTANT" or not literal:
         return None
     return text_of(literal, "kind"), text_of(literal, "text")
+
+
+def constants(nodes: Iterable[Node]) -> tuple[tuple[str, str], ...]:
+    """All constants of some trees, each once."""
+    found = (constant(part) for node in nodes for part in walk(node))
+    return tuple(dict.fromkeys(one for one in found if one))

@@ -96,8 +96,10 @@ def undecided(plans: Sequence[AssertPlan], gate: GatePlan, bound: Bound) -> dict
         if rewritten is not None and not (rewritten.strict and not any(own)):
             asked.append(rewritten)
     found = {}
+    seen = _seen(bound) if asked else []
     for one in asked:
-        why = _tried(one, gate, bound)
+        more = msgspec.structs.replace(one, constants=(*one.constants, *seen))
+        why = _tried(more, gate, bound)
         if why is not None:
             plan = next(p for p in plans if p.where == one.plan.where)
             found[id(plan)] = why
@@ -116,6 +118,15 @@ def _unanswered(plans: Sequence[AssertPlan], bound: Bound) -> dict[str, int]:
         )
     rows = bound.connection.execute(" UNION ALL ".join(parts)).fetchall() if parts else []
     return {str(name): int(partly) for name, count, partly in rows if count}
+
+
+def _seen(bound: Bound) -> list[tuple[str, str]]:
+    """Some of the statuses that others were answered with, as constants."""
+    table = bound.tables.get("requests")
+    if table is None:
+        return []
+    sql = f"SELECT DISTINCT status FROM ({table.whole}) WHERE status IS NOT NULL ORDER BY status LIMIT 4"
+    return [("INTEGER", str(status)) for (status,) in bound.connection.execute(sql).fetchall()]
 
 
 def _marked(name: str, table: Table, kinds: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from gates.judge import leaves, tables
+from gates.judge import tables
 from gates.judge.binding import Bound, Table
 from gates.judge.plan import AssertPlan, GatePlan
 
@@ -16,19 +16,8 @@ class World(Struct, frozen=True):
     change: Callable[[str, Table, dict[str, str]], str]
 
 
-def _nulls(rows: str, table: Table, kinds: dict[str, str]) -> str:
-    columns = [
-        tables.quoted(column)
-        if column in leaves.COMMON
-        else f"NULL::{kinds[column]} AS {tables.quoted(column)}"
-        for column in table.columns
-    ]
-    return f"SELECT {', '.join(columns)} FROM ({rows})"
-
-
 OBSERVED = World("observed", lambda rows, *_: rows)
 EMPTY = World("empty", lambda rows, *_: f"FROM ({rows}) LIMIT 0")
-NULLS = World("nulls", _nulls)
 TWICE = World(
     "twice",
     lambda rows, *_: f"FROM ({rows}) UNION ALL (SELECT * REPLACE (-1 - seq AS seq) FROM ({rows}))",

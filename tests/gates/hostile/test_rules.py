@@ -156,6 +156,11 @@ RULES: dict[int | str, Rule] = {
         f"{JUDGE}/test_assertions.py::test_what_is_not_known_never_helps_a_share",
     ), ("assertions/share-that-cannot-fail", "assertions/share-of-a-constant", "judged/null-is-no-share")),
     18: Rule("what cannot fail does not pass", (
+        f"{HOSTILE}/test_cannot_fail.py::test_a_value_that_is_always_the_same_is_refused",
+        f"{HOSTILE}/test_cannot_fail.py::test_what_nothing_turns_red_is_unknown",
+        f"{HOSTILE}/test_cannot_fail.py::test_nor_does_a_query_hide_it",
+        f"{HOSTILE}/test_cannot_fail.py::test_what_can_fail_passes",
+        f"{HOSTILE}/test_cannot_fail.py::test_what_can_fail_through_a_query_passes",
         f"{JUDGE}/test_selfcheck.py::test_an_assertion_that_nothing_turns_red_is_unknown",
         f"{JUDGE}/test_selfcheck.py::test_a_query_that_hides_a_constant_is_found_out",
         f"{ASSERTIONS}::test_a_predicate_that_its_population_implies_is_killed_by_nothing",

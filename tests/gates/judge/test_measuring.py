@@ -12,7 +12,7 @@ from gates.judge.compiler import compile_gate
 from gates.judge.connection import Evidence
 from gates.judge.measuring import Evaluated, evaluate
 from gates.judge.plan import GatePlan
-from gates.judge.worlds import EMPTY, HALF, NULLS, OBSERVED, TWICE
+from gates.judge.worlds import EMPTY, HALF, OBSERVED, TURNED, TWICE
 from gates.spec.assertion import Assertion, Named
 from tests.gates.judge.runs import Run, assertion, judged, verdict_of
 
@@ -63,7 +63,7 @@ def bound_plan(
         yield plan, bound
 
 
-@pytest.mark.parametrize("world", [OBSERVED, EMPTY, NULLS, TWICE, HALF])
+@pytest.mark.parametrize("world", [OBSERVED, EMPTY, TURNED, TWICE, HALF])
 @pytest.mark.parametrize("changes", [PLAIN, [*PLAIN, *OVER_QUERIES], [*PLAIN, BROKEN]])
 def test_together_and_alone_give_the_same(
     evidence: Evidence, world: object, changes: list[dict[str, object]]
