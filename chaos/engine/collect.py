@@ -47,7 +47,7 @@ def objects(source: Path) -> list[dict[str, object]]:
             continue
         try:
             found.append(msgspec.json.decode(line, type=dict[str, object]))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if number == len(lines):
                 break
             message = f"line {number} of {source.name} is no JSON object: {error}"

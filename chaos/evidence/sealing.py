@@ -332,7 +332,7 @@ def _run_id(runs: bytes) -> str:
     """The id of the run that a directory belongs to, from its first row; empty when there is none."""
     try:
         return _head.decode(runs.split(b"\n", 1)[0]).run_id
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
 
 
@@ -341,7 +341,7 @@ def _closings(data: bytes) -> dict[str, schema.Closing]:
     for line in data.splitlines():
         try:
             closing = _closing.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         if closings.setdefault(closing.file, closing) != closing:
             # A second word on the same file takes the first one back.

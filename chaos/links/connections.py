@@ -180,7 +180,7 @@ def connections_from(log: bytes, links: Mapping[str, Watched], clock: RunClock) 
     for line in log.splitlines():
         try:
             entry = msgspec.json.decode(line, type=_Line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         link = links.get(entry.name)
         if entry.message != "Accepted client" or link is None or entry.time is None:

@@ -280,7 +280,7 @@ def details_of(error: duckdb.Error) -> tuple[str, int | None]:
     start = text.find("{")
     try:
         decoded = msgspec.json.decode(text[start:] if start >= 0 else "", type=_DuckError)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return text, None
     position = int(decoded.position) if decoded.position else None
     return decoded.exception_message or text, position

@@ -32,5 +32,5 @@ def kept(place: str, kind: type[R]) -> R | None:
     """A result that was kept there, or None."""
     try:
         return msgspec.json.decode(regular.read(Path(place)), type=kind)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None

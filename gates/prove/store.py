@@ -43,7 +43,7 @@ class Store(Struct, frozen=True):
             trial = msgspec.json.decode(regular.read(place / FILE), type=Trial)
             # It has been of use just now.
             os.utime(place)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
         kept = Kept(trial, place / Path(trial.gate).name)
         return kept if kept.directory.is_dir() else None

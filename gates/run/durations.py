@@ -73,7 +73,7 @@ def _first(path: Path, kind: type[R]) -> R | None:
     """The first row of a file; None where there is none that can be read."""
     try:
         return msgspec.json.decode(regular.read(path).split(b"\n", 1)[0], type=kind)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

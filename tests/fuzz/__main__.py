@@ -72,13 +72,15 @@ def round_of(name: str, surface: Surface, number: int) -> int:
         content = edited(surface.files[file], edits)
         last = of(name, file, content)
         # Written first: of a hang nothing else would be left.
+        known = last.path(CORPUS).exists()
         kept = last.save(CORPUS)
         faulthandler.dump_traceback_later(HANGS_AFTER_S, exit=True)
         try:
             surface.try_it(file, content)
         finally:
             faulthandler.cancel_dump_traceback_later()
-            kept.unlink()
+            if not known:
+                kept.unlink()
 
     try:
         tried()

@@ -64,10 +64,15 @@ class Input(Struct, frozen=True):
         """The bytes."""
         return base64.b64decode(self.data)
 
+    def path(self, directory: Path) -> Path:
+        """Where it is kept, under a name of its own."""
+        digest = hashlib.sha256(f"{self.name} {self.data}".encode()).hexdigest()
+        return directory / f"{self.kind}-{digest[:12]}.json"
+
     def save(self, directory: Path) -> Path:
-        """Write it down under a name of its own."""
+        """Write it down."""
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{self.kind}-{hashlib.sha256(self.content).hexdigest()[:12]}.json"
+        path = self.path(directory)
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self)) + b"\n")
         return path
 
