@@ -6,7 +6,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from chaos import regular
 from gates.spec.edits import defined
+from gates.spec.sources import decoded
 
 
 class Guarded(Struct, frozen=True):
@@ -51,6 +53,6 @@ def definitions(module: Path) -> dict[str, frozenset[int]]:
     """The lines of each class and function of a module, by dotted name; none where it is no Python."""
     found: dict[str, frozenset[int]] = {}
     with contextlib.suppress(SyntaxError, ValueError):
-        for name, lines in defined(module.read_bytes().decode()):
+        for name, lines in defined(decoded(regular.read(module))[0]):
             found[name] = found.get(name, frozenset()).union(lines)
     return found
