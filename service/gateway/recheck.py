@@ -15,15 +15,23 @@ def closing_code(services: Services, presented: Presented | None) -> int | None:
     """Decide whether a stream may stay open now: None, or the code to close it with."""
     if not services.settings.auth.enabled:
         return None
-    if presented is None:
+    actor = holder(services, presented)
+    if actor is None:
         return TOKEN_OVER
+    return None if permits(actor.role, Role.OPERATOR) else ROLE_LOST
+
+
+def holder(services: Services, presented: Presented | None) -> Actor | None:
+    """Who is behind a stream's token now; None once it is over."""
+    if presented is None:
+        return None
     now_ms = services.clock.now_ms()
     verdict = services.registry.verify(presented, now_ms)
-    if not isinstance(verdict, Actor):
-        # As for requests: the end must outlive this process, or a clock turned back would undo it.
-        services.clock.persist(now_ms)
-        return TOKEN_OVER
-    return None if permits(verdict.role, Role.OPERATOR) else ROLE_LOST
+    if isinstance(verdict, Actor):
+        return verdict
+    # As for requests: the end must outlive this process, or a clock turned back would undo it.
+    services.clock.persist(now_ms)
+    return None
 
 
 async def watch(services: Services, presented: Presented | None) -> int:
