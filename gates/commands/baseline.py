@@ -48,10 +48,10 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
     with tempfile.TemporaryDirectory(prefix="gates-baseline-") as scratch:
         session = spoiled(opened, project, Path(scratch), list(defects.values()))
         exercise(session)
-        progress, interrupted = run_items(session, console, first=False)
+        verdicts, interrupted = run_items(session, console, first=False)
         report, directory = conclude(session, arguments.releases, interrupted=interrupted)
     print_report(report, directory, console)
-    raise_disagreements(progress.verdicts, report)
+    raise_disagreements(verdicts, report)
     wrong = [*unexpected(report, set(defects))]
     for text in wrong:
         console.print(text, style="bold red", markup=False)

@@ -2,8 +2,6 @@
 
 import argparse
 import importlib.util
-import math
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,20 +12,18 @@ from rich.console import Console
 
 from chaos.errors import HarnessError
 from gates.commands.runs import sound_project, trial_options_of
-from gates.mutants.attacking import Workers
+from gates.mutants.asking import FOLDER, MOST, Asking
 from gates.mutants.by_gates import ByGates
 from gates.mutants.by_tests import ByTests
 from gates.mutants.drawing import Drawn, Killers, Modules
 from gates.mutants.equivalent import Equivalent, read_equivalents, reviewed
-from gates.mutants.evaluate import Finding, Result, result_of, tallies, tally
-from gates.mutants.mutations import Mutation
+from gates.mutants.evaluate import Result, result_of, tallies, tally
 from gates.mutants.report import MutantReport, is_enough, print_mutants
 from gates.mutants.sample import sample
-from gates.mutants.store import keep, kept
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
 from gates.run.session import Session, open_session
+from gates.run.store import Store
 
-STORE = "mutants"
 EXAMPLES = f"""\
 Each mutant is the source with one small change. A gate's are drawn where its `guards` say that its claim is implemented,
 and are run against that gate. All other code is the tests' business: with --tests, mutants of it are run against the
@@ -64,10 +60,10 @@ def mutants(arguments: argparse.Namespace, console: Console) -> int:
             console.print(line, markup=False)
         return EXIT_PROMOTE
     known = reviewed([each for each in work.entries if each.file in work.modules.files], found)
-    progress = _Progress(len(chosen), console)
-    work.killers.attacks(chosen, progress.tell)
+    findings = work.killers.attacks(chosen)
     results = [
-        result_of(name, one, progress.found[name, one], known.reasons) for name, one in chosen
+        result_of(name, one, finding, known.reasons)
+        for (name, one), finding in zip(chosen, findings, strict=True)
     ]
     least = work.killers.least if arguments.least is None else arguments.least
     report = report_of(
@@ -81,7 +77,7 @@ def mutants(arguments: argparse.Namespace, console: Console) -> int:
         stale=known.stale,
     )
     out = _write(report, work, arguments.output)
-    print_mutants(report, kept(str(work.last(_OTHER[report.by])), MutantReport), console)
+    print_mutants(report, work.store.find(_last(_OTHER[report.by]), MutantReport), console)
     console.print(f"mutants: {out}", markup=False)
     return EXIT_PROMOTE if report.enough else EXIT_FAILED
 
@@ -142,74 +138,47 @@ class _Work(Struct, frozen=True, kw_only=True):
     modules: Modules
     killers: Killers
     entries: list[Equivalent]
-    store: Path
-
-    def last(self, by: str) -> Path:
-        """Where the last report of the gates or of the tests is kept."""
-        return self.store / f"last-{by}.json"
+    store: Store
 
 
 _OTHER = {"gates": "tests", "tests": "gates"}
 
 
 def _prepared(arguments: argparse.Namespace, console: Console) -> _Work:
-    def say(text: str) -> None:
-        console.print(text, markup=False)
-
     options = trial_options_of(arguments)
     project = sound_project(options)
     entries = read_equivalents(project.specs)
-    session = open_session(options, arguments.runs, say)
+    session = open_session(options, arguments.runs, lambda text: console.print(text, markup=False))
     modules = Modules(project.root, arguments.file)
-    store = arguments.runs.resolve() / STORE
-    workers = Workers(session, cached=not arguments.no_cache)
+    store = Store(arguments.runs.resolve() / FOLDER)
+    asking = Asking(session, store, arguments.no_cache, console)
     killers: Killers
     if arguments.tests is None:
-        killers = ByGates(workers, project, modules, store, say)
+        killers = ByGates(asking, project, modules)
     else:
-        killers = ByTests(workers, project, modules, store, arguments.tests, say)
+        killers = ByTests(asking, project, modules, arguments.tests)
     return _Work(session=session, modules=modules, killers=killers, entries=entries, store=store)
 
 
 def _write(report: MutantReport, work: _Work, output: Path | None) -> Path:
     """Write `mutants.json` beside the session's evidence, and where else it is wanted."""
     data = msgspec.json.format(msgspec.json.encode(report))
-    out = work.session.path / STORE / "mutants.json"
+    out = work.session.path / FOLDER / "mutants.json"
     out.parent.mkdir(exist_ok=True)
     for path in (out, *([output] if output is not None else [])):
         path.write_bytes(data)
-    keep(str(work.last(report.by)), report)
+    with work.store.making() as place:
+        work.store.keep(_last(report.by), place, report)
+    work.store.prune(MOST)
     return out
+
+
+def _last(by: str) -> str:
+    """Under what the last report of the gates or of the tests is kept."""
+    return f"last-{by}"
 
 
 def _counts(names: Iterable[str], unreached: Iterable[str]) -> dict[str, int]:
     """How many of each are unreached, for all names there are."""
     of_name = Counter(unreached)
     return {name: of_name[name] for name in sorted(set(names))}
-
-
-class _Progress:
-    """Prints each mutant as it is done, and how long the rest may take."""
-
-    def __init__(self, number: int, console: Console) -> None:
-        self.found: dict[tuple[str, Mutation], Finding] = {}
-        self._number, self._console = number, console
-        self._began_s, self._cached = time.monotonic(), 0
-
-    def tell(self, killer: str, mutation: Mutation, finding: Finding, note: str) -> None:
-        """Hear of one."""
-        self.found[killer, mutation] = finding
-        self._cached += bool(note)
-        by = f" by {finding.by[0]}" if finding.by else ""
-        self._console.print(
-            f"{len(self.found):4}/{self._number}{self._left()} {finding.outcome:10} {killer}"
-            f" {mutation.file}:{mutation.line} {mutation.operator}{by}{note}",
-            markup=False,
-        )
-
-    def _left(self) -> str:
-        ran = len(self.found) - self._cached
-        if ran == 0:
-            return ""
-        per_mutant_s = (time.monotonic() - self._began_s) / ran
-        return f" ({math.ceil(per_mutant_s * (self._number - len(self.found)) / 60)} min left)"

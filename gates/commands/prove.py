@@ -14,8 +14,8 @@ from gates.commands.runs import sound_project, trial_options_of
 from gates.judge.result import GateVerdict
 from gates.prove.evaluate import GateProof, Proofs, Trial, evaluate
 from gates.prove.jobs import Job, jobs_of, key_of
+from gates.prove.kept import FOLDER, Kept, find
 from gates.prove.runner import Done, run_jobs
-from gates.prove.store import FOLDER, Kept, Store
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
 from gates.run.session import (
     Session,
@@ -25,6 +25,7 @@ from gates.run.session import (
     has_faults,
     open_session,
 )
+from gates.run.store import Store
 from gates.spec.edits import stale_among
 from gates.spec.project import Project
 
@@ -43,7 +44,7 @@ def prove(arguments: argparse.Namespace, console: Console) -> int:
     except KeyboardInterrupt:
         console.print("what was finished is kept: the same command goes on where this one stopped")
         raise
-    proofs = evaluated(session, project, [(item.kept.trial, item.verdict) for item in done])
+    proofs = evaluated(session, project, [(item.trial, item.verdict) for item in done])
     print_proofs(proofs, project, console)
     console.print(f"trials: {store.directory}", markup=False)
     unproven = [project.gates[gate.gate].id for gate in proofs if not gate.proven]
@@ -61,28 +62,14 @@ def carry_out(
     session: Session, project: Project, store: Store, console: Console, *, again: bool
 ) -> list[Done]:
     """All trials of a session's gates, made where none is kept, or `again`."""
-    jobs = _wanted(session, project)
-    count = 0
-
-    def tell(job: Job, done: Done) -> None:
-        nonlocal count
-        count += 1
-        red = sum(result.status == "FAIL" for result in done.verdict.assertions)
-        said = f"{done.kept.trial.defect or job.kind}: {done.verdict.status}"
-        tried = f" (at try {done.tries}: the host was slow)" if done.tries > 1 else ""
-        note = (f", red: {red}" if red else "") + ("" if done.tries else " (kept)") + tried
-        console.print(
-            f"{count:3}/{len(jobs)} {project.gates[job.gate].id} {said}{note}", markup=False
-        )
-
-    done = run_jobs(session, project, jobs, store, again=again, tell=tell)
+    done = run_jobs(session, project, _wanted(session, project), store, console, again=again)
     store.prune()
     return done
 
 
 def kept_of(session: Session, project: Project, store: Store) -> list[Kept]:
     """The trials of a session's gates that were made at its inputs, whenever that was."""
-    found = map(store.find, _wanted(session, project).values())
+    found = (find(store, key) for key in _wanted(session, project).values())
     return [kept for kept in found if kept is not None]
 
 

@@ -3,7 +3,6 @@
 import argparse
 import re
 import shutil
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +21,14 @@ from gates.commands.prove import (
     ship,
     store_of,
 )
-from gates.prove.store import FOLDER, Store
+from gates.prove.kept import FOLDER
 from gates.release import signing
 from gates.release.closing import sign_release
 from gates.release.manifest import read_manifest
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE, Report
 from gates.release.stored import read_loosely, stored_report
 from gates.run.session import Session
+from gates.run.store import Store
 from gates.spec.project import Project
 from gates.spec.release import Release
 from gates.spec.snapshot import sha256_of
@@ -83,10 +83,10 @@ def _prove(store: Store, session: Session, project: Project, console: Console) -
         done = carry_out(session, project, store, console, again=False)
     except KeyboardInterrupt:
         return True
-    except (ChaosError, OSError, BrokenProcessPool) as error:
+    except (ChaosError, OSError) as error:
         console.print(f"the proofs could not be run: {error}", markup=False)
     else:
-        tried = [(item.kept.trial, item.verdict) for item in done]
+        tried = [(item.trial, item.verdict) for item in done]
         print_proofs(evaluated(session, project, tried), project, console)
     _ship(store, session, project, console)
     return False

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import duckdb
-import pytest
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
@@ -30,10 +29,9 @@ from gates.release.report import (
     statuses_of,
 )
 from gates.run.durations import Took, last_runs
-from gates.run.interrupts import Relay
-from gates.run.progress import Progress
-from gates.run.running import run_again
+from gates.run.running import gate_runs
 from gates.run.session import Options, Session, chosen, exercise, open_session, project_of, prune
+from gates.run.tasks import spread
 from gates.spec import schemas
 from gates.spec.project import GATES, Project, read_project
 from gates.spec.snapshot import sha256_of
@@ -73,16 +71,14 @@ def run(arguments: argparse.Namespace, console: Console, prove: Prove | None = N
         markup=False,
     )
     exercise(session)
-    progress, interrupted = run_items(session, console, first=arguments.first)
-    if progress.slow and not interrupted and options.repeat == 1:
-        interrupted = run_again(session, progress.slow, progress.repeated)
+    verdicts, interrupted = run_items(session, console, first=arguments.first)
     if prove is not None and not interrupted:
         interrupted = prove(session, project, console)
     report, directory = _concluded(
         session, arguments.releases, interrupted=interrupted, key=arguments.key
     )
     print_report(report, directory, console)
-    raise_disagreements(progress.verdicts, report)
+    raise_disagreements(verdicts, report)
     code = exit_code(report, allow_missing=options.allow_missing)
     if code != report.exit_code:
         console.print(
@@ -362,56 +358,20 @@ def _unread(project: Project, options: Options, problems: Sequence[Problem]) -> 
     return named or (unread if missing - known else [])
 
 
-def run_items(session: Session, console: Console, *, first: bool) -> tuple[Progress, bool]:
-    """Run the session's gates as pytest items; returns how they went and whether the run was interrupted."""
-    project = project_of(session.options.specs)
-    directory = str(project.specs / GATES)
-    runs = len(session.gates) * session.options.repeat
-    workers = min(session.options.workers, runs)
-    arguments = [
-        "--gates-session",
-        session.directory,
-        "-p",
-        "gates.run.pytest_plugin",
-        "-p",
-        "no:terminal",
-    ]
-    arguments += [
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:logging",
-        "-p",
-        "no:warnings",
-        # Without warnings it has nobody to tell, and collects garbage for that again and again.
-        "-p",
-        "no:unraisableexception",
-        f"--rootdir={session.root}",
-    ]
-    # Cut off at the gates, so that pytest neither walks nor loads anything that stands above them.
-    arguments += ["-c", os.devnull, f"--confcutdir={directory}", "--noconftest"]
-    if workers > 1:
-        arguments += [
-            "-p",
-            "xdist",
-            "-n",
-            str(workers),
-            "--dist",
-            "worksteal",
-            "--max-worker-restart",
-            "0",
-        ]
-    if session.options.expression is not None:
-        arguments += ["-k", session.options.expression]
-    if first:
-        arguments.append("-x")
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    # What somebody wants of their own tests is not meant for gates.
-    for theirs in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
-        os.environ.pop(theirs, None)
-    progress = Progress(console, runs)
-    outcome = pytest.main([*arguments, directory], plugins=[progress, Relay(session.path)])
-    return progress, outcome == pytest.ExitCode.INTERRUPTED
+def run_items(
+    session: Session, console: Console, *, first: bool
+) -> tuple[dict[str, list[str]], bool]:
+    """Run the session's gates, with `first` until one does not pass.
+
+    Returns by gate how its runs were judged right afterwards, and whether it was interrupted.
+    """
+    runs = gate_runs(session)
+    done = spread(session, runs, console, expression=session.options.expression, first=first)
+    verdicts: dict[str, list[str]] = {}
+    for run, attempts in zip(runs, done.results, strict=True):
+        if attempts is not None:
+            verdicts.setdefault(run.gate, []).extend(verdict.status for verdict in attempts)
+    return verdicts, done.interrupted
 
 
 def _near(path: Path) -> str:

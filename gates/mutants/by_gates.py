@@ -1,26 +1,17 @@
 """Gates as killers: each is asked about mutants of the code that it says implements its claim."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
 from chaos.errors import HarnessError
-from gates.mutants.attacking import Workers
-from gates.mutants.drawing import Drawn, Modules, Say, Tell, executed
+from gates.mutants.asking import Asking
+from gates.mutants.drawing import Drawn, Modules, executed
 from gates.mutants.evaluate import Finding
-from gates.mutants.gate_runs import (
-    LIMIT_FACTOR,
-    LIMIT_S,
-    Attack,
-    Measuring,
-    Reach,
-    attack,
-    measure,
-)
+from gates.mutants.gate_runs import LIMIT_FACTOR, LIMIT_S, Attack, Measuring, Reach
 from gates.mutants.mutations import Mutation
-from gates.mutants.store import key_of
 from gates.run.session import exercise
+from gates.run.store import Place, key_of
 from gates.spec.guards import Guarded, guarded
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
@@ -32,22 +23,19 @@ class ByGates:
     least = 0.9
     enough = 20
 
-    def __init__(
-        self, workers: Workers, project: Project, modules: Modules, store: Path, say: Say
-    ) -> None:
-        self._workers, self._project, self._modules = workers, project, modules
-        self._store, self._say = store, say
+    def __init__(self, asking: Asking, project: Project, modules: Modules) -> None:
+        self._asking, self._project, self._modules = asking, project, modules
         self._seconds: dict[str, float] = {}
 
     def drawn(self) -> list[Drawn]:
         """Each gate with the mutations of its `guards`; it is run to see which lines it executes."""
         guards: dict[str, Guarded] = {}
-        for name in self._workers.session.gates:
+        for name in self._asking.session.gates:
             code = guarded(self._project.gates[name].guards, self._project.root)
             if code.lines:
                 guards[name] = code
             else:
-                self._say(f"{name} names no code under `guards`: nothing is drawn for it")
+                self._asking.say(f"{name} names no code under `guards`: nothing is drawn for it")
         if not guards:
             raise HarnessError(
                 "no gate names code under `guards`, so there is nothing to draw from"
@@ -60,7 +48,7 @@ class ByGates:
             ]
             for name, code in guards.items()
         }
-        exercise(self._workers.session)
+        exercise(self._asking.session)
         reaches = self._reaches(list(guards))
         self._seconds = {name: reach.seconds for name, reach in reaches.items()}
         return [
@@ -72,24 +60,23 @@ class ByGates:
             for name, found in possible.items()
         ]
 
-    def attacks(self, chosen: Sequence[tuple[str, Mutation]], tell: Tell) -> None:
+    def attacks(self, chosen: Sequence[tuple[str, Mutation]]) -> list[Finding]:
         """Run each gate against its mutants."""
-        asked = [
-            Attack(
-                gate=name,
-                mutation=mutation,
-                within_s=LIMIT_S + LIMIT_FACTOR * self._seconds[name],
-                place=self._place(
-                    name, {"file": mutation.file, "changes": msgspec.to_builtins(mutation.changes)}
-                ),
-            )
-            for name, mutation in chosen
-        ]
-
-        def heard(one: Attack, finding: Finding, note: str) -> None:
-            tell(one.gate, one.mutation, finding, note)
-
-        self._workers.find(attack, asked, Finding, heard)
+        return self._asking.ask(
+            [
+                Attack(
+                    label=f"{name} {mutation.where}",
+                    place=self._place(
+                        name,
+                        {"file": mutation.file, "changes": msgspec.to_builtins(mutation.changes)},
+                    ),
+                    gate=name,
+                    mutation=mutation,
+                    within_s=LIMIT_S + LIMIT_FACTOR * self._seconds[name],
+                )
+                for name, mutation in chosen
+            ]
+        )
 
     def _reaches(self, names: Sequence[str]) -> dict[str, Reach]:
         """What each gate executes. HarnessError when one does not pass by itself."""
@@ -110,30 +97,22 @@ class ByGates:
         return found
 
     def _measured(self, names: Sequence[str], *, watched: bool) -> dict[str, Reach]:
-        found: dict[str, Reach] = {}
+        found = self._asking.ask(
+            [
+                Measuring(
+                    label=f"{name} as it is",
+                    place=self._place(name, {"healthy": True, "watched": watched}),
+                    gate=name,
+                    watched=watched,
+                )
+                for name in names
+            ]
+        )
+        return {reach.gate: reach for reach in found}
 
-        def heard(one: Measuring, reach: Reach, note: str) -> None:
-            found[one.gate] = reach
-            lines = sum(map(len, reach.lines.values()))
-            executed_lines = f", {lines} lines executed" if watched else ""
-            self._say(
-                f"{one.gate} as it is: {reach.status}{executed_lines}, {reach.seconds:.1f} s{note}"
-            )
-
-        asked = [
-            Measuring(
-                gate=name,
-                watched=watched,
-                place=self._place(name, {"healthy": True, "watched": watched}),
-            )
-            for name in names
-        ]
-        self._workers.find(measure, asked, Reach, heard)
-        return found
-
-    def _place(self, name: str, what: object) -> str:
+    def _place(self, name: str, what: object) -> Place:
         """Where the result of a run of a gate is kept: by a digest of all that it depends on."""
-        gate, session = self._project.gates[name], self._workers.session
+        gate, session = self._project.gates[name], self._asking.session
         parts = {
             "inputs": session.inputs,
             "gate": sha256_of(gate),
@@ -141,4 +120,4 @@ class ByGates:
             "seed": session.options.seed,
             "what": what,
         }
-        return str(self._store / key_of(name, parts))
+        return self._asking.place(key_of(name, parts))

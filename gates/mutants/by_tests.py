@@ -13,22 +13,14 @@ from msgspec import Struct
 
 from chaos import regular
 from chaos.errors import HarnessError
-from gates.mutants.attacking import Workers
-from gates.mutants.drawing import Drawn, Modules, Say, Tell, executed
+from gates.mutants.asking import Asking
+from gates.mutants.drawing import Drawn, Modules, executed
 from gates.mutants.evaluate import Finding
 from gates.mutants.mutations import Mutation
-from gates.mutants.store import key_of
-from gates.mutants.suite_runs import (
-    LIMIT_FACTOR,
-    LIMIT_S,
-    Attack,
-    Watching,
-    attack,
-    prepared,
-    watch,
-)
+from gates.mutants.suite_runs import LIMIT_FACTOR, LIMIT_S, Attack, Watching, prepared
 from gates.mutants.watched import Execution, Watched
 from gates.run.session import sources_of
+from gates.run.store import Place, key_of
 from gates.spec.guards import guarded, modules
 from gates.spec.project import Project
 from gates.spec.sources import decoded
@@ -54,16 +46,9 @@ class ByTests:
     enough = 200
 
     def __init__(
-        self,
-        workers: Workers,
-        project: Project,
-        modules: Modules,
-        store: Path,
-        folders: Sequence[Path],
-        say: Say,
+        self, asking: Asking, project: Project, modules: Modules, folders: Sequence[Path]
     ) -> None:
-        self._workers, self._project, self._modules = workers, project, modules
-        self._store, self._say = store, say
+        self._asking, self._project, self._modules = asking, project, modules
         self._root = project.root
         self._sources = sources_of(project)
         self._files = files_below(
@@ -85,36 +70,27 @@ class ByTests:
         reached = [each for each in possible if candidates(each, self._watched.values())]
         return [Drawn(killer=KILLER, possible=possible, reached=reached)]
 
-    def attacks(self, chosen: Sequence[tuple[str, Mutation]], tell: Tell) -> None:
+    def attacks(self, chosen: Sequence[tuple[str, Mutation]]) -> list[Finding]:
         """Run the tests that execute the place of each mutant."""
-
-        def heard(one: Attack, finding: Finding, note: str) -> None:
-            tell(KILLER, one.mutation, finding, note)
-
         with prepared(self._root, self._sources) as copy:
-            asked = [self._attack(mutation, copy) for _, mutation in chosen]
-            self._workers.find(attack, asked, Finding, heard)
+            return self._asking.ask([self._attack(mutation, copy) for _, mutation in chosen])
 
     def _watch(self) -> None:
-        def heard(one: Watching, watched: Watched, note: str) -> None:
-            self._watched[one.file] = watched
-            seconds = sum(each.seconds for each in watched.tests)
-            self._say(f"{one.file} as it is: {len(watched.tests)} tests, {seconds:.1f} s{note}")
-            for name in watched.red:
-                self._say(f"left out, as it fails without any mutant: {name}")
-
         with prepared(self._root, self._sources) as copy:
-            asked = [
-                Watching(
-                    root=str(copy),
-                    file=file,
-                    sources=self._sources,
-                    place=self._place([file], "watched"),
-                )
-                for file in self._files
-            ]
-            self._workers.find(watch, asked, Watched, heard)
-        if not any(each.tests for each in self._watched.values()):
+            found = self._asking.ask(
+                [
+                    Watching(
+                        label=f"{file} as it is",
+                        place=self._place([file], "watched"),
+                        root=copy,
+                        file=file,
+                        sources=self._sources,
+                    )
+                    for file in self._files
+                ]
+            )
+        self._watched = dict(zip(self._files, found, strict=True))
+        if not any(each.tests for each in found):
             raise HarnessError("no test passes, so nothing would notice a mutant")
 
     def _attack(self, mutation: Mutation, copy: Path) -> Attack:
@@ -126,11 +102,12 @@ class ByTests:
         )
         change = {"file": mutation.file, "changes": msgspec.to_builtins(mutation.changes)}
         return Attack(
-            root=str(copy),
+            label=f"{KILLER} {mutation.where}",
+            place=self._place(sorted({file_of(each) for each in tests.ids}), [change, tests.ids]),
+            root=copy,
             mutation=mutation,
             tests=tests.ids,
             within_s=LIMIT_S + LIMIT_FACTOR * tests.seconds,
-            place=self._place(sorted({file_of(each) for each in tests.ids}), [change, tests.ids]),
         )
 
     def _all_s(self) -> float:
@@ -140,17 +117,17 @@ class ByTests:
             for each in self._watched.values()
         )
 
-    def _place(self, files: Iterable[str], what: object) -> str:
+    def _place(self, files: Iterable[str], what: object) -> Place:
         """Where a result of some files of tests is kept: by a digest of all that it depends on."""
         parts = {
-            "inputs": self._workers.session.inputs,
+            "inputs": self._asking.session.inputs,
             "shared": shared_digest(self._root, self._files),
             "files": {
                 file: hashlib.sha256(regular.read(self._root / file)).hexdigest() for file in files
             },
             "what": what,
         }
-        return str(self._store / key_of(KILLER, parts))
+        return self._asking.place(key_of(KILLER, parts))
 
 
 def files_below(root: Path, folders: Sequence[Path]) -> list[str]:

@@ -1,8 +1,8 @@
 """What mutants are drawn from: the modules that a killer answers for, and which of their lines it executes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -11,10 +11,6 @@ from chaos.errors import HarnessError
 from gates.mutants.evaluate import Finding
 from gates.mutants.mutations import Mutation, mutations_of
 from gates.spec.sources import decoded
-
-Say: TypeAlias = Callable[[str], None]
-Tell: TypeAlias = Callable[[str, Mutation, Finding, str], None]
-"""Hears of a killer's mutant, what was found, and a note."""
 
 
 class Drawn(Struct, frozen=True, kw_only=True):
@@ -42,8 +38,8 @@ class Killers(Protocol):
     def drawn(self) -> list[Drawn]:
         """What may be drawn, for each killer; runs them as they are. HarnessError says why there is nothing."""
 
-    def attacks(self, chosen: Sequence[tuple[str, Mutation]], tell: Tell) -> None:
-        """Run mutants against their killers, and tell what is found, in any order."""
+    def attacks(self, chosen: Sequence[tuple[str, Mutation]]) -> list[Finding]:
+        """Run mutants against their killers; what is found is in the same order."""
 
 
 class Modules:

@@ -15,16 +15,16 @@ from chaos import regular
 from chaos.engine.plan import CONTROL
 from chaos.evidence.schema import Step
 from gates.judge.result import GateVerdict
+from gates.mutants.asking import Answer, OfMutant, Question
 from gates.mutants.evaluate import Finding, outcome_of_gate
 from gates.mutants.mutations import Mutation, mutate
-from gates.mutants.store import keep
-from gates.mutants.watched import OUT, ROOT, SHIM, Lines
-from gates.prove.copied import Copy, carry_out, judged, plan_in
+from gates.prove.copied import Copy, plan_in
 from gates.prove.copies import copy_sources
+from gates.run.bench import Bench, Said
 from gates.run.bytecode import compile_sources
-from gates.run.session import Session, load_session, project_of
-from gates.spec.project import Project
+from gates.run.lines import Lines, telling, told
 
+SCRATCH = Path(tempfile.gettempdir())
 LIMIT_S = 30.0
 LIMIT_FACTOR = 4.0
 """A gate's run against a mutant may take this many times as long as the healthy one, and `LIMIT_S` more."""
@@ -40,78 +40,67 @@ class Reach(Struct, frozen=True, kw_only=True):
     lines: Lines
 
 
-class Measuring(Struct, frozen=True, kw_only=True):
-    """A healthy run to be made, with or without the lines being watched; its result goes to `place`."""
+class Measuring(Question[Reach], frozen=True, kw_only=True):
+    """A healthy run to be made, with or without the lines being watched."""
 
+    gives = Answer[Reach]
+    kind = Reach
     gate: str
     watched: bool
-    place: str
+
+    def find(self, bench: Bench) -> Reach:
+        """Run the gate against an unchanged copy."""
+        with tempfile.TemporaryDirectory(prefix="gates-lines-") as scratch:
+            place = Path(scratch)
+            root, out = place / "copy", place / "lines"
+            environment = telling(root, out)
+            copy = Copy(
+                root=root,
+                mode="healthy",
+                defect=None,
+                seed=bench.session.options.seed,
+                environment=environment if self.watched else {},
+            )
+            ran = _run(bench, self.gate, copy, place, None)
+            return Reach(
+                gate=self.gate,
+                status=ran.verdict.status,
+                detail=ran.verdict.detail,
+                seconds=ran.seconds,
+                lines=_lines(out, root),
+            )
+
+    def said(self, result: Answer[Reach]) -> Said:
+        """Its verdict, and how many lines it executes."""
+        lines = sum(map(len, result.found.lines.values()))
+        what = f"{self.label}, {lines} lines executed" if self.watched else self.label
+        why = [result.found.detail] if result.found.status != "PASS" else []
+        return Said(result.found.status, what, why, tries=result.tries)
 
 
-class Attack(Struct, frozen=True, kw_only=True):
-    """A mutation that a gate is to be run against, for at most `within_s`; what is found goes to `place`."""
+class Attack(OfMutant, frozen=True, kw_only=True):
+    """A mutation that a gate is to be run against."""
 
     gate: str
-    mutation: Mutation
-    within_s: float
-    place: str
 
-
-def measure(session_path: str, asked: Measuring) -> Reach:
-    """Run a gate against an unchanged copy."""
-    session = load_session(session_path)
-    project = project_of(session.options.specs)
-    with tempfile.TemporaryDirectory(prefix="gates-lines-") as scratch:
-        place = Path(scratch)
-        told = place / "lines"
-        told.mkdir()
-        root = place / "copy"
-        environment = {
-            "PYTHONPATH": str(SHIM),
-            ROOT: str(root),
-            OUT: str(told),
-        }
-        copy = Copy(
-            root=root,
-            mode="healthy",
-            defect=None,
-            seed=session.options.seed,
-            environment=environment if asked.watched else {},
-        )
-        ran = _run(session, project, asked.gate, copy, place, None)
-        reach = Reach(
-            gate=asked.gate,
-            status=ran.verdict.status,
-            detail=ran.verdict.detail,
+    def find(self, bench: Bench) -> Finding:
+        """Run the gate against it. A run that cannot be relied on kills nothing, whatever its assertions say."""
+        with tempfile.TemporaryDirectory(prefix="gates-mutant-") as scratch:
+            place = Path(scratch)
+            copy = Copy(
+                root=place / "copy",
+                mode="defect",
+                defect=f"mutant {self.mutation.sha256[:12]}",
+                seed=bench.session.options.seed,
+            )
+            ran = _run(bench, self.gate, copy, place, self.within_s, self.mutation)
+        status = ran.verdict.status
+        return Finding(
+            outcome=outcome_of_gate(status, measured=ran.measured, late=not ran.in_time),
+            by=ran.red if status == "FAIL" else [],
+            detail="" if status == "PASS" else f"{status}: {ran.verdict.detail}",
             seconds=ran.seconds,
-            lines=_lines(told, root),
         )
-    keep(asked.place, reach)
-    return reach
-
-
-def attack(session_path: str, asked: Attack) -> Finding:
-    """Run a gate against a mutant. A run that cannot be relied on kills nothing, whatever its assertions say."""
-    session = load_session(session_path)
-    project = project_of(session.options.specs)
-    with tempfile.TemporaryDirectory(prefix="gates-mutant-") as scratch:
-        place = Path(scratch)
-        copy = Copy(
-            root=place / "copy",
-            mode="defect",
-            defect=f"mutant {asked.mutation.sha256[:12]}",
-            seed=session.options.seed,
-        )
-        ran = _run(session, project, asked.gate, copy, place, asked.within_s, asked.mutation)
-    status = ran.verdict.status
-    finding = Finding(
-        outcome=outcome_of_gate(status, measured=ran.measured, late=not ran.in_time),
-        by=ran.red if status == "FAIL" else [],
-        detail="" if status == "PASS" else f"{status}: {ran.verdict.detail}",
-        seconds=ran.seconds,
-    )
-    keep(asked.place, finding)
-    return finding
 
 
 class _Ran(Struct, frozen=True, kw_only=True):
@@ -126,24 +115,23 @@ class _Ran(Struct, frozen=True, kw_only=True):
 
 
 def _run(
-    session: Session,
-    project: Project,
+    bench: Bench,
     name: str,
     copy: Copy,
     place: Path,
     within_s: float | None,
     mutation: Mutation | None = None,
 ) -> _Ran:
-    gate = project.gates[name]
-    sources = project.targets[gate.target].source
-    copy_sources(Path(session.root), sources, copy.root)
+    gate = bench.project.thaw(name)
+    sources = bench.project.targets[gate.target].source
+    copy_sources(Path(bench.session.root), sources, copy.root)
     if mutation is not None:
         mutate(copy.root, mutation)
     compile_sources(copy.root, sources)
-    plan = plan_in(session, project, gate, copy, place / "run" / name)
-    in_time, seconds = carry_out(session, gate, plan, within_s)
+    plan = plan_in(bench, gate, copy, place / "run" / name)
+    in_time, seconds = bench.carry_out(gate, plan, within_s=within_s)
     return _Ran(
-        verdict=judged(session, project, gate, plan.directory, plan.run_id),
+        verdict=bench.judge(gate, plan.directory, plan.run_id, SCRATCH),
         in_time=in_time,
         measured=_measured(plan.directory),
         seconds=seconds,
@@ -166,20 +154,14 @@ def _steps(run: Path) -> Iterator[Step]:
         yield msgspec.json.decode(line, type=Step)
 
 
-def _lines(told: Path, root: Path) -> Lines:
+def _lines(out: Path, root: Path) -> Lines:
     """What all processes of a run have executed together.
 
     Where a signal interrupts it, coverage.py now and then takes lines of a library for those of the file that called
     it; what is no line of code there is left out.
     """
-    together: dict[str, set[int]] = {}
-    for path in sorted(told.glob("*.json")):
-        for file, lines in msgspec.json.decode(
-            regular.read(path), type=dict[str, set[int]]
-        ).items():
-            together.setdefault(file, set()).update(lines)
     return {
-        file: sorted(lines & _code_lines(root / file)) for file, lines in sorted(together.items())
+        file: sorted(lines & _code_lines(root / file)) for file, lines in sorted(told(out).items())
     }
 
 

@@ -38,6 +38,11 @@ class Mutation(Struct, frozen=True, kw_only=True):
     touches: tuple[int, ...]
     changes: tuple[Change, ...]
 
+    @property
+    def where(self) -> str:
+        """Its place and kind, as they are told."""
+        return f"{self.file}:{self.line} {self.operator}"
+
 
 def mutations_of(file: str, text: str) -> list[Mutation]:
     """Every mutation of a module, in the order of their places; each compiles and changes its syntax tree."""

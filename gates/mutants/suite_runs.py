@@ -12,18 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from chaos import regular
 from chaos.errors import HarnessError
 from chaos.guard import Guard, end_process
+from gates.mutants.asking import Answer, OfMutant, Question
 from gates.mutants.evaluate import Finding, Outcome
-from gates.mutants.mutations import Mutation, mutate
-from gates.mutants.store import keep
-from gates.mutants.watched import OUT, ROOT, Execution, Lines, Watched
+from gates.mutants.mutations import mutate
+from gates.mutants.watched import Execution, Watched
 from gates.prove.copies import copy_sources
+from gates.run.bench import Bench, Said
 from gates.run.bytecode import compile_sources
 from gates.run.interrupts import run_async
+from gates.run.lines import OUT, ROOT, Lines
 
 LIMIT_S = 30.0
 LIMIT_FACTOR = 4.0
@@ -34,63 +35,61 @@ _RED = re.compile(r"(?m)^(?:FAILED|ERROR) (\S+?\.py::.*?)(?: - (.*))?$")
 _PASSED, _FAILED = 0, 1
 
 
-class Watching(Struct, frozen=True, kw_only=True):
+class Watching(Question[Watched], frozen=True, kw_only=True):
     """A file of tests to be watched in a copy of `root`, which is a prepared one; `sources` are the folders whose
     lines count."""
 
-    root: str
+    gives = Answer[Watched]
+    kind = Watched
+    root: Path
     file: str
     sources: list[str]
-    place: str
+
+    def find(self, bench: Bench) -> Watched:  # noqa: ARG002 - tests need no session
+        """Run them against an unchanged copy. HarnessError when that cannot be done."""
+        with _copy(self.root) as (guard, root):
+            out = guard.directory / "lines"
+            out.mkdir()
+            environment = {ROOT: str(root), OUT: str(out)}
+            arguments = ["-p", "gates.mutants.watching", self.file]
+            _, said = _pytest(guard, root, arguments, environment, _WATCH_WITHIN_S)
+            try:
+                found = msgspec.json.decode(regular.read(out / "watched.json"), type=Watched)
+            except OSError:
+                raise HarnessError(f"{self.file} could not be watched: {said[-2000:]}") from None
+        return Watched(
+            tests=[
+                Execution(id=each.id, seconds=each.seconds, lines=_below(each.lines, self.sources))
+                for each in found.tests
+            ],
+            imported=_below(found.imported, self.sources),
+            red=found.red,
+            shared_s=found.shared_s,
+        )
+
+    def said(self, result: Answer[Watched]) -> Said:
+        """How many tests there are, and which cannot be asked."""
+        red = [f"left out, as it fails without any mutant: {name}" for name in result.found.red]
+        tests = len(result.found.tests)
+        return Said("", f"{self.label}: {tests} tests", red, tries=result.tries)
 
 
-class Attack(Struct, frozen=True, kw_only=True):
-    """A mutation and the tests to run against it in a copy of `root`, in this order; what is found goes to `place`."""
+class Attack(OfMutant, frozen=True, kw_only=True):
+    """A mutation and the tests to run against it in a copy of `root`, in this order."""
 
-    root: str
-    mutation: Mutation
+    root: Path
     tests: list[str]
-    within_s: float
-    place: str
 
-
-def watch(_session: str, asked: Watching) -> Watched:
-    """Run a file of tests against an unchanged copy. HarnessError when that cannot be done."""
-    with _copy(Path(asked.root)) as (guard, root):
-        out = guard.directory / "lines"
-        out.mkdir()
-        environment = {ROOT: str(root), OUT: str(out)}
-        arguments = ["-p", "gates.mutants.watching", asked.file]
-        _, said = _pytest(guard, root, arguments, environment, _WATCH_WITHIN_S)
-        try:
-            found = msgspec.json.decode(regular.read(out / "watched.json"), type=Watched)
-        except OSError:
-            raise HarnessError(f"{asked.file} could not be watched: {said[-2000:]}") from None
-    watched = Watched(
-        tests=[
-            Execution(id=each.id, seconds=each.seconds, lines=_below(each.lines, asked.sources))
-            for each in found.tests
-        ],
-        imported=_below(found.imported, asked.sources),
-        red=found.red,
-        shared_s=found.shared_s,
-    )
-    keep(asked.place, watched)
-    return watched
-
-
-def attack(_session: str, asked: Attack) -> Finding:
-    """Run tests against a mutant until one notices it."""
-    began_s = time.monotonic()
-    left = [test for test in asked.tests if _alone.get((asked.root, test), True)]
-    with _copy(Path(asked.root)) as (guard, root):
-        mutate(root, asked.mutation)
-        found = _attack(guard, root, left, asked)
-        while found is None:
-            found = _attack(guard, root, left, asked)
-    finding = msgspec.structs.replace(found, seconds=time.monotonic() - began_s)
-    keep(asked.place, finding)
-    return finding
+    def find(self, bench: Bench) -> Finding:  # noqa: ARG002 - tests need no session
+        """Run them until one notices it."""
+        began_s = time.monotonic()
+        left = [test for test in self.tests if _alone.get((self.root, test), True)]
+        with _copy(self.root) as (guard, root):
+            mutate(root, self.mutation)
+            found = _attack(guard, root, left, self)
+            while found is None:
+                found = _attack(guard, root, left, self)
+        return msgspec.structs.replace(found, seconds=time.monotonic() - began_s)
 
 
 def _attack(guard: Guard, root: Path, left: list[str], asked: Attack) -> Finding | None:
@@ -119,14 +118,14 @@ def _attack(guard: Guard, root: Path, left: list[str], asked: Attack) -> Finding
     return None
 
 
-_alone: dict[tuple[str, str], bool] = {}
+_alone: dict[tuple[Path, str], bool] = {}
 
 
 def _stands_alone(asked: Attack, test: str) -> bool:
     """Whether a test passes alone, without any mutant; tried once in each worker."""
     key = (asked.root, test)
     if key not in _alone:
-        with _copy(Path(asked.root)) as (guard, root):
+        with _copy(asked.root) as (guard, root):
             code, _ = _selected(guard, root, [test], asked.within_s)
         _alone[key] = code == _PASSED
     return _alone[key]
@@ -191,9 +190,8 @@ def _pytest(
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no"]
     command += ["-p", "no:cacheprovider", f"--basetemp={scratch / 'pytest'}", *arguments]
     environment = {
-        **os.environ,
-        "PYTEST_ADDOPTS": "",
-        "PYTEST_PLUGINS": "",
+        # Nothing of the run of pytest that a worker belongs to.
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
         "PYTHONPATH": str(root),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONDONTWRITEBYTECODE": "1",

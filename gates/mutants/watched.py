@@ -1,15 +1,8 @@
 """What is seen of a run of tests while the lines that it executes are watched."""
 
-from pathlib import Path
-from typing import TypeAlias
-
 from msgspec import Struct
 
-SHIM = Path(__file__).resolve().parents[2] / "chaos" / "shims" / "lines"
-ROOT, OUT = "CHAOS_LINES_ROOT", "CHAOS_LINES_OUT"
-
-Lines: TypeAlias = dict[str, list[int]]
-"""Lines by file, below the root."""
+from gates.run.lines import Lines
 
 
 class Execution(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from chaos import regular
-from gates.mutants.watched import OUT, ROOT, SHIM, Execution, Lines, Watched
+from gates.mutants.watched import Execution, Watched
+from gates.run.lines import OUT, ROOT, SHIM, Lines
 
 
 class Watcher:

@@ -1,16 +1,16 @@
 """What has to be tried of a gate, and the key under which each trial is kept."""
 
-import hashlib
 from collections.abc import Container
 
 import msgspec
 from msgspec import Struct
 
 from gates.prove.evaluate import RACING_SEEDS, Kind
+from gates.run import store
 from gates.run.session import Session, has_faults
 from gates.spec.gate import Gate
 from gates.spec.project import Project
-from gates.spec.snapshot import canonical, sha256_of
+from gates.spec.snapshot import sha256_of
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -49,4 +49,4 @@ def key_of(session: Session, project: Project, job: Job) -> str:
         "target": sha256_of(project.targets[gate.target]),
         "job": msgspec.to_builtins(job),
     }
-    return f"{job.gate}-{hashlib.sha256(canonical(parts)).hexdigest()[:32]}"
+    return store.key_of(job.gate, parts)

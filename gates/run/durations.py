@@ -10,6 +10,7 @@ from msgspec import Struct
 from chaos import regular
 
 R = TypeVar("R", bound=Struct)
+T = TypeVar("T")
 
 
 class Took(Struct, frozen=True):
@@ -77,8 +78,8 @@ def _first(path: Path, kind: type[R]) -> R | None:
         return None
 
 
-def in_order(gates: Mapping[str, bool], took: Mapping[str, Took], workers: int) -> list[str]:
-    """The gates in the order in which they are handed out, so that the last ones end at about the same time.
+def in_order(gates: Mapping[T, bool], took: Mapping[T, Took], workers: int) -> list[T]:
+    """Gates, or trials of them, in the order in which they are handed out, so that the last ones end at about the same time.
 
     `gates` says of each whether it is exclusive. Each worker begins with a block of them, and takes from the blocks
     of others when its own is done. So the blocks take equally long, and long gates come first in each. An exclusive one
@@ -88,7 +89,7 @@ def in_order(gates: Mapping[str, bool], took: Mapping[str, Took], workers: int) 
     seconds = {name: took[name].wall_s if name in took else float("inf") for name in gates}
     longest = max((s for s in seconds.values() if s < float("inf")), default=1.0)
     seconds = {name: min(s, longest) for name, s in seconds.items()}
-    blocks: list[list[str]] = [[] for _ in range(workers)]
+    blocks: list[list[T]] = [[] for _ in range(workers)]
     busy = [0.0] * workers
     room = list(_sizes(len(gates), workers))
     for name in sorted(gates, key=lambda name: (not gates[name], -seconds[name])):

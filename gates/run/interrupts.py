@@ -53,11 +53,11 @@ class _Noted:
         """KeyboardInterrupt at the beginning or at the end, whatever became of what is between them."""
         before = signal.signal(signal.SIGINT, self)
         try:
-            self._check()
+            self.check()
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-            self._check()
+            self.check()
 
     async def run(self, work: Callable[[], Coroutine[object, object, T]]) -> T:
         """Do it unless told to end."""
@@ -71,7 +71,8 @@ class _Noted:
         finally:
             self._cancel = None
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """KeyboardInterrupt when it was told."""
         if self._told:
             raise KeyboardInterrupt
 
@@ -86,6 +87,12 @@ def join(directory: Path, worker: str) -> None:
     signal.signal(signal.SIGINT, _worker)
     os.setpgid(0, 0)
     (directory / f"{worker}.pid").write_text(str(os.getpid()))
+
+
+def check() -> None:
+    """Between two things that a worker does: KeyboardInterrupt when it was told to end."""
+    if _worker is not None:
+        _worker.check()
 
 
 def run_async(work: Callable[[], Coroutine[object, object, T]]) -> T:
@@ -113,3 +120,8 @@ class Relay:
         for path in self.directory.glob("*.pid"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(path.read_text()), signal.SIGINT)
+
+    def pytest_unconfigure(self) -> None:
+        """The number of a process that has ended is given to another one day."""
+        for path in self.directory.glob("*.pid"):
+            path.unlink()

@@ -1,81 +1,53 @@
-"""Runs the gates of a session one after the other and judges each at once, in whichever process this is."""
+"""Gates as tasks: each is run, judged at once, and run again where the host was too slow to measure on."""
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable
-from functools import cached_property
-
-from chaos.engine.run import Worker
 from gates.judge.integrity import MOST_ATTEMPTS
 from gates.judge.result import GateVerdict
-from gates.run.interrupts import run_in
-from gates.run.judging import RunJudge
-from gates.run.locks import turn
-from gates.run.session import Session, collected_of, exercise_name, plan_of
-from gates.spec.frozen import FrozenProject
+from gates.run.bench import Bench, Said, Task
+from gates.run.session import Session, plan_of
 
 
-class GateRunner:
-    """What a worker keeps between gates."""
+class GateRun(Task[list[GateVerdict]], frozen=True, kw_only=True):
+    """One run of one gate; while it is UNKNOWN by the host it is repeated, alone, until it has had its `attempts`."""
 
-    def __init__(self, session: Session, worker: str) -> None:
-        self.session = session
-        self._name = worker
-        self._loop = asyncio.Runner()
-        self._worker: Worker | None = None
-        self._judge: RunJudge | None = None
+    gives = list[GateVerdict]
+    gate: str
+    repeat: int
+    attempts: int
 
-    @cached_property
-    def project(self) -> FrozenProject:
-        """What was frozen when the session was opened."""
-        return FrozenProject(self.session.path, self.session.frozen)
+    def do(self, bench: Bench) -> list[GateVerdict]:
+        """Run it and judge its evidence; the verdicts on all attempts."""
+        gate = bench.project.thaw(self.gate)
+        verdicts: list[GateVerdict] = []
+        while not verdicts or (verdicts[-1].cause == "host" and len(verdicts) < self.attempts):
+            attempt = len(verdicts) + 1
+            plan = plan_of(bench.session, bench.project, gate, self.repeat, attempt)
+            bench.carry_out(gate, plan, alone=attempt > 1)
+            verdicts.append(bench.judge(gate, plan.directory, plan.run_id))
+        return verdicts
 
-    def run(self, name: str, repeat: int = 0, attempt: int = 1) -> GateVerdict:
-        """Run one gate and judge its evidence."""
-        project = self.project
-        gate = project.thaw(name)
-        if self._worker is None:
-            self._worker = Worker(self._name)
-        if self._judge is None:
-            self._judge = RunJudge([self.session.path], collected_of(project.targets))
-        plan = plan_of(self.session, project, gate, repeat, attempt)
-        with turn(self.session.path, exclusive=gate.exclusive, later=gate.later_alone) as held:
-            worker = self._worker
-            run_in(self._loop, lambda: worker.run(plan, held.alone))
-        exercised = self.session.gate_directory(exercise_name(gate.target), 0)
-        # Judging takes a core, which another gate may have been promised.
-        with turn(self.session.path, exclusive=False):
-            return self._judge.judge(plan.directory, exercised, project.judged(name), plan.run_id)
+    def said(self, result: list[GateVerdict]) -> Said:
+        """Its verdict, and why where it is not PASS."""
+        last = result[-1]
+        reasons = [last.detail] if last.status != "PASS" else []
+        return Said(last.status, self.label, reasons, tries=len(result))
 
-    def close(self) -> None:
-        """End what was kept."""
-        if self._worker is not None:
-            self._loop.run(self._worker.close())
-        if self._judge is not None:
-            self._judge.close()
-        self._loop.close()
+    def failure(self, result: list[GateVerdict]) -> str | None:
+        """The reasons of anything but PASS, a line for each."""
+        last = result[-1]
+        return None if last.status == "PASS" else "\n".join(last.reasons)
 
 
-def run_again(
-    session: Session,
-    names: Iterable[str],
-    tell: Callable[[str, int, GateVerdict, float], None],
-) -> bool:
-    """Repeat gates that were UNKNOWN by the host, alone, each until it is not so or has had its attempts.
-
-    `tell` hears of each: gate, number of the attempt, verdict, seconds. Returns whether it was interrupted.
-    """
-    runner = GateRunner(session, "again")
-    try:
-        for name in names:
-            for attempt in range(2, MOST_ATTEMPTS + 1):
-                began_s = time.monotonic()
-                verdict = runner.run(name, attempt=attempt)
-                tell(name, attempt, verdict, time.monotonic() - began_s)
-                if verdict.cause != "host":
-                    break
-    except KeyboardInterrupt:
-        return True
-    finally:
-        runner.close()
-    return False
+def gate_runs(session: Session) -> list[GateRun]:
+    """All of a session, in its order. Where each is repeated anyway, none is because the host was slow."""
+    times = session.options.repeat
+    return [
+        GateRun(
+            label=f"{listed.id} {name}" + (f" [{repeat + 1}/{times}]" if times > 1 else ""),
+            words=(listed.id, name, listed.class_),
+            gate=name,
+            repeat=repeat,
+            attempts=MOST_ATTEMPTS if times == 1 else 1,
+        )
+        for name, listed in ((name, session.listed[name]) for name in session.order)
+        for repeat in range(times)
+    ]

@@ -13,11 +13,12 @@ from gates.commands.prove import kept_of, ship, stale_of
 from gates.prove.copies import apply, copy_sources
 from gates.prove.evaluate import Trial
 from gates.prove.jobs import Job, jobs_of, key_of
-from gates.prove.store import FOLDER, Store
+from gates.prove.kept import FOLDER, find
 from gates.release import ledger
 from gates.release.conclude import conclude
 from gates.release.report import Report
 from gates.run.session import Options, Session, open_session, project_of, tree_digest
+from gates.run.store import Store
 from gates.spec.gate import Gate
 from gates.spec.project import Project
 from gates.spec.snapshot import sha256_of
@@ -222,7 +223,7 @@ class SmallRelease:
         stale = stale_of(session, project)
         for name in session.gates:
             for job in jobs_of(project.gates[name], 46, stale[name]):
-                if self.store.find(key_of(session, project, job)) is None:
+                if find(self.store, key_of(session, project, job)) is None:
                     self._try(session, project, job)
 
     def _try(self, session: Session, project: Project, job: Job) -> None:

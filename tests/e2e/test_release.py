@@ -186,8 +186,7 @@ def test_an_interrupted_proof_goes_on_and_is_shipped_with_the_release(door: Comm
     stopped = door.end()
     assert stopped.exit == EXIT_BROKEN, stopped.output
     assert "the same command goes on where this one stopped" in stopped.output
-    # What multiprocessing starts for itself ends a moment after whoever started it.
-    until(lambda: door.processes() == {}, "all processes end")
+    assert door.processes() == {}
     assert door.left_behind() == []
     finished = door.finish("prove")
     assert finished.exit == EXIT_PROMOTE, finished.output

@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from gates.commands import runs
 from gates.formats.printing import SafeConsole
 from gates.release.report import EXIT_SPEC
+from gates.run import tasks
+from gates.run.running import gate_runs
+from gates.run.session import Options, open_session
 from tests.builders.small_project import FILES, write_project
 
 FIRST = "specs/gates/a/first.yaml"
@@ -37,13 +38,8 @@ def test_gates_are_run_without_what_the_environment_asks_of_pytest(
 
     monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
     monkeypatch.setenv("PYTEST_PLUGINS", "no.such.plugin")
-    monkeypatch.setattr(runs.pytest, "main", main)
-    monkeypatch.setattr(runs, "project_of", lambda _: SimpleNamespace(specs=tmp_path))
-    options = SimpleNamespace(specs="", repeat=1, workers=1, expression=None)
-    session = SimpleNamespace(
-        options=options, gates=["a"], directory=str(tmp_path), root=tmp_path, path=tmp_path
-    )
-    _, interrupted = runs.run_items(session, SafeConsole(), first=False)  # type: ignore[arg-type]
-    assert not interrupted
+    monkeypatch.setattr(tasks.pytest, "main", main)
+    session = open_session(Options(specs=str(write_project(tmp_path, {}))), tmp_path, print)
+    assert not tasks.spread(session, gate_runs(session), SafeConsole()).interrupted
     assert "PYTEST_DISABLE_PLUGIN_AUTOLOAD" in seen
     assert not {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"} & set(seen)

@@ -14,9 +14,13 @@ from gates.mutants import by_tests
 from gates.mutants.by_tests import candidates, files_below, selected
 from gates.mutants.mutations import Mutation, mutations_of
 from gates.mutants.report import MutantReport
-from gates.mutants.suite_runs import Watching, watch
-from gates.mutants.watched import Execution, Lines, Watched
+from gates.mutants.suite_runs import Watching
+from gates.mutants.watched import Execution, Watched
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
+from gates.run.bench import Bench
+from gates.run.lines import Lines
+from gates.run.session import Options, open_session
+from gates.run.store import Place, Store
 
 RULES = """\
 from signal import pause
@@ -128,7 +132,7 @@ def test_mutants_of_what_no_gate_guards(root: Path) -> None:
 
     code, printed = run("--tests", "--sample", "100", "--least", "0.4")
     assert code == EXIT_PROMOTE, printed
-    assert printed.count("(cached)") == 11
+    assert printed.count("(kept)") == 11
     path = root / "tests" / "app" / "test_rules.py"
     path.write_text(
         path.read_text().replace("assert rules.UNSEEN", 'assert rules.UNSEEN == "unseen"')
@@ -208,6 +212,14 @@ def test_what_is_refused(root: Path, arguments: list[str], said: str) -> None:
         run(*arguments, "--list")
 
 
+def watched(root: Path) -> Watched:
+    session = open_session(Options(specs=str(root / "specs")), root / "runs", lambda _: None)
+    file = "tests/app/test_rules.py"
+    place = Place(Store(root), "k", anew=True)
+    question = Watching(label=file, place=place, root=root, file=file, sources=["app"])
+    return question.find(Bench(session, "main"))
+
+
 def test_the_set_up_of_what_tests_share_is_told_apart(root: Path) -> None:
     (root / "tests" / "app" / "test_rules.py").write_text(
         textwrap.dedent("""\
@@ -220,20 +232,14 @@ def test_the_set_up_of_what_tests_share_is_told_apart(root: Path) -> None:
                 assert rules.limit() == 3
             """)
     )
-    asked = Watching(
-        root=str(root), file="tests/app/test_rules.py", sources=["app"], place=str(root / "place")
-    )
-    found = watch("", asked)
+    found = watched(root)
     assert found.shared_s >= 0.2
     assert [each.id for each in found.tests] == ["tests/app/test_rules.py::test_limit"]
 
 
 def test_what_a_conftest_imports_is_seen(root: Path) -> None:
     (root / "tests" / "app" / "conftest.py").write_text("from app import rules\n")
-    asked = Watching(
-        root=str(root), file="tests/app/test_rules.py", sources=["app"], place=str(root / "place")
-    )
-    assert {1, 2, 3, 4, 6, 8} <= set(watch("", asked).imported["app/rules.py"])
+    assert {1, 2, 3, 4, 6, 8} <= set(watched(root).imported["app/rules.py"])
 
 
 def execution(name: str, seconds: float = 1.0, lines: Lines | None = None) -> Execution:

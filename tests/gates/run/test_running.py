@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from chaos.engine.plan import Plan
 from gates.judge.result import Cause, GateVerdict, Status
-from gates.run import running
-from gates.run.running import run_again
+from gates.run.bench import Bench
+from gates.run.running import gate_runs
 from gates.run.session import Options, open_session
+from gates.spec.gate import Gate
 from tests.builders.small_project import SECOND, write_project
 
 Come = tuple[Status, Cause | None]
@@ -25,43 +27,49 @@ def verdict(gate: str, status: Status, cause: Cause | None) -> GateVerdict:
 @pytest.mark.parametrize(
     ("comes", "attempts"),
     [
-        ([("PASS", None)], [2]),
-        ([("FAIL", None)], [2]),
-        ([("UNKNOWN", None)], [2]),
-        ([SLOW, ("PASS", None)], [2, 3]),
-        ([SLOW, SLOW, ("PASS", None)], [2, 3]),
+        ([("PASS", None)], 1),
+        ([("FAIL", None)], 1),
+        ([("UNKNOWN", None)], 1),
+        ([SLOW, ("PASS", None)], 2),
+        ([SLOW, SLOW, ("FAIL", None)], 3),
+        ([SLOW, SLOW, SLOW, ("PASS", None)], 3),
     ],
 )
-def test_a_gate_is_repeated_while_the_host_is_slow_and_at_most_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes: Sequence[Come], attempts: list[int]
+def test_a_gate_is_repeated_alone_while_the_host_is_slow_and_at_most_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes: Sequence[Come], attempts: int
 ) -> None:
     specs = write_project(tmp_path, {})
     session = open_session(Options(specs=str(specs)), tmp_path / "runs", lambda _: None)
     left = list(comes)
+    ran: list[tuple[int, bool]] = []
 
-    def run(self: object, name: str, repeat: int = 0, attempt: int = 1) -> GateVerdict:
-        return verdict(name, *left.pop(0))
+    def carry_out(_bench: Bench, _gate: Gate, plan: Plan, *, alone: bool) -> None:
+        ran.append((plan.attempt, alone))
 
-    monkeypatch.setattr(running.GateRunner, "run", run)
-    told: list[tuple[str, int, str]] = []
-    stopped = run_again(
-        session, ["first"], lambda name, attempt, one, _: told.append((name, attempt, one.status))
-    )
-    assert not stopped
-    assert told == [
-        ("first", attempt, come[0]) for attempt, come in zip(attempts, comes, strict=False)
-    ]
+    def judge(_bench: Bench, gate: Gate, *_: object) -> GateVerdict:
+        return verdict(gate.gate, *left.pop(0))
+
+    monkeypatch.setattr(Bench, "carry_out", carry_out)
+    monkeypatch.setattr(Bench, "judge", judge)
+    run = next(one for one in gate_runs(session) if one.gate == "first")
+    bench = Bench(session, "main")
+    found = run.do(bench)
+    bench.close()
+    assert ran == [(attempt, attempt > 1) for attempt in range(1, attempts + 1)]
+    assert [one.status for one in found] == [come[0] for come in comes[:attempts]]
+    assert (run.said(found).outcome, run.said(found).tries) == (found[-1].status, attempts)
+    assert (run.failure(found) is None) == (found[-1].status == "PASS")
 
 
-def test_an_interrupt_ends_repeating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_repeated_anyway_is_not_because_the_host_is_slow(tmp_path: Path) -> None:
     specs = write_project(tmp_path, {})
-    session = open_session(Options(specs=str(specs)), tmp_path / "runs", lambda _: None)
-
-    def run(*_: object, **__: object) -> GateVerdict:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(running.GateRunner, "run", run)
-    assert run_again(session, ["first", "second"], lambda *_: pytest.fail("nothing was told"))
+    options = Options(specs=str(specs), repeat=2)
+    session = open_session(options, tmp_path / "runs", lambda _: None)
+    assert [(run.label, run.repeat, run.attempts) for run in gate_runs(session)] == [
+        (f"{session.listed[name].id} {name} [{repeat + 1}/2]", repeat, 1)
+        for name in session.order
+        for repeat in (0, 1)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Trials are kept whole or not at all, and not without end."""
+"""What is finished is kept whole or not at all, and not without end."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gates.prove.evaluate import Trial
-from gates.prove.store import Store
+from gates.prove.kept import find
+from gates.run.store import Store
 
 
 def trial(run_id: str = "r") -> Trial:
@@ -24,12 +25,12 @@ def keep(store: Store, key: str, run_id: str = "r", size: int = 1) -> None:
 
 def test_what_was_kept_is_found_under_its_key_alone(tmp_path: Path) -> None:
     store = Store(tmp_path / "proofs")
-    assert store.find("a") is None
+    assert find(store, "a") is None
     keep(store, "a")
-    kept = store.find("a")
+    kept = find(store, "a")
     assert kept is not None and kept.trial == trial()
     assert kept.directory == tmp_path / "proofs" / "a" / "g"
-    assert store.find("b") is None
+    assert find(store, "b") is None
     assert [path.name for path in (tmp_path / "proofs").iterdir()] == ["a"]
 
 
@@ -50,7 +51,7 @@ def test_a_trial_that_is_made_again_takes_the_place_of_the_old_one(tmp_path: Pat
     store = Store(tmp_path / "proofs")
     keep(store, "a", "old")
     keep(store, "a", "new")
-    kept = store.find("a")
+    kept = find(store, "a")
     assert kept is not None and kept.trial.run_id == "new"
 
 
@@ -58,7 +59,7 @@ def test_a_trial_without_evidence_is_none(tmp_path: Path) -> None:
     store = Store(tmp_path / "proofs")
     with store.making() as place:
         store.keep("a", place, trial())
-    assert store.find("a") is None
+    assert find(store, "a") is None
 
 
 def aged(store: Store, *keys: str) -> None:
@@ -70,7 +71,7 @@ def aged(store: Store, *keys: str) -> None:
 def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     store = Store(tmp_path / "proofs")
     aged(store, "a", "b", "c")
-    assert store.find("a") is not None
+    assert find(store, "a") is not None
     store.prune(most=2)
     assert sorted(path.name for path in store.directory.iterdir()) == ["a", "c"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates.mutants.watched import SHIM
+from gates.run.lines import ONLY, SHIM, telling, told
 from tests.e2e.command import until
 
 MODULE = """\
@@ -27,6 +27,8 @@ def main():
     end = sys.argv[1]
     if end == "exit":
         sys.exit(78)
+    if end == "kill":
+        os.kill(os.getpid(), 9)
     if end == "os._exit":
         os._exit(3)
     print("here", flush=True)
@@ -72,12 +74,27 @@ def test_lines_of_a_process(tmp_path: Path, end: str | int, code: int) -> None:
         if not isinstance(end, str):
             assert process.stdout is not None
             assert process.stdout.readline() == b"here\n"
-            until(lambda: 18 in lines(told), "the last line is told")
+            until(lambda: 20 in lines(told), "the last line is told")
             process.send_signal(end)
         assert process.wait(30) == code
     executed = lines(told)
-    assert {1, 2, 4, 5, 7, 9, 10, 11, 12, 19} <= executed
+    assert {1, 2, 4, 5, 7, 9, 10, 11, 12, 21} <= executed
     assert 3 not in executed
     assert lines(told, "folder/other.py") == {1}
     assert lines(told, "folder/third.py") == {4}
     assert list(told.glob("*.new")) == []
+
+
+@pytest.mark.parametrize(("only", "first"), [("3,5", {5}), ("3", set())])
+def test_the_first_of_some_lines_is_known_even_after_a_kill(
+    tmp_path: Path, only: str, first: set[int]
+) -> None:
+    folder, out = tmp_path / "folder", tmp_path / "told"
+    folder.mkdir()
+    (folder / "module.py").write_text(MODULE)
+    (folder / "other.py").write_text("")
+    environment = {**os.environ, **telling(tmp_path, out), ONLY: f"folder/module.py:{only}"}
+    command = [sys.executable, str(folder / "module.py"), "kill"]
+    ended = subprocess.run(command, env=environment, check=False, timeout=30)
+    assert ended.returncode == -signal.SIGKILL
+    assert told(out) == ({"folder/module.py": first} if first else {})

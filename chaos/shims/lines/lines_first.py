@@ -1,31 +1,33 @@
-"""Tells that one of some lines was executed, by making a file; put on PYTHONPATH of the system under test.
+"""Tells the first of some lines that is reached, and watches no more from then on; needs nothing but Python.
 
-Environment: CHAOS_BEACON_FILE is the end of the module's path, CHAOS_BEACON_LINES the lines, comma separated,
-CHAOS_BEACON_OUT the file to make. It watches until the first of the lines is reached and then no more. The
-file is there as soon as the line is reached, so it outlives a kill.
+It is told as soon as the line is reached, so it outlives a kill.
 """
 
+import json
 import os
 import sys
 import threading
 
-_FILE = os.environ["CHAOS_BEACON_FILE"]
-_LINES = frozenset(int(line) for line in os.environ["CHAOS_BEACON_LINES"].split(","))
-_OUT = os.environ["CHAOS_BEACON_OUT"]
+_FILE, _, _listed = os.environ["CHAOS_LINES_ONLY"].rpartition(":")
+_LINES = frozenset(int(line) for line in _listed.split(","))
+_OUT = f"{os.environ['CHAOS_LINES_OUT']}/{os.getpid()}"
 
 
-def _light() -> None:
-    os.close(os.open(_OUT, os.O_WRONLY | os.O_CREAT, 0o644))
+def _tell(line: int) -> None:
+    file = os.open(f"{_OUT}.new", os.O_WRONLY | os.O_CREAT, 0o644)
+    os.write(file, json.dumps({_FILE: [line]}).encode())
+    os.close(file)
+    os.replace(f"{_OUT}.new", f"{_OUT}.json")  # noqa: PTH105 - pathlib would be imported for it
 
 
 def _watch_with_monitoring() -> None:
     monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]  # from Python 3.12 on
     tool = monitoring.PROFILER_ID
-    monitoring.use_tool_id(tool, "beacon")
+    monitoring.use_tool_id(tool, "lines")
 
     def reached(code, line):  # type: ignore[no-untyped-def]
         if line in _LINES and code.co_filename.endswith(_FILE):
-            _light()
+            _tell(line)
             monitoring.set_events(tool, 0)
         return monitoring.DISABLE
 
@@ -34,22 +36,22 @@ def _watch_with_monitoring() -> None:
 
 
 def _watch_with_trace() -> None:
-    lit = False
+    told = False
 
     def in_frame(frame, event, _argument):  # type: ignore[no-untyped-def]
-        nonlocal lit
-        if lit:
+        nonlocal told
+        if told:
             return None
         if event == "line" and frame.f_lineno in _LINES:
-            lit = True
-            _light()
+            told = True
+            _tell(frame.f_lineno)
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type,unused-ignore]
             return None
         return in_frame
 
     def at_call(frame, _event, _argument):  # type: ignore[no-untyped-def]
-        if lit or not frame.f_code.co_filename.endswith(_FILE):
+        if told or not frame.f_code.co_filename.endswith(_FILE):
             return None
         return in_frame
 
