@@ -11,6 +11,7 @@ from typing import cast
 import msgspec
 import pytest
 
+from chaos import bounds
 from chaos.clock import RunClock
 from chaos.engine.scope import RunState, Scope, StopScenario
 from chaos.engine.stack import Stack
@@ -178,7 +179,11 @@ def _kill_if_load(process: Path, directory: str) -> None:
         os.kill(int(process.name), signal.SIGKILL)
 
 
-def test_a_load_that_cannot_be_sent_is_a_problem(tmp_path: Path) -> None:
+def test_a_load_that_cannot_be_sent_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where fewer files may be open than a load may ask for.
+    monkeypatch.setattr(bounds, "CONNECTIONS", 5000)
     step = Load(load="turns", burst=5000, send=SEND)
     loads, server, error = run_step(tmp_path, step)
     assert isinstance(error, HarnessError)
