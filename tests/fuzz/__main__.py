@@ -32,6 +32,9 @@ def main() -> int:
     """0 when nothing was found, 1 otherwise; a hang ends the process with its stack."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument(
+        "--rounds", type=int, help="no more than so many, in which the same seed tries the same"
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--surface", choices=sorted(SURFACES), action="append")
     arguments = parser.parse_args()
@@ -40,7 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         names = arguments.surface or list(SURFACES)
         surfaces = {name: SURFACES[name](Path(scratch) / name) for name in names}
-        for number in itertools.count():
+        for number in itertools.count() if arguments.rounds is None else range(arguments.rounds):
             if time.monotonic() - began_s > arguments.seconds:
                 break
             name = names[number % len(names)]
