@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import IO, Final
 
 from chaos.guarding import image_of
-from chaos.trees import Table, adopt_orphans, family, now_ticks, orphans
+from chaos.trees import Table, adopt_orphans, family, now_ticks, orphans, seen
 
 MARKER: Final = "CHAOS_GUARD"
 
-_started_here: set[int] = set()
-"""Every child that this process has started by a guard, and the guards."""
+_started_here: dict[int, int] = {}
+"""Every child that this process has started by a guard, and the guards: their numbers, which are used again, and when they
+were started."""
 
 _GUARDING: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from chaos.guarding import main; main()"
@@ -50,7 +51,7 @@ class Guard:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        _started_here.add(self._process.pid)
+        _remember(self._process.pid)
         self._told: set[tuple[int, int]] = set()
         adopt_orphans()
         self.since = now_ticks()
@@ -76,13 +77,13 @@ class Guard:
             cwd=cwd,
             start_new_session=True,
         )
-        _started_here.add(process.pid)
+        _remember(process.pid)
         return process
 
     @property
-    def children(self) -> frozenset[int]:
-        """Every child that was started here, whose exit code is for who started it."""
-        return frozenset(_started_here)
+    def children(self) -> Mapping[int, int]:
+        """Every child that was started here, whose exit code is for who started it, and when that was, in ticks."""
+        return _started_here
 
     def orphans(self, found: Table, since: int) -> set[int]:
         """What was started by something of this guard's, lost its parent and took the mark off, and all that came of it.
@@ -111,6 +112,13 @@ class Guard:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:  # pragma: no cover - /proc stuck
             self._process.kill()
+
+
+def _remember(pid: int) -> None:
+    """Know a child that has just been started; one that has ended by now is nobody's orphan."""
+    child = seen(pid)
+    if child is not None:
+        _started_here[pid] = child.started
 
 
 def send_signal(process: asyncio.subprocess.Process, number: int) -> None:

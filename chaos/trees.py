@@ -144,21 +144,20 @@ def adopt_orphans() -> bool:
         return False
 
 
-def orphans(found: Table, started_here: Iterable[int], mark: bytes, since: int) -> set[int]:
+def orphans(found: Table, started_here: Mapping[int, int], mark: bytes, since: int) -> set[int]:
     """Children that this process adopted since then and that lost the mark of what it starts itself.
 
     `started_here` are those of its children that it started. One that is just being started may be none of them
     yet: until it has become its program it has the environment of this process, and afterwards the mark.
     """
     own, here = os.getpid(), os.getsid(0)
-    known = set(started_here)
     adopted = {
         pid
         for pid, process in found.items()
         if process.parent == own
         and process.session != here
         and process.started >= since
-        and pid not in known
+        and started_here.get(pid) != process.started
     }
     if not adopted:
         return adopted

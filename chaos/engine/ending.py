@@ -83,7 +83,7 @@ async def sweep(guard: Guard, marks: Sequence[bytes], since: int) -> None:
         pids = family(found, pids | guard.orphans(found, since))
         if not pids:
             return
-        swept |= pids - guard.children
+        swept |= {pid for pid in pids if guard.children.get(pid) != found[pid].started}
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chaos import guard
 from chaos.engine.run import Worker
 from chaos.evidence.recorder import count_and_digest
 from chaos.ports import PortPool
@@ -555,12 +556,16 @@ def test_a_toxiproxy_that_dies_breaks_the_run(tmp_path: Path, scratch: Path) -> 
     assert "Toxiproxy" in str(detail)
 
 
-def test_what_a_process_started_ends_with_the_run(tmp_path: Path, scratch: Path) -> None:
+def test_what_a_process_started_ends_with_the_run(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where every number has been used before by some child. (Until it has left the group it would end with the command.)
+    monkeypatch.setattr(guard, "_started_here", dict.fromkeys(range(1 << 22), 0))
     evidence = run_steps(
         tmp_path,
         """
         scenario:
-          - {run: "sh -c 'setsid sleep 600 > {state}/out 2>&1 & echo $!'", capture: {pid: $}}
+          - {run: "sh -c 'setsid sleep 600 > {state}/out 2>&1 & until grep -q sleep /proc/$!/comm; do :; done; echo $!'", capture: {pid: $}}
           - {run: "test -d /proc/{pid}"}
         """,
     )
