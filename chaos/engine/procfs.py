@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from chaos.marks import all_pids
+from chaos.marks import all_pids, stat_of
 
 LISTEN = "0A"
 _ACCEPTS, _UNIX_PATH = 0x10000, 7
@@ -34,13 +34,13 @@ def sample(pid: int) -> Sample | None:
     return _sample(pid, _cpu_ms)
 
 
-def _sample(pid: int, spent: Callable[[list[str]], float]) -> Sample | None:
+def _sample(pid: int, spent: Callable[[list[bytes]], float]) -> Sample | None:
     try:
-        fields = _stat(pid)
+        fields = stat_of(pid)
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
         return Sample(
-            fields[0],
+            fields[0].decode(),
             spent(fields),
             pages * os.sysconf("SC_PAGE_SIZE"),
             descriptors,
@@ -52,22 +52,16 @@ def _sample(pid: int, spent: Callable[[list[str]], float]) -> Sample | None:
 def cpu_ms(pid: int) -> float:
     """Milliseconds of processor time so far; nothing of a process that is gone."""
     try:
-        return _cpu_ms(_stat(pid))
+        return _cpu_ms(stat_of(pid))
     except (OSError, IndexError):
         return 0.0
 
 
-def _stat(pid: int) -> list[str]:
-    """From the third field on, as the second may contain anything; proc_pid_stat(5) counts from 1."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - asked often
-        return file.read().rpartition(")")[2].split()
-
-
-def _cpu_ms(fields: list[str]) -> float:
+def _cpu_ms(fields: list[bytes]) -> float:
     return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _family_cpu_ms(fields: list[str]) -> float:
+def _family_cpu_ms(fields: list[bytes]) -> float:
     """With what the children had spent that it has waited for."""
     return _cpu_ms(fields) + _cpu_ms(fields[2:])
 

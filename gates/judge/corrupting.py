@@ -5,14 +5,14 @@ these, and no row says of itself that it belongs to another run.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from chaos.evidence import schema
 from gates.judge import leaves, tables
-from gates.judge.binding import Bound, Table
-from gates.judge.worlds import HALF, TWICE, World
+from gates.judge.binding import Bound
+from gates.judge.worlds import HALF, TWICE, Change, World
 
 _MOST_CONSTANTS = 8
 _SHIFTS = 3
@@ -21,7 +21,6 @@ _FEW = {"VARCHAR": ("'other ' || seq",), "JSON": ("'{}'",), "BOOLEAN": ("true", 
 _NUMBERS = ("-1", "0", "1000000000000", "seq * 1000000")
 
 Constants = Sequence[tuple[str, str]]
-_Change = Callable[[str, Table, dict[str, str]], str]
 
 
 def together(bound: Bound, constants: Constants) -> Iterator[World]:
@@ -36,11 +35,11 @@ def together(bound: Bound, constants: Constants) -> Iterator[World]:
         yield World(f"compared {shift}", _mixing(bound, constants, shift))
 
 
-def counted(bound: Bound, reads: Iterable[str]) -> Iterator[World]:
+def counted(reads: Iterable[str]) -> Iterator[World]:
     """More rows and fewer of one table after the other."""
     for name in sorted(reads):
         for world in (TWICE, HALF, _TAIL):
-            yield World(f"{world.name} of {name}", _only(bound, name, world.change))
+            yield World(f"{world.name} of {name}", _only(name, world.change))
 
 
 _TAIL = World("tail", lambda rows, *_: f"FROM ({rows}) WHERE seq > (SELECT min(seq) FROM ({rows}))")
@@ -50,27 +49,26 @@ def whole(bound: Bound, reads: Iterable[str], constants: Constants) -> Iterator[
     """One column of one table holds something else in every row."""
     for name in sorted(reads):
         for column, value in _pairs(bound, name, constants):
-            yield World(f"{name}.{column}", _only(bound, name, _setting(column, value)))
+            yield World(f"{name}.{column}", _only(name, _setting(column, value)))
 
 
-def _only(bound: Bound, name: str, change: _Change) -> _Change:
-    def apart(rows: str, table: Table, kinds: dict[str, str]) -> str:
-        return change(rows, table, kinds) if bound.tables[name] is table else rows
+def _only(name: str, change: Change) -> Change:
+    def apart(rows: str, table: str, kinds: dict[str, str]) -> str:
+        return change(rows, table, kinds) if table == name else rows
 
     return apart
 
 
-def _setting(column: str, value: str) -> _Change:
-    def change(rows: str, _table: Table, kinds: dict[str, str]) -> str:
+def _setting(column: str, value: str) -> Change:
+    def change(rows: str, _name: str, kinds: dict[str, str]) -> str:
         new = _admissible(value, column, kinds[column])
         return f"SELECT * REPLACE ({new} AS {tables.quoted(column)}) FROM ({rows})"
 
     return change
 
 
-def _mixing(bound: Bound, constants: Constants, shift: int) -> _Change:
-    def change(rows: str, table: Table, kinds: dict[str, str]) -> str:
-        name = next(n for n, own in bound.tables.items() if own is table)
+def _mixing(bound: Bound, constants: Constants, shift: int) -> Change:
+    def change(rows: str, name: str, kinds: dict[str, str]) -> str:
         pairs = list(_pairs(bound, name, constants))
         if not pairs:
             return rows

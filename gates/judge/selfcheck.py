@@ -75,7 +75,7 @@ def _rest_on_nothing(plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound)
         left = _still(world, left, gate, bound)
     for index, plan in list(left.items()):
         for world in itertools.chain(
-            corrupting.counted(bound, plan.reads),
+            corrupting.counted(plan.reads),
             corrupting.whole(bound, plan.reads, constants[index]),
         ):
             if not _still(world, {index: plan}, gate, bound):

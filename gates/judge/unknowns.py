@@ -142,9 +142,8 @@ def _marked(name: str, table: Table, kinds: Mapping[str, str]) -> str:
 
 
 def _change(bound: Bound) -> World:
-    def change(rows: str, table: Table, kinds: dict[str, str]) -> str:
-        name = next(n for n, own in bound.tables.items() if own is table)
-        return _marked(name, table, kinds) if name in schema.ANSWERS else rows
+    def change(rows: str, name: str, kinds: dict[str, str]) -> str:
+        return _marked(name, bound.tables[name], kinds) if name in schema.ANSWERS else rows
 
     return World("answered otherwise", change)
 

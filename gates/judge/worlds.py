@@ -5,15 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from gates.judge import tables
-from gates.judge.binding import Bound, Table
+from gates.judge.binding import Bound
 from gates.judge.plan import AssertPlan, GatePlan
+
+Change = Callable[[str, str, dict[str, str]], str]
+"""Other rows as SQL: from the rows, the name of their table and the types of its columns."""
 
 
 class World(Struct, frozen=True):
-    """What stands in the place of each evidence table: SQL over its rows, given the types of its columns."""
+    """What stands in the place of each evidence table: SQL over its rows, given its name and the types of its columns."""
 
     name: str
-    change: Callable[[str, Table, dict[str, str]], str]
+    change: Change
 
 
 OBSERVED = World("observed", lambda rows, *_: rows)
@@ -63,4 +66,4 @@ def whole(plan: AssertPlan, bound: Bound) -> str:
 def _changed(world: World, name: str, bound: Bound) -> str:
     table = bound.tables[name]
     rows = f"FROM temp.{tables.quoted(name)}" if table.kept else table.rows
-    return world.change(rows, table, bound.columns[name])
+    return world.change(rows, name, bound.columns[name])

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chaos.guard import Guard, end_process, send_signal
+from tests.builders.waiting import is_gone, until
+
+PATIENCE_S = 15.0
 
 # A worker whose child has a child in a session of its own, and one whose environment is empty.
 WORKER = """
@@ -39,22 +40,6 @@ asyncio.run(main())
 """
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def until(condition: Callable[[], bool], within_s: float = 15.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_outlives_a_worker_whatever_ends_it(number: int) -> None:
     worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
@@ -66,7 +51,7 @@ def test_nothing_outlives_a_worker_whatever_ends_it(number: int) -> None:
     (directory / "state").write_text("what a target keeps")
     worker.send_signal(number)
     worker.wait(timeout=15)
-    assert until(lambda: all(map(is_gone, pids)))
+    assert until(lambda: all(map(is_gone, pids)), PATIENCE_S)
     assert not directory.exists()
 
 
@@ -133,7 +118,7 @@ def test_ending_a_process_ends_its_group(ignores: bool) -> None:
     code, child = asyncio.run(run())
     # The child that was asked to end takes its parent along where that one waits for it.
     assert code in ((0, -signal.SIGKILL) if ignores else (-signal.SIGTERM,))
-    assert until(lambda: is_gone(child))
+    assert until(lambda: is_gone(child), PATIENCE_S)
 
 
 def test_ending_what_has_ended_is_no_error() -> None:
@@ -181,8 +166,8 @@ def test_what_was_just_being_started_when_its_worker_went_ends_too(tmp_path: Pat
     worker.wait()
     assert not until(lambda: is_gone(guard), within_s=0.5)
     pipe.write_text("")
-    assert until(lambda: is_gone(child))
-    assert until(lambda: is_gone(guard))
+    assert until(lambda: is_gone(child), PATIENCE_S)
+    assert until(lambda: is_gone(guard), PATIENCE_S)
 
 
 def test_a_signal_to_a_child_that_has_just_ended_takes_its_exit_code_from_nobody() -> None:

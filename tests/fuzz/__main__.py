@@ -17,7 +17,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from chaos.marks import all_pids
+from chaos.marks import all_pids, stat_of
 from tests.fuzz.inputs import CORPUS, EDITS, SURFACES, Edit, Surface, edited, of
 
 HANGS_AFTER_S = 300
@@ -97,10 +97,9 @@ def round_of(name: str, surface: Surface, number: int) -> int:
 def parent_of(pid: int) -> int:
     """The parent of a process, 0 when it has gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(stat_of(pid)[1])
     except OSError:
         return 0
-    return int(stat.rpartition(")")[2].split()[1])
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,6 +23,7 @@ from chaos.spec.target import LinkSpec, Prepare, Target
 from chaos.spec.units import Duration
 from chaos.trees import marked, table
 from tests.builders.gate_runs import ROOT, Evidence, plan, run, run_steps, target, toxiproxy
+from tests.builders.waiting import until
 from tests.chaos.evidence.test_recorder import no_file_above
 
 
@@ -361,15 +361,6 @@ def a_run_that_waits(
     finally:
         process.kill()
         process.wait()
-
-
-def until(condition: Callable[[], object], within_s: float = 30.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_ctrl_c_closes_the_evidence_as_interrupted(tmp_path: Path, scratch: Path) -> None:

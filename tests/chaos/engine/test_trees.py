@@ -4,8 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +11,7 @@ import pytest
 
 from chaos.spec.target import Target
 from tests.builders.gate_runs import ROOT, Evidence, plan, run, run_steps, target
+from tests.builders.waiting import is_gone, until
 
 
 def of_shape(shape: str) -> Target:
@@ -28,22 +27,6 @@ def told(evidence: Evidence, what: str) -> list[int]:
     """Process ids by what the target says, in the order of the requests."""
     answers = [row.get("response") for row in evidence.requests()]
     return [int(answer[what]) for answer in answers if isinstance(answer, dict)]
-
-
-def until(condition: Callable[[], bool], within_s: float = 30.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 SHAPES = ("wrapped", "preforked", "detached")

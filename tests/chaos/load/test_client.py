@@ -74,6 +74,14 @@ class Rig:
         await self.read(connection)
         return connection
 
+    async def answered(self, answer: bytes = OK) -> socket.socket:
+        """The connection of a first request that was answered, once its sender is free."""
+        await self.ask()
+        connection = await self.accept()
+        connection.send(answer)
+        await self.until(ended=1, freed=1)
+        return connection
+
     async def read(self, connection: socket.socket) -> None:
         assert await asyncio.get_running_loop().sock_recv(connection, 1000) == REQUEST
 
@@ -128,10 +136,7 @@ def test_a_connection_that_stays_is_used_again_and_its_like_without_a_rest(
 
     async def main() -> None:
         async with rig(tmp_path, keep_alive_s=NEVER_S) as by:
-            await by.ask()
-            server = await by.accept()
-            server.send(OK)
-            await by.until(ended=1, freed=1)
+            server = await by.answered()
             monkeypatch.setattr(client_module, "REST_S", NEVER_S)
             for number in (2, 3):
                 await by.ask()
@@ -151,10 +156,7 @@ def test_an_end_that_the_loop_has_not_read_yet_is_looked_for(
 
     async def main() -> None:
         async with rig(tmp_path, keep_alive_s=NEVER_S) as by:
-            await by.ask()
-            server = await by.accept()
-            server.send(OK)
-            await by.until(ended=1, freed=1)
+            server = await by.answered()
             server.close()
             # Without a turn of the loop in between.
             await by.ask()
@@ -173,10 +175,7 @@ def test_a_race_that_remains_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     async def main() -> None:
         async with rig(tmp_path, keep_alive_s=NEVER_S) as by:
-            await by.ask()
-            server = await by.accept()
-            server.send(OK)
-            await by.until(ended=1, freed=1)
+            server = await by.answered()
             await by.ask()
             await by.read(server)
             server.close()
