@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from chaos import bounds
+from chaos.errors import UNREADABLE
 
 MAX_BODY_BYTES: Final = bounds.BODY_BYTES
 """More of a body or a frame is read and not kept, which its `error` says."""
@@ -41,7 +42,7 @@ def is_json(body: bytes) -> bool:
         _raw.decode(body)
         if not body.isascii():
             body.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return False
     return True
 

@@ -13,7 +13,11 @@ A gate that fails is not an error: it is data.
 from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
+import msgspec
 from msgspec import Struct
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading JSON that somebody else wrote may raise; the last one of what is nested too deep."""
 
 Severity: TypeAlias = Literal["error", "warning"]
 SHOWN_CHARACTERS: Final = 160

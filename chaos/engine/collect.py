@@ -7,7 +7,7 @@ import msgspec
 from chaos import bounds, regular
 from chaos.engine.files import database_copy, quoted, select
 from chaos.engine.stack import Stack
-from chaos.errors import HarnessError
+from chaos.errors import UNREADABLE, HarnessError
 from chaos.evidence.recorder import Recorder
 from chaos.spec.target import Collect
 
@@ -47,7 +47,7 @@ def objects(source: Path) -> list[dict[str, object]]:
             continue
         try:
             found.append(msgspec.json.decode(line, type=dict[str, object]))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             if number == len(lines):
                 break
             message = f"line {number} of {source.name} is no JSON object: {error}"

@@ -30,7 +30,7 @@ from chaos.engine.ready import (
     strangers,
     unready,
 )
-from chaos.errors import HarnessError, TargetError
+from chaos.errors import UNREADABLE, HarnessError, TargetError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard, end_process
@@ -358,7 +358,7 @@ class Stack:
             raise TargetError(
                 f"the output of `{prepare.run}` has nothing at {error.args[0]}"
             ) from error
-        except ValueError as error:
+        except (ValueError, *UNREADABLE) as error:
             raise TargetError(
                 f"cannot capture from the output of `{prepare.run}`: {error}"
             ) from error

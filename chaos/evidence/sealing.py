@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chaos import regular
+from chaos.errors import UNREADABLE
 from chaos.evidence import schema
 from chaos.evidence import sealing_sql as sql
 from chaos.evidence.database import in_memory
@@ -170,7 +171,7 @@ class Loader:
             data = data[: data.rfind(b"\n") + 1]
         try:
             return decoder.decode_lines(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return _one_by_one(file, decoder, data)
 
     def _decoder(self, table: str) -> msgspec.json.Decoder[schema.Row]:
@@ -332,7 +333,7 @@ def _run_id(runs: bytes) -> str:
     """The id of the run that a directory belongs to, from its first row; empty when there is none."""
     try:
         return _head.decode(runs.split(b"\n", 1)[0]).run_id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""
 
 
@@ -341,7 +342,7 @@ def _closings(data: bytes) -> dict[str, schema.Closing]:
     for line in data.splitlines():
         try:
             closing = _closing.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             continue
         if closings.setdefault(closing.file, closing) != closing:
             # A second word on the same file takes the first one back.
@@ -395,7 +396,7 @@ def _one_by_one(
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
             rows.append(decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             bad.append(f"line {number}: {error}")
     if bad:
         file.problems.append(f"{len(bad)} lines cannot be read ({bad[0]})")

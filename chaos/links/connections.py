@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chaos.clock import RunClock
+from chaos.errors import UNREADABLE
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.links.probe.child import Child, Spawn
@@ -180,7 +181,7 @@ def connections_from(log: bytes, links: Mapping[str, Watched], clock: RunClock) 
     for line in log.splitlines():
         try:
             entry = msgspec.json.decode(line, type=_Line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             continue
         link = links.get(entry.name)
         if entry.message != "Accepted client" or link is None or entry.time is None:

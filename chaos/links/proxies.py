@@ -27,7 +27,7 @@ from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
 from chaos import regular
 from chaos.engine.procfs import sample
-from chaos.errors import HarnessError
+from chaos.errors import UNREADABLE, HarnessError
 from chaos.guard import end_process, send_signal
 from chaos.links.probe.child import Spawn
 
@@ -400,7 +400,7 @@ def _toxic(link: str, name: str) -> str:
 def _decoded(content: bytes, shape: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(content, type=shape)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ToxiproxyError(
             f"cannot {what}: Toxiproxy's answer is not understood: {error}"
         ) from error
@@ -410,5 +410,5 @@ def _message(content: bytes) -> str:
     try:
         document = msgspec.json.decode(content, type=dict[str, object])
         return str(document.get("error") or document.get("title") or document)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return content.decode(errors="replace").strip() or "nothing"

@@ -1,5 +1,6 @@
 """One YAML file with the places of all of its values, and what is wrong with them."""
 
+import re
 from collections.abc import Iterator
 
 import yaml
@@ -108,18 +109,26 @@ class Document:
             self._remember(child, (*path, name), (*above, node))
 
     def _place_inside(self, node: ScalarNode, offset: int) -> Place | None:
-        """Where a character of a text stands in the file; None where line breaks were folded away."""
-        before = node.value[:offset].split("\n")
-        if node.style == "|":
-            number = node.start_mark.line + len(before)
-            first = next(
-                (line for line in self.lines[node.start_mark.line + 1 :] if line.strip()), ""
-            )
-            indent = len(first) - len(first.lstrip())
-            return Place(number + 1, indent + len(before[-1]) + 1)
-        if node.start_mark.line == node.end_mark.line:
-            quote = 1 if node.style in ("'", '"') else 0
-            return Place(node.start_mark.line + 1, node.start_mark.column + 1 + quote + offset)
+        """Where a character of a text stands in the file; None where escapes stand for others.
+
+        Breaks and indents are another number of blanks there, but what is not blank is the same, in the same order.
+        """
+        line, column = node.start_mark.line, node.start_mark.column
+        if node.style in ("|", ">"):
+            line, column = line + 1, 0
+        elif node.style in ("'", '"'):
+            column += 1
+        left = sum(not character.isspace() for character in node.value[:offset])
+        while line <= min(node.end_mark.line, len(self.lines) - 1):
+            here = self.lines[line][column:]
+            if node.style in ("'", '"') and re.search(r"\\|''", here):
+                return None
+            for at, character in enumerate(here, column):
+                if not character.isspace():
+                    if not left:
+                        return Place(line + 1, at + 1)
+                    left -= 1
+            line, column = line + 1, 0
         return None
 
     def _add(

@@ -20,7 +20,8 @@ class Kind(Struct, frozen=True):
     `run` returns how often the steps inside were run, where there are any. By the names of fields:
     `observes` are those of `expect` that it may speak of, `names` those that name something,
     `paths` those that are paths, `fills` the variables that a step has for one field alone, and `filled_in`
-    those that no spec writes, as they come from another file. `captures` says that there is an answer to capture from, `sends`
+    those that no spec writes, as they come from another file. `records` maps columns of evidence to the field that says
+    what a step is called there, where `name` is its name or its id. `captures` says that there is an answer to capture from, `sends`
     that it sends requests and takes `defaults`, `only_reads` that it may be part of a gate on a shared stack,
     `keeps` that variables set by steps inside of it stay there, `at_once` that its lists of steps run at the same time.
     """
@@ -34,6 +35,7 @@ class Kind(Struct, frozen=True):
     only_reads: bool = False
     names: Mapping[str, Noun] = {}
     paths: Mapping[str, PathUse] = {}
+    records: Mapping[str, str] = {}
     fills: Mapping[str, frozenset[str]] = {}
     filled_in: frozenset[str] = frozenset()
     keeps: bool = False

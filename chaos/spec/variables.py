@@ -133,6 +133,12 @@ def placeholders(value: object) -> Iterator[str]:
     return (use.name for use in uses(value))
 
 
+def could_be(text: str, filled: str) -> bool:
+    """Whether a text may have become another one, once all of its variables were filled in."""
+    parts = _PLACEHOLDER.split(text)[::2]
+    return re.fullmatch(".*".join(map(re.escape, parts)), filled, re.DOTALL) is not None
+
+
 def whole_placeholder(value: object) -> str | None:
     """The variable that a text is nothing but, or None."""
     found = _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None

@@ -40,7 +40,17 @@ FILES: Final = (
     "use",
 )
 
-_FAULTS = [Kind(name, spec, run_fault, names={name: "link"}) for name, spec in FAULTS.items()]
+_NAMES_OF_FAULTS = ("faults.fault", "link_probes.fault", "requests.during", "requests.touched")
+_FAULTS = [
+    Kind(
+        name,
+        spec,
+        run_fault,
+        names={name: "link"},
+        records=dict.fromkeys(_NAMES_OF_FAULTS, "name"),
+    )
+    for name, spec in FAULTS.items()
+]
 _KINDS: list[Kind] = [import_module(f"{__name__}.{file}").KIND for file in FILES]
 _KINDS[FILES.index("clear") : FILES.index("clear")] = _FAULTS
 

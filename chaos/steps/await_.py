@@ -29,4 +29,13 @@ async def run(step: Await, scope: Scope) -> None:
     await poll(step, step.await_, scope, within.ms, step.every.ms)
 
 
-KIND = Kind("await", Await, run, observes=ANSWER, captures=True, sends=True, only_reads=True)
+KIND = Kind(
+    "await",
+    Await,
+    run,
+    observes=ANSWER,
+    captures=True,
+    sends=True,
+    only_reads=True,
+    records={"requests.step": "name"},
+)

@@ -86,4 +86,11 @@ async def _try_on(
         await asyncio.sleep(every_s)
 
 
-KIND = Kind("hammer", Hammer, run, observes=frozenset({"accepted"}), names={"hammer": "process"})
+KIND = Kind(
+    "hammer",
+    Hammer,
+    run,
+    observes=frozenset({"accepted"}),
+    names={"hammer": "process"},
+    records={"hammers.hammer": "name"},
+)

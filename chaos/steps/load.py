@@ -337,4 +337,12 @@ class _Process:
         return text
 
 
-KIND = Kind("load", Load, run, sends=True, names={"load": "load"}, fills={"send": OWN})
+KIND = Kind(
+    "load",
+    Load,
+    run,
+    sends=True,
+    names={"load": "load"},
+    fills={"send": OWN},
+    records={"requests.step": "name", "requests.load": "load", "loads.load": "load"},
+)

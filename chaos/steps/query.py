@@ -53,4 +53,6 @@ async def run(step: Query, scope: Scope) -> None:
         raise ExpectationFailed(missing)
 
 
-KIND = Kind("query", Query, run, captures=True, paths={"query": "read"})
+KIND = Kind(
+    "query", Query, run, captures=True, paths={"query": "read"}, records={"rows.query": "name"}
+)

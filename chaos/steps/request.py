@@ -139,4 +139,13 @@ async def poll(step: Step, send: Send, scope: Scope, within_ms: float, every_ms:
         await asyncio.sleep(every_ms / 1000)
 
 
-KIND = Kind("request", Request, run, observes=ANSWER, captures=True, sends=True, only_reads=True)
+KIND = Kind(
+    "request",
+    Request,
+    run,
+    observes=ANSWER,
+    captures=True,
+    sends=True,
+    only_reads=True,
+    records={"requests.step": "name"},
+)

@@ -85,4 +85,5 @@ KIND = Kind(
     observes=frozenset({"exit", "output", "errors"}),
     captures=True,
     only_reads=True,
+    records={"commands.step": "name"},
 )

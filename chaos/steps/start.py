@@ -90,4 +90,5 @@ KIND = Kind(
     run,
     observes=frozenset({"exit", "errors", "ready"}),
     names={"start": "process"},
+    records={"commands.step": "name"},
 )

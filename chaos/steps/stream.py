@@ -419,4 +419,11 @@ def _as_text(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         yield name, header_text(name, value.encode("latin-1"))[0]
 
 
-KIND = Kind("stream", Stream, run, observes=frozenset({"status", "close", "json"}), sends=True)
+KIND = Kind(
+    "stream",
+    Stream,
+    run,
+    observes=frozenset({"status", "close", "json"}),
+    sends=True,
+    records={"frames.stream": "stream"},
+)

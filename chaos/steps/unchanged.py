@@ -98,4 +98,4 @@ def _record(step: Unchanged, scope: Scope, before: Look, after: Look) -> None:
         )
 
 
-KIND = Kind("unchanged", Unchanged, run)
+KIND = Kind("unchanged", Unchanged, run, records={"unchanged.step": "unchanged"})

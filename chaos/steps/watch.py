@@ -178,4 +178,11 @@ class _Members:
         return self._found
 
 
-KIND = Kind("watch", Watch, run, names={"processes": "process"}, paths={"database": "read"})
+KIND = Kind(
+    "watch",
+    Watch,
+    run,
+    names={"processes": "process"},
+    paths={"database": "read"},
+    records={"rows.query": "watch", "process_samples.watch": "watch", "sockets.watch": "watch"},
+)

@@ -13,7 +13,7 @@ from gates.judge.drafts import Draft, Parts
 from gates.judge.leaves import Split
 from gates.judge.lineage import Lineage, Use
 from gates.judge.plan import AssertPlan, GatePlan, QueryPlan, evidence_tables
-from gates.judge.problem import Kind, Problem, Source, suggestion
+from gates.judge.problem import Kind, Problem, Source, Text, suggestion
 from gates.judge.relations import Relation, fixed, recorded
 from gates.judge.syntax import Node, SyntaxProblem, Tree
 from gates.spec.assertion import Assertion, Judged
@@ -55,6 +55,7 @@ class _Compiler:
         self.judged = judged
         self.problems: list[Problem] = []
         self.hints: list[Problem] = []
+        self.texts: list[Text] = []
         self.evidence = evidence_tables(judged)
         self.queries: dict[str, QueryPlan] = {}
         self.refused: set[str] = set()
@@ -88,6 +89,7 @@ class _Compiler:
             self.rendered(asserts),
             tuple(self.problems),
             tuple(self.hints),
+            tuple(dict.fromkeys(self.texts)),
         )
 
     def parse(self, sources: Sequence[Source]) -> None:
@@ -218,6 +220,7 @@ class _Compiler:
         seen = Lineage(self.lineages)
         self.lineages[name] = seen.query(node)
         self.untold(source, seen)
+        self.texts += [one.told(source) for one in seen.compared]
         self.queries[name] = QueryPlan(
             name,
             named.query,
@@ -261,6 +264,11 @@ class _Compiler:
         if any(not use.asks for use in seen.uses if use not in used):
             self.hints.append(parts.source.problem("unanswered", UNANSWERED))
         self.untold(parts.expression, seen)
+        narrowing = {id(part) for part in syntax.walk(where)}
+        self.texts += [
+            one.told(parts.source if id(one.node) in narrowing else parts.expression)
+            for one in seen.compared
+        ]
         is_value = parts.test == "value"
         return Draft(
             parts,
@@ -357,6 +365,7 @@ class _Compiler:
         if node is not None:
             seen.query(node)
         self.untold(source, seen)
+        self.texts += [one.told(source) for one in seen.compared]
         return seen.ordered
 
     def can_depend(

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from gates.judge import functions, leaves, syntax
+from gates.judge.checks import is_json_arrow
+from gates.judge.compared import Compared, compared, element_of
 from gates.judge.relations import Keys, Origin, Relation
 from gates.judge.scopes import NOTHING, From, decides, equated, optional
 from gates.judge.syntax import Node
@@ -51,12 +53,13 @@ class _Item(Struct, frozen=True):
 
 
 class Lineage:
-    """Goes through queries; what it `found` of open orders, and whether an order matters at all, is noted on the way."""
+    """Goes through queries; what it `found` of open orders, the texts that are `compared`, and whether an order matters at all, is noted on the way."""
 
     def __init__(self, known: Mapping[str, Relation]) -> None:
         self.known = dict(known)
         self.found: list[Untold] = []
         self.uses: list[Use] = []
+        self.compared: list[Compared] = []
         self.ordered = False
 
     def query(
@@ -123,7 +126,7 @@ class Lineage:
         inside = tuple(frozenset(key - same) for key in behind.keys)
         self._expressions(clauses, behind, inside, names, over=keys, items=items)
         several = [item for item in items if _unnests(item.node)]
-        origins = {item.name: behind.passed_on(item.place, plain=plain) for item in items}
+        origins = {item.name: _passed_on(item, behind, plain=plain) for item in items}
         relation = Relation(origins, _outputs(keys, items, several))
         self._limit(node, items, several, keys, behind)
         self._orders(node, behind, inside, names)
@@ -223,6 +226,10 @@ class Lineage:
             kind = syntax.class_of(node)
             if self._answer(node, behind):
                 continue
+            self.compared += compared(node, behind)
+            if any(map(_is_lambda, syntax.arguments(node))):
+                self._lambdas(node, behind, inside, names, over, items)
+                continue
             if kind == "SUBQUERY":
                 self.query(syntax.child(syntax.child(node, "subquery"), "node"), names, behind)
                 self._expressions([syntax.child(node, "child")], behind, inside, names, over, items)
@@ -235,6 +242,31 @@ class Lineage:
             elif kind == "FUNCTION" and name in functions.ROUNDED:
                 self.ordered = True
             self._expressions(syntax.parts(node), behind, inside, names, over, items)
+
+    def _lambdas(
+        self,
+        node: Node,
+        behind: From,
+        inside: Keys,
+        names: Mapping[str, Relation],
+        over: Keys | None,
+        items: Sequence[_Item],
+    ) -> None:
+        """What a function does with each element of its first argument."""
+        first, *others = syntax.arguments(node)
+        self._expressions([first], behind, inside, names, over, items)
+        through = element_of(first, behind)
+        for one in others:
+            if not _is_lambda(one):
+                self._expressions([one], behind, inside, names, over, items)
+                continue
+            parameters = {
+                name.lower(): through
+                for part in syntax.walk(syntax.child(one, "lhs"))
+                for name in syntax.names_of(part)[:1]
+            }
+            inner = msgspec.structs.replace(behind, parameters={**behind.parameters, **parameters})
+            self._expressions([syntax.child(one, "expr")], inner, inside, names, over, items)
 
     def _answer(self, node: Node, behind: From) -> bool:
         """Note a use of an answer: one of its columns, a place in one, or whether there was any."""
@@ -319,6 +351,16 @@ def _star(node: Node, behind: From) -> Iterator[tuple[str, Node, str | None]]:
             yield name, {**syntax.column(name), "column_names": place.split(".")}, place
 
 
+def _passed_on(item: _Item, behind: From, *, plain: bool) -> Origin | None:
+    """Where a column comes from; what is taken out of a list of names is a name."""
+    if item.place is not None:
+        return behind.passed_on(item.place, plain=plain)
+    origin = element_of(item.node, behind)
+    if origin is None or origin.is_answer:
+        return None
+    return msgspec.structs.replace(origin, taken=True)
+
+
 def _groups(node: Node, items: Sequence[_Item], behind: From) -> list[Node] | None:
     """What the rows of a SELECT are groups by; nothing for one group of all, None where they are no groups."""
     written = syntax.children(node, "group_expressions")
@@ -346,6 +388,10 @@ def _outputs(keys: Keys, items: Sequence[_Item], several: Sequence[_Item]) -> Ke
         for key in keys
         if all(place in names for place in key)
     )
+
+
+def _is_lambda(node: Node) -> bool:
+    return syntax.class_of(node) == "LAMBDA" and not is_json_arrow(node)
 
 
 def _written(node: Node) -> str:

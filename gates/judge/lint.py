@@ -13,7 +13,7 @@ from gates.judge.binding import Bound
 from gates.judge.compiler import compile_gate, text_of
 from gates.judge.connection import Evidence, details_of
 from gates.judge.plan import AssertPlan, GatePlan
-from gates.judge.problem import Problem, Source
+from gates.judge.problem import Problem, Source, Text
 from gates.judge.style import Style, style_of
 from gates.judge.verdict import limits_of, rests_on_outside
 from gates.spec.assertion import Judged, Named
@@ -71,21 +71,34 @@ def _beside_others(plan: GatePlan, alone: frozenset[str]) -> Iterator[Complaint]
         yield Complaint(("assert", index), message)
 
 
-def query_problems(
+def texts_of(judged: Judged) -> tuple[Text, ...]:
+    """What a gate's SQL compares with columns of evidence."""
+    return compile_gate(_blank().connection, judged).texts
+
+
+def judged_queries(
     queries: Mapping[str, Named], collected: Mapping[str, Mapping[str, str]]
-) -> Iterator[Complaint]:
-    """Every problem of named queries that belong to no gate yet; their places begin with `with`, as in a gate."""
+) -> Judged:
+    """Named queries that belong to no gate yet; their places begin with `with`, as in a gate."""
     tables = {name: dict(columns) for name, columns in collected.items()}
-    judged = Judged(gate="", id="", asserts=[], with_=dict(queries), collected=tables)
+    return Judged(gate="", id="", asserts=[], with_=dict(queries), collected=tables)
+
+
+def query_problems(judged: Judged) -> Iterator[Complaint]:
+    """Every problem of named queries."""
     plan = compile_gate(_blank().connection, judged)
     with binding.bound(_blank(), plan, None) as bound:
         yield from map(_complaint, [*plan.problems, *bound.problems])
 
 
+def place_of(where: str) -> Place:
+    """The place in YAML of what a problem says of itself."""
+    return tuple(int(part) if part.isdigit() else part for part in where.split(".", 2))
+
+
 def _complaint(problem: Problem) -> Complaint:
-    place: Place = tuple(int(p) if p.isdigit() else p for p in problem.where.split(".", 2))
     message, _, hint = problem.message.partition("; did you mean ")
-    return Complaint(place, message, hint.strip('"?') or None, problem.offset)
+    return Complaint(place_of(problem.where), message, hint.strip('"?') or None, problem.offset)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from chaos.evidence import schema
 from gates.judge.comparator import Comparator
 from gates.judge.leaves import Leaf, Split
-from gates.judge.problem import Problem
+from gates.judge.problem import Problem, Text
 from gates.spec.assertion import Assertion, Judged
 
 Test = Literal["every", "none", "share", "value"]
@@ -90,6 +90,8 @@ class QueryPlan(Struct, frozen=True):
 class GatePlan(Struct, frozen=True):
     """All of a gate. `asserts` has None for an assertion that cannot be run; `problems` say why; `hints` are no problems.
 
+    `texts` are what its SQL compares with columns of evidence.
+
     Gates with the same `text` have the same plan.
     """
 
@@ -99,6 +101,7 @@ class GatePlan(Struct, frozen=True):
     asserts: tuple[AssertPlan | None, ...]
     problems: tuple[Problem, ...]
     hints: tuple[Problem, ...] = ()
+    texts: tuple[Text, ...] = ()
 
     def tables(self) -> frozenset[str]:
         """All evidence tables that are read."""

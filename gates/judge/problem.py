@@ -10,6 +10,7 @@ Kind = Literal[
     "function",  # a function that is not on the allow-list
     "table",  # an unknown or forbidden table, or no evidence at all
     "column",  # an unknown column
+    "name",  # a text that no row can hold
     "form",  # SQL that is valid but not allowed in this place
     "order",  # an answer that would depend on the order of rows
     "constant",  # a predicate that does not depend on the evidence
@@ -32,6 +33,16 @@ class Problem(Struct, frozen=True):
     message: str
     where: str
     offset: int | None = None
+
+
+class Text(Struct, frozen=True):
+    """A text that is compared with a column of evidence, and where; see `Problem`."""
+
+    table: str
+    column: str
+    text: str
+    where: str
+    offset: int | None
 
 
 class Source(Struct, frozen=True):

@@ -10,11 +10,15 @@ Keys = tuple[frozenset[str], ...]
 
 
 class Origin(Struct, frozen=True):
-    """A column of evidence that a relation passes on as it is, and whether a join may leave it out."""
+    """A column of evidence that a relation passes on as it is, and whether a join may leave it out.
+
+    What is `taken` is what some row held, or an element of its list, and not the column itself.
+    """
 
     table: str
     column: str
     optional: bool = False
+    taken: bool = False
 
     @property
     def is_answer(self) -> bool:
@@ -32,7 +36,8 @@ class Relation(Struct, frozen=True):
     def is_recorded(self) -> bool:
         """Whether it is a table of evidence as it is."""
         return all(
-            own is not None and own.column.lower() == name for name, own in self.columns.items()
+            own is not None and not own.taken and own.column.lower() == name
+            for name, own in self.columns.items()
         )
 
     def all_keys(self) -> Keys:

@@ -1,5 +1,7 @@
 """What stands behind FROM: relations under the names they have there, and what tells their rows apart."""
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Struct
 
@@ -10,16 +12,22 @@ from gates.judge.syntax import Node
 
 
 class From(Struct):
-    """What stands behind FROM: relations by the name they have there, and keys over `name.column`."""
+    """What stands behind FROM: relations by the name they have there, and keys over `name.column`.
+
+    `parameters` are those of a lambda, with the column that they run through.
+    """
 
     relations: dict[str, Relation]
     keys: Keys
     above: "From | None" = None
     answered: frozenset[str] = frozenset()
+    parameters: Mapping[str, Origin | None] = {}
 
     def find(self, node: Node) -> str | None:
         """`name.column` of a reference, None where it is to something else."""
         names = [name.lower() for name in syntax.names_of(node)]
+        if self._is_parameter(node):
+            return None
         if len(names) > 1 and names[0] in self.relations:
             return (
                 f"{names[0]}.{names[1]}" if names[1] in self.relations[names[0]].columns else None
@@ -38,8 +46,22 @@ class From(Struct):
         name, _, column = place.partition(".")
         return self.relations[name].columns.get(column)
 
+    def comes_from(self, node: Node) -> Origin | None:
+        """The column that a reference is to, here or in a query around this one."""
+        if self._is_parameter(node):
+            return self.parameters[syntax.names_of(node)[0].lower()]
+        place = self.find(node)
+        if place is None and self.above is not None:
+            return self.above.comes_from(node)
+        return self.origin(place)
+
+    def _is_parameter(self, node: Node) -> bool:
+        return any(name.lower() in self.parameters for name in syntax.names_of(node)[:1])
+
     def unknown(self, node: Node) -> Origin | None:
         """The part of an answer that a reference is to, where a row may have none."""
+        if self._is_parameter(node):
+            return None
         place = self.find(node)
         if place is None:
             return self.above.unknown(node) if self.above is not None else None
@@ -121,7 +143,7 @@ def decides(equal: frozenset[str], side: From) -> bool:
 def optional(relation: Relation) -> Relation:
     return Relation(
         {
-            n: Origin(o.table, o.column, optional=True) if o else None
+            n: msgspec.structs.replace(o, optional=True) if o else None
             for n, o in relation.columns.items()
         },
         relation.keys,

@@ -14,13 +14,14 @@ from chaos.spec.kind import Noun
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
 from chaos.steps import KINDS
-from gates.judge.lint import Complaint, sql_problems
+from gates.judge.lint import Complaint, sql_problems, texts_of
 from gates.judge.verdict import host_of
 from gates.lint.bounds import bounds_problems
+from gates.lint.names import joined, misspelt, names_in
 from gates.lint.scenario import lint_scenarios
 from gates.lint.steps import StepsLint, located, target_variables
 from gates.lint.style import data_problems, expect_problems, guards_problems, length_problems
-from gates.lint.target import lint_target
+from gates.lint.target import judged_views, lint_target
 from gates.lint.variables import VariablesLint, complain_about_unknown
 from gates.spec.assertion import Judged
 from gates.spec.defects import defect_problems
@@ -36,6 +37,7 @@ def lint(project: Project) -> list[Problem]:
     problems = [*project.problems, *lint_release(project)]
     for name, target in project.targets.items():
         problems += lint_target(target, project.target_documents[name], project.root)
+        problems += lint_names_in_views(target, project)
     problems += lint_scenarios(project)
     for gate in project.gates.values():
         problems += lint_gate(gate, project)
@@ -60,6 +62,20 @@ def lint_release(project: Project) -> list[Problem]:
         for name, count in Counter(names).items():
             if count > 1:
                 document.problem(("gates",), f"{key} {name!r} is listed {count} times")
+    found = document.problems[before:]
+    del document.problems[before:]
+    return found
+
+
+def lint_names_in_views(target: Target, project: Project) -> list[Problem]:
+    """What a target's views compare with columns, and no run of any gate of it can have there."""
+    gates = [gate for gate in project.gates.values() if gate.target == target.target]
+    document = project.target_documents[target.target]
+    before = len(document.problems)
+    names = joined(names_in(gate, target) for gate in gates)
+    for one in misspelt(texts_of(judged_views(target)), names) if gates else ():
+        place = ("views", *one.place[1:])
+        document.problem(place, one.message, one.hint, offset=one.offset)
     found = document.problems[before:]
     del document.problems[before:]
     return found
@@ -226,7 +242,8 @@ class _GateLint:
         found = sql_problems(judged, alone=alone, golden=self.gate.golden)
         # What is wrong with a view is told where its target declares it.
         views = [("with", name) for name in self.target.views]
-        self._tell(one for one in found if one.place[:2] not in views)
+        misnamed = misspelt(texts_of(judged), names_in(self.gate, self.target))
+        self._tell(one for one in (*found, *misnamed) if one.place[:2] not in views)
         self._host(judged, alone)
 
     def _host(self, judged: Judged, alone: frozenset[str] | None) -> None:
@@ -234,7 +251,12 @@ class _GateLint:
         if self.gate.host:
             found = sql_problems(host_of(judged), alone=alone, golden=True)
             # The rest is told of the assertions themselves.
-            own = [one for one in found if one.place[0] == "assert"]
+            names = names_in(self.gate, self.target)
+            own = [
+                one
+                for one in [*found, *misspelt(texts_of(host_of(judged)), names)]
+                if one.place[0] == "assert"
+            ]
             self._tell(msgspec.structs.replace(one, place=("host", *one.place[1:])) for one in own)
             return
         for index, assertion in enumerate(self.gate.assert_):

@@ -76,7 +76,7 @@ class StepsLint:
             self._known((*path, *place), "process", name, self.target.processes)
         for place, name in kind.named(step, "link"):
             self._known((*path, *place), "link", name, self.target.links)
-        for place, actor in _actors(step, path):
+        for place, actor in actors_of(step, path):
             if isinstance(actor, str):
                 self._known(place, "actor", actor, self.target.actors)
 
@@ -159,7 +159,8 @@ def _sends(step: Step, path: Path) -> Iterator[tuple[Path, Send]]:
                 yield place, item
 
 
-def _actors(step: Step, path: Path) -> Iterator[tuple[Path, str | Bearer]]:
+def actors_of(step: Step, path: Path) -> Iterator[tuple[Path, str | Bearer]]:
+    """Everybody whom a step sends requests as, with the places where that is said."""
     if step.as_ is not None:
         yield (*path, "as"), step.as_
     for place, send in _sends(step, path):

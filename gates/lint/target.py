@@ -13,9 +13,10 @@ from chaos.spec import patterns
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
 from chaos.spec.target import Target
-from gates.judge.lint import query_problems
+from gates.judge.lint import judged_queries, query_problems
 from gates.lint.steps import StepsLint, located, place_problem, target_variables
 from gates.lint.variables import VariablesLint, complain_about_unknown
+from gates.spec.assertion import Judged
 from gates.spec.braces import without_variables
 from gates.spec.edits import is_source
 from gates.spec.views import named_views
@@ -35,6 +36,12 @@ def lint_target(target: Target, document: Document, root: Folder) -> list[Proble
     found = document.problems[before:]
     del document.problems[before:]
     return found
+
+
+def judged_views(target: Target) -> Judged:
+    """The views of a target, as what is judged."""
+    collected = {declared.table: declared.columns for declared in target.collect}
+    return judged_queries(named_views(target.views), collected)
 
 
 class _TargetLint:
@@ -123,8 +130,7 @@ class _TargetLint:
                     )
 
     def _views(self) -> None:
-        collected = {declared.table: declared.columns for declared in self.target.collect}
-        for one in query_problems(named_views(self.target.views), collected):
+        for one in query_problems(judged_views(self.target)):
             place = ("views", *one.place[1:])
             self.document.problem(place, one.message, one.hint, offset=one.offset)
 

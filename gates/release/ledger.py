@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import HarnessError
+from chaos.errors import UNREADABLE, HarnessError
 from gates.release.stored import refuse_repeated, session_of
 
 FILE = "attempts.jsonl"
@@ -141,7 +141,7 @@ def read(path: Path) -> Ledger:
     for number, line in enumerate(lines, start=1):
         try:
             entry = _entry(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        except (ValueError, *UNREADABLE) as error:
             problems.append(f"line {number} cannot be read: {error}")
         else:
             entries.append(entry)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import HarnessError
+from chaos.errors import UNREADABLE, HarnessError
 
 IN_TOTO = "application/vnd.in-toto+json"
 SIGNATURE_BYTES = 64
@@ -158,7 +158,7 @@ def envelope_in(path: Path) -> Envelope:
     try:
         content = regular.read(path)
         envelope = msgspec.json.decode(content, type=Envelope)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ValueError(f"cannot be read: {error}") from error
     if msgspec.json.encode(envelope) + b"\n" != content:
         raise ValueError("it holds more than one envelope")

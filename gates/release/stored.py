@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import HarnessError
+from chaos.errors import UNREADABLE, HarnessError
 from gates.release.report import Report
 from gates.run.session import Session
 
@@ -81,6 +81,6 @@ def _read(path: Path, kind: type[S]) -> tuple[S, bytes]:
     try:
         content = bytes_of(path)
         return decoded(content, kind), content
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, *UNREADABLE) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise HarnessError(f"cannot read {path}: {reason}") from error

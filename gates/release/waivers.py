@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
+from chaos.errors import UNREADABLE
 from gates.release.report import WaiverReport
 from gates.release.signing import Envelope, opened, public_from_text
 
@@ -46,7 +47,7 @@ def read(directory: Path, release: str, keys: Sequence[str], at_ms: float) -> li
 def _report(path: Path, release: str, keys: Sequence[str], today: dt.date) -> WaiverReport:
     try:
         waiver = _opened(path, keys)
-    except (OSError, ValueError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, *UNREADABLE) as error:
         return WaiverReport(
             file=path.name, gate="", reason="", by="", expires="", valid=False, why=str(error)
         )

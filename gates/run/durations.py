@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
+from chaos.errors import UNREADABLE
 
 R = TypeVar("R", bound=Struct)
 T = TypeVar("T")
@@ -74,7 +75,7 @@ def _first(path: Path, kind: type[R]) -> R | None:
     """The first row of a file; None where there is none that can be read."""
     try:
         return msgspec.json.decode(regular.read(path).split(b"\n", 1)[0], type=kind)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *UNREADABLE):
         return None
 
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
+from chaos.errors import UNREADABLE
 from gates.spec.snapshot import canonical
 
 R = TypeVar("R", bound=Struct)
@@ -46,7 +47,7 @@ class Store(Struct, frozen=True):
             result = msgspec.json.decode(regular.read(self.place(key) / FILE), type=kind)
             # It has been of use just now.
             os.utime(self.place(key))
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *UNREADABLE):
             return None
         return result
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import SpecError
+from chaos.errors import UNREADABLE, SpecError
 from chaos.spec.loader import read_text, value_of
 
 Rows = list[dict[str, object]]
@@ -46,7 +46,7 @@ class DataFiles(Struct, frozen=True):
         except SpecError as error:
             first = error.problems[0]
             raise ValueError(f"{name}:{first.line}:{first.column}: {first.message}") from error
-        except (msgspec.DecodeError, csv.Error) as error:
+        except (csv.Error, *UNREADABLE) as error:
             raise ValueError(f"{name}: {error}") from error
 
 
