@@ -142,6 +142,7 @@ class Frame(Row, frozen=True, kw_only=True):
 
     `headers` are those that the opening was answered with; what refused it, or why the stream was lost, stands in `json`.
     `event` is an event's name, `event_id` the last id that was sent until then; `error` what is to be said of `json`.
+    `link` is the link that the stream went over, `process` the process that it went to.
     """
 
     stream: str
@@ -157,12 +158,15 @@ class Frame(Row, frozen=True, kw_only=True):
     event: str | None = None
     event_id: str | None = None
     error: str | None = None
+    link: str | None = None
+    process: str = ""
 
 
 class Fault(Row, frozen=True, kw_only=True):
     """One fault: when it was switched on, proven, asked off and seen gone again.
 
-    One that `ends_connections` makes doubtful whether an answer that only the close ends was whole.
+    One that `ends_connections` makes doubtful whether an answer that only the close ends was whole. `followed` says whether the
+    kernel told what moved on connections that were open.
     """
 
     fault: str
@@ -178,6 +182,7 @@ class Fault(Row, frozen=True, kw_only=True):
     own_before: int
     why: str | None
     ends_connections: bool = False
+    followed: bool = False
 
 
 class LinkProbe(Row, frozen=True, kw_only=True):
@@ -198,12 +203,34 @@ class LinkProbe(Row, frozen=True, kw_only=True):
 
 
 class LinkConnection(Row, frozen=True, kw_only=True):
-    """One client that Toxiproxy accepted on a link. `own` is true for the target's own traffic."""
+    """One client that Toxiproxy accepted on a link. `own` is true for the target's own traffic.
+
+    It was accepted between `connected_after_ms` and `connected_ms`, when Toxiproxy's log was read.
+    """
 
     link: str
     client: str
     own: bool
     connected_ms: float
+    connected_after_ms: float | None = None
+
+
+class LinkFlow(Row, frozen=True, kw_only=True):
+    """What moved on one open connection of a link's own traffic between two looks, by the kernel's count at the proxy's end.
+
+    Looked at is from just before the fault until it is proven, and from then to its end; of the connections the hundred
+    that moved most. `sent_bytes` came from the client, `received_bytes` went to it, and the end of a connection is one of
+    these. `ended` is one that was open at first and is no more.
+    """
+
+    link: str
+    fault: str
+    client: str
+    sent_bytes: int
+    received_bytes: int
+    ended: bool
+    flow_from_ms: float
+    flow_to_ms: float
 
 
 class LinkBypass(Row, frozen=True, kw_only=True):
@@ -356,6 +383,7 @@ TABLES: Mapping[str, type[Row]] = {
     "faults": Fault,
     "link_probes": LinkProbe,
     "link_connections": LinkConnection,
+    "link_flows": LinkFlow,
     "link_bypasses": LinkBypass,
     "links": Link,
     "processes": Process,

@@ -108,7 +108,7 @@ class Signature(Struct, frozen=True, kw_only=True):
 
     `clean` says why a path does not look as if the fault were away, `holds` why it does not look as if the
     fault were on; both get the last `pairs` pairs of one phase. `established` checks what became of
-    connections that were open before.
+    connections that were open before. A fault that `refuses` lets nobody in, and ends what was open.
     """
 
     clean: Check
@@ -117,6 +117,7 @@ class Signature(Struct, frozen=True, kw_only=True):
     pairs: Callable[[Attributes], int] = lambda _: 1
     established: Callable[[Attributes, Sequence[LinkProbe]], str | None] = _no_check
     holds_connections: bool = False
+    refuses: bool = False
 
     def took_hold(
         self,

@@ -85,5 +85,6 @@ FAULT = FaultKind(
         manner=lambda _: Manner(give_up_ms=1000.0),
         established=_established,
         holds_connections=True,
+        refuses=True,
     ),
 )

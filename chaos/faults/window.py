@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -13,6 +14,7 @@ from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.evidence.schema import LinkProbe, Mode
 from chaos.faults.base import FaultStep, Manner, Phase, Signature
+from chaos.links.connections import Flow
 from chaos.links.probe import Ask, Paths, Prober, Seen
 from chaos.links.proxies import Toxic, ToxiproxyServer
 
@@ -27,6 +29,12 @@ class Connections(Protocol):
 
     async def own_before_now(self, link: str) -> int:
         """How many connections of the target's own traffic were accepted on `link` until now."""
+
+    async def follow(self, link: str) -> str:
+        """Look at what moves on the connections of `link` from now on; returns a key to ask for it by."""
+
+    async def flows(self, link: str, key: str, *, over: bool) -> Sequence[Flow] | None:
+        """What moved since then, or since this was asked last; None where nobody can tell."""
 
 
 class Wire(Struct, frozen=True, kw_only=True):
@@ -92,6 +100,8 @@ class FaultWindow:
         self._held: str | None = None
         self._injected: Toxic | FaultStep | None = None
         self._own_before = 0
+        self._followed: str | None = None
+        self._knows_flows = False
         self._lock = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
 
@@ -133,6 +143,7 @@ class FaultWindow:
         if self._held is not None:
             self._record("before", await self._with.prober.look(self._held))
         self._own_before = await self._with.connections.own_before_now(self._step.link)
+        self._followed = await self._with.connections.follow(self._step.link)
         self.on_ms = self._with.clock.now_ms()
         if self._with.mode == "sham":
             self.proven_ms = self.on_ms
@@ -161,10 +172,12 @@ class FaultWindow:
         reason = await self._watch("start") or self._signature.took_hold(
             self._attributes, self._probes, ("before", "start")
         )
-        if reason is None:
-            self.proven_ms = self._with.clock.now_ms()
-        else:
+        if reason is not None:
             self._blame(reason)
+            return
+        self.proven_ms = self._with.clock.now_ms()
+        # Looked at before anybody goes on: what is seen from here on was inside.
+        await self._record_flows(over=False)
 
     async def _close(self) -> None:
         async with self._lock:
@@ -186,6 +199,7 @@ class FaultWindow:
                 await self._round("end")
             elif self.proven_ms is not None:
                 await self._watch("end")
+            await self._record_flows(over=True)
         finally:
             # Stamped before the call: what is asked from here on may meet the link with or without the fault.
             self.off_ms = self._with.clock.now_ms()
@@ -231,6 +245,18 @@ class FaultWindow:
                 LinkProbe(run_id=recorder.run_id, gate=recorder.gate, seq=seq, **columns)
             )
 
+    async def _record_flows(self, *, over: bool) -> None:
+        if self._followed is None:
+            return
+        key = self._followed
+        self._followed = None if over else key
+        link = self._step.link
+        flows = await self._with.connections.flows(link, key, over=over)
+        self._knows_flows = flows is not None
+        for flow in flows or ():
+            columns = msgspec.structs.asdict(flow)
+            self._with.recorder.add(schema.LinkFlow, link=link, fault=self._name, **columns)
+
     def _blame(self, reason: str) -> None:
         """Keep the first reason: what follows from it says less."""
         self.why = self.why or reason
@@ -261,6 +287,7 @@ class FaultWindow:
             own_before=self._own_before,
             why=self.why,
             ends_connections=self._step.ends_connections,
+            followed=self._knows_flows,
         )
 
 

@@ -1,6 +1,7 @@
 """Who connects over a link, and who goes past it: Toxiproxy's log and the kernel's table, watched from outside."""
 
 import datetime as dt
+import itertools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,12 +20,14 @@ PROBE_SOURCE: Final = "127.0.0.2"
 HARNESS_SOURCE: Final = "127.0.0.3"
 _WATCH = "import sys; sys.path.insert(0, sys.argv[1]); from chaos.links.watch.watcher import main; main()"
 _ANSWER_WITHIN_S: Final = 10.0
+_MOST_FLOWS: Final = 100
 
 
 class Watched(Struct, frozen=True, kw_only=True):
-    """A link: the port of its server, and whether its client is the harness rather than a process of the target."""
+    """A link: the ports of its server and of its proxy, and whether its client is the harness, no process of the target."""
 
     port: int
+    listens: int
     of_harness: bool
 
 
@@ -37,7 +40,7 @@ class _Passed(Struct, frozen=True):
 
 
 class _News(Struct, frozen=True):
-    accepted: list[tuple[str, str, float]] = []
+    accepted: list[tuple[str, str, float, float]] = []
     passed: list[_Passed] = []
 
 
@@ -51,12 +54,24 @@ class _Line(Struct, frozen=True):
 
 
 class Connection(Struct, frozen=True):
-    """One client that Toxiproxy accepted. `connected_ms` is when its log was read, some milliseconds later."""
+    """One client that Toxiproxy accepted: after its log was read the time before, and before it was read at `connected_ms`."""
 
     link: str
     client: str
     own: bool
     connected_ms: float
+    connected_after_ms: float | None
+
+
+class Flow(Struct, frozen=True, array_like=True):
+    """What a connection of a link's own traffic did from one look at it to another; see `chaos.evidence.schema.LinkFlow`."""
+
+    client: str
+    sent_bytes: int
+    received_bytes: int
+    ended: bool
+    flow_from_ms: float
+    flow_to_ms: float
 
 
 class Bypass(Struct, frozen=True):
@@ -66,6 +81,10 @@ class Bypass(Struct, frozen=True):
     client: str
     process: str | None
     bypass_ms: float
+
+
+def _moved(flow: Flow) -> tuple[bool, int]:
+    return flow.ended, flow.sent_bytes + flow.received_bytes
 
 
 def is_own(client: str, *, of_harness: bool) -> bool:
@@ -89,6 +108,7 @@ class ConnectionMonitor:
         self._links = links
         self._processes = processes
         self._child: Child | None = None
+        self._keys = itertools.count(1)
         self.connections: list[Connection] = []
         self.bypasses: list[Bypass] = []
 
@@ -118,6 +138,7 @@ class ConnectionMonitor:
             "proxy_pid": proxy_pid,
             "marker": marker,
             "links": {name: link.port for name, link in links.items()},
+            "listens": {name: link.listens for name, link in links.items()},
             # On a link of the harness it is the harness that decides which way it goes.
             "ports": sorted({link.port for link in links.values() if not link.of_harness}),
             "past": [PROBE_SOURCE, HARNESS_SOURCE],
@@ -129,6 +150,22 @@ class ConnectionMonitor:
         """How many connections of the link's own traffic were accepted until now."""
         await self._ask("sync")
         return sum(connection.own for connection in self.connections if connection.link == link)
+
+    async def follow(self, link: str) -> str:
+        """Look at the connections of a link from now on; returns the key to ask for them by."""
+        key = str(next(self._keys))
+        await self._ask("follow", link=link, key=key)
+        return key
+
+    async def flows(self, link: str, key: str, *, over: bool) -> list[Flow] | None:
+        """What the link's own connections did since they were followed, or since this was asked last; None if nobody can tell."""
+        told = await self._ask("flows", key=key, over=over)
+        found = msgspec.json.decode(told, type=list[Flow] | None)
+        if found is None:
+            return None
+        of_harness = self._links[link].of_harness
+        own = [flow for flow in found if is_own(flow.client, of_harness=of_harness)]
+        return sorted(own, key=_moved, reverse=True)[:_MOST_FLOWS]
 
     async def finish(self) -> None:
         """Look a last time and settle what is still open. Best after the target's processes have ended."""
@@ -148,15 +185,15 @@ class ConnectionMonitor:
         self.connections.clear()
         self.bypasses.clear()
 
-    async def _ask(self, what: str) -> None:
+    async def _ask(self, what: str, **more: object) -> Raw:
         assert self._child is not None
-        await self._child.ask({"do": what}, _ANSWER_WITHIN_S)
+        return await self._child.ask({"do": what, **more}, _ANSWER_WITHIN_S)
 
     def _take(self, content: Raw) -> None:
         news = msgspec.json.decode(content, type=_News)
-        for link, client, at_ms in news.accepted:
+        for link, client, after_ms, at_ms in news.accepted:
             own = is_own(client, of_harness=self._links[link].of_harness)
-            self.connections.append(Connection(link, client, own, at_ms))
+            self.connections.append(Connection(link, client, own, at_ms, after_ms))
         for passed in news.passed:
             process = self._name(passed)
             for link in links_past(self._links, passed.port, process):
@@ -188,5 +225,5 @@ def connections_from(log: bytes, links: Mapping[str, Watched], clock: RunClock) 
             continue
         connected_ms = clock.from_wall_ms(entry.time.timestamp() * 1000)
         own = is_own(entry.client, of_harness=link.of_harness)
-        found.append(Connection(entry.name, entry.client, own, connected_ms))
+        found.append(Connection(entry.name, entry.client, own, connected_ms, None))
     return found

@@ -87,7 +87,9 @@ class Links:
         for name, link in self.target.links.items():
             await self._proxies.add(name, (host, server_ports[link.to]), self.ports[name])
             of_harness = name.partition("->")[0] not in self.target.processes
-            self._watched[name] = Watched(port=server_ports[link.to], of_harness=of_harness)
+            self._watched[name] = Watched(
+                port=server_ports[link.to], listens=self.ports[name], of_harness=of_harness
+            )
 
     async def start_probing(
         self,

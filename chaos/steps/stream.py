@@ -119,8 +119,8 @@ class _Seen(msgspec.Struct):
 
 async def run(step: Stream, scope: Scope) -> int | None:
     """Open, send, listen while the inner steps run, wait for the end, record every frame."""
-    recording = _Recording(step, scope)
     endpoint = scope.endpoint(step)
+    recording = _Recording(step, scope, endpoint)
     within_s = step.within.s if step.within is not None else OPEN_WITHIN_S
     opened = await (_events if step.events else _web_socket)(
         step, scope, endpoint, recording, within_s
@@ -332,8 +332,9 @@ def _payload(message: Message, scope: Scope) -> str | bytes:
 class _Recording:
     """Writes the frames of one stream and remembers what an `expect` may ask for."""
 
-    def __init__(self, step: Stream, scope: Scope) -> None:
+    def __init__(self, step: Stream, scope: Scope, endpoint: Endpoint) -> None:
         self.scope = scope
+        self.endpoint = endpoint
         self.name = scope.variables.text(step.stream)
         self.sender: Sender = scope.sender(step.as_)
         self.seen = _Seen()
@@ -383,6 +384,8 @@ class _Recording:
             event=event.name if event is not None else None,
             event_id=event.id if event is not None else None,
             error="; ".join(remarks) or None,
+            link=self.endpoint.link,
+            process=self.endpoint.process,
         )
 
     def event(self, event: Event) -> None:

@@ -9,6 +9,7 @@ from chaos.evidence.schema import Fault, LinkBypass, LinkProbe
 from chaos.evidence.schema import Link as LinkTraffic
 from gates.judge import integrity, tables
 from gates.judge.connection import Evidence, RunKey, RunRecord
+from gates.judge.meeting import not_met
 from gates.judge.result import FaultResult
 
 Attributes = Mapping[str, float]
@@ -16,6 +17,10 @@ Attributes = Mapping[str, float]
 
 class Signature(Protocol):
     """What a kind of fault looks like from outside. Pure: of its attributes as recorded and the probes of one window."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether new connections are refused, so that nobody sees who asked for one, and those that were open are ended."""
 
     def took_hold(self, attributes: Attributes, probes: Sequence[LinkProbe], /) -> str | None:
         """None when it was away before, took hold and held; otherwise why that cannot be said."""
@@ -83,7 +88,7 @@ def _reasons(
 ) -> Iterator[str]:
     yield from _recorded_reasons(row)
     yield from _recomputed_reasons(row, probes, signatures)
-    yield from _traffic_reasons(evidence, record, row)
+    yield from _traffic_reasons(evidence, record, row, signatures.get(row.kind))
 
 
 def _recorded_reasons(row: Fault) -> Iterator[str]:
@@ -118,19 +123,27 @@ def _recomputed_reasons(
         yield f"after the fault: {clean}"
 
 
-def _traffic_reasons(evidence: Evidence, record: RunRecord, row: Fault) -> Iterator[str]:
-    """The target's own traffic must have been on the link before, and nowhere past it (rule: met the fault)."""
+def _traffic_reasons(
+    evidence: Evidence, record: RunRecord, row: Fault, signature: Signature | None
+) -> Iterator[str]:
+    """The target's own traffic must have been on the link before and inside, and nowhere past it (rule: met the fault)."""
     first = _first_own(evidence, record.key).get(row.link)
     if first is None or first >= row.on_ms or row.own_before < 1:
         yield "no connection of the target's own went over the link before"
     past = [bypass for bypass in evidence.rows(LinkBypass, record.key) if bypass.link == row.link]
     if past:
         yield f"{len(past)} connections went past the link, the first from {past[0].process or past[0].client}"
-    checked = [carried for link, carried in _link_checks(evidence, record) if link == row.link]
+    checks = list(_link_checks(evidence, record))
+    checked = [carried for link, carried in checks if link == row.link]
     if not checked:
         yield "there is no evidence that the link carries anything when all is well"
     elif not all(checked):
         yield "the link carried nothing when all was well"
+    if signature is not None:
+        links = {link for link, _ in checks}
+        missing = not_met(evidence, record.key, row, refuses=signature.refuses, links=links)
+        if missing is not None:
+            yield missing
 
 
 def _link_checks(evidence: Evidence, record: RunRecord) -> Iterator[tuple[str, bool]]:

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
 from chaos.clock import RunClock
 from chaos.evidence.recorder import Recorder
-from chaos.evidence.schema import Fault, LinkBypass, LinkConnection, LinkProbe, Mode, Row
+from chaos.evidence.schema import Fault, LinkBypass, LinkConnection, LinkFlow, LinkProbe, Mode, Row
 from chaos.faults import SIGNATURES
 from chaos.faults.base import FaultStep
 from chaos.faults.window import FaultWindow, Instruments, Wire
@@ -121,7 +121,9 @@ class Rig:
             log=self.proxies.log,
             proxy_pid=self.proxies.pid,
             marker=self.guard.marker,
-            links={LINK: Watched(port=self.server_port, of_harness=of_harness)},
+            links={
+                LINK: Watched(port=self.server_port, listens=self.link_port, of_harness=of_harness)
+            },
             processes=lambda: self.named,
         )
 
@@ -164,6 +166,9 @@ class Rig:
     def bypasses(self) -> list[LinkBypass]:
         return self.rows(LinkBypass, "link_bypasses")
 
+    def flows(self) -> list[LinkFlow]:
+        return self.rows(LinkFlow, "link_flows")
+
     def connections(self) -> list[LinkConnection]:
         return self.rows(LinkConnection, "link_connections")
 
@@ -201,6 +206,33 @@ async def get(port: int, path: str = "/20", source: str = "127.0.0.1") -> bytes:
         return await reader.read()
     finally:
         writer.close()
+
+
+class Kept:
+    """A client's connection that stays open."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        host, port = writer.get_extra_info("sockname")
+        self.client = f"{host}:{port}"
+
+    @classmethod
+    async def open(cls, port: int, source: str = "127.0.0.1") -> Self:
+        """Connected, with one request answered."""
+        made = cls(*await asyncio.open_connection(HOST, port, local_addr=(source, 0)))
+        await made.ask()
+        return made
+
+    async def ask(self) -> None:
+        """One more request, and its answer."""
+        self.writer.write(request("/20", "keep-alive"))
+        await self.reader.readuntil(b"x" * 20)
+
+    async def close(self) -> None:
+        """End it."""
+        self.writer.close()
+        await self.writer.wait_closed()
 
 
 async def accepting(port: int) -> None:

@@ -17,9 +17,9 @@ many hundreds of short connections per second, on a machine too busy to look eve
 taken for one, and as many short by-passes hide behind the clients that are left over. It errs on this side
 only: traffic through the proxy never raises an alarm.
 
-Input: one JSON object to begin with (see `Config`), then `{"id": n, "do": "sync"}` or `{"id": n, "do":
-"finish"}`; both are answered with `{"id": n}` after a look. Output without an id is news: `accepted` is a list
-of [link, client, ms], `passed` one of {port, client, pids, command, ms}.
+Input: one JSON object to begin with (see `Config`), then one per `Question`, each answered with `{"id": n, "seen": …}`
+after a look. Output without an id is news: `accepted` is a list of [link, client, after ms, ms], between which it was
+logged; `passed` one of {port, client, pids, command, ms}.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ import selectors
 import time
 from typing import TypedDict
 
+from chaos.links.watch.flows import Follower, Told
 from chaos.links.watch.matching import Matching
 from chaos.links.watch.table import Client, connections_in, read_pieces
 from chaos.marks import all_pids, carries, read, stat_of
@@ -43,8 +44,8 @@ MOST_SEARCHED = 100_000
 class Config(TypedDict):
     """What to watch.
 
-    `links` maps a link to the port of its server; `ports` are those servers' ports where going past the
-    proxy matters; `past` are source addresses of the harness itself, which may.
+    `links` maps a link to the port of its server, `listens` to that of its proxy; `ports` are those servers' ports where
+    going past the proxy matters; `past` are source addresses of the harness itself, which may.
     """
 
     origin_s: float
@@ -52,8 +53,23 @@ class Config(TypedDict):
     proxy_pid: int
     marker: str
     links: dict[str, int]
+    listens: dict[str, int]
     ports: list[int]
     past: list[str]
+
+
+class Question(TypedDict, total=False):
+    """What to do besides looking: `sync` nothing, `finish` settle all, `follow` a `link`, tell the `flows` of it.
+
+    A link is followed under a `key`, until its flows were asked for and that is `over`.
+    """
+
+    id: int
+    do: str
+    config: Config
+    key: str
+    link: str
+    over: bool
 
 
 class Log:
@@ -119,15 +135,19 @@ class Watcher:
         self.first = True
         self.searched: set[int] = set()
         self.reported: dict[int, int] = {}
+        self.follower = Follower(config["origin_s"], config["listens"])
+        self.logged_s = time.monotonic()
 
     def look(self, *, last: bool = False) -> None:
         """One look at everything."""
+        self.follower.look()
         pieces = read_pieces()
         # Toxiproxy's log right after the kernel's table: what was dialled in one was accepted in the other.
+        after_s, self.logged_s = self.logged_s, time.monotonic()
         accepted = self.log.news()
         now_s = time.monotonic()
         looks = connections_in(pieces, self.ports)
-        self._count(accepted, now_s)
+        self._count(accepted, after_s, now_s)
         past = self.config["past"]
         others = {client: seen for client, seen in looks.items() if client.address not in past}
         self.matching.look(others, now_s, first=self.first)
@@ -138,16 +158,26 @@ class Watcher:
         for client in self.matching.settle(now_s, all_of_them=last):
             self._report(client, [], now_s)
 
-    def _count(self, accepted: list[tuple[str, str, bool]], now_s: float) -> None:
+    def answer(self, question: Question) -> list[Told] | None:
+        """What a question is answered with, right after a look."""
+        if question["do"] == "follow":
+            self.follower.follow(question["key"], question["link"])
+        if question["do"] == "flows":
+            return self.follower.flows(question["key"], over=question["over"])
+        return None
+
+    def _ms(self, at_s: float) -> float:
+        return (at_s - self.config["origin_s"]) * 1000
+
+    def _count(self, accepted: list[tuple[str, str, bool]], after_s: float, now_s: float) -> None:
         news = []
-        at_ms = (now_s - self.config["origin_s"]) * 1000
         for link, client, was_accepted in accepted:
             port = self.config["links"].get(link)
             if port is None:
                 continue
             if was_accepted:
                 self.matching.accepted(port, now_s)
-                news.append([link, client, at_ms])
+                news.append([link, client, self._ms(after_s), self._ms(now_s)])
             else:
                 self.matching.not_dialled(port)
         if news:
@@ -198,7 +228,7 @@ class Watcher:
             "client": f"{client.address}:{client.port}",
             "pids": pids,
             "command": command,
-            "ms": (now_s - self.config["origin_s"]) * 1000,
+            "ms": self._ms(now_s),
         }
         reply({"seen": {"passed": [past]}})
 
@@ -218,7 +248,7 @@ def serve() -> None:
     selector.register(0, selectors.EVENT_READ)
     rest_s = INTERVAL_S
     while True:
-        asked = []
+        asked: list[Question] = []
         if selector.select(rest_s if watcher else None):
             data = os.read(0, 1 << 16)
             if not data:
@@ -233,7 +263,7 @@ def serve() -> None:
         begun_s = time.monotonic()
         watcher.look(last=any(question["do"] == "finish" for question in asked))
         for question in asked:
-            reply({"id": question["id"]})
+            reply({"id": question["id"], "seen": watcher.answer(question)})
         took_s = time.monotonic() - begun_s
         rest_s = min(max(INTERVAL_S, took_s * (1 / MOST_OF_A_CORE - 1)), LONGEST_REST_S)
 

@@ -19,7 +19,7 @@ from chaos.faults.slicer import Slicer
 from chaos.faults.slow_close import SlowClose
 from chaos.faults.timeout import Timeout
 from chaos.spec.units import Duration, Size
-from tests.builders.link_rig import LINK, freeze, get, is_stuck, rig, run, until
+from tests.builders.link_rig import LINK, Kept, freeze, get, is_stuck, rig, run, until
 
 STEPS: dict[str, tuple[FaultStep, str, bytes]] = {
     "cut": (Cut(cut=LINK), "/20", b""),
@@ -123,6 +123,97 @@ def test_sham_is_recorded_as_such_and_never_proven(tmp_path: Path, name: str) ->
                 )
                 is not None
             )
+
+    run(scenario)
+
+
+def test_what_moves_on_open_connections_is_recorded(tmp_path: Path) -> None:
+    """By the kernel's count, which knows them before they end, and when they are gone."""
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as made:
+            busy, idle, ends = [await Kept.open(made.link_port) for _ in range(3)]
+            probing = await Kept.open(made.link_port, "127.0.0.2")
+            window = made.window(Latency(latency=LINK, delay=Duration("50ms")))
+            assert await window.open() is None
+            await busy.ask()
+            await ends.ask()
+            await ends.close()
+            await probing.ask()
+            later = await Kept.open(made.link_port)
+            await window.close()
+            await busy.ask()
+            (fault,) = made.faults()
+            assert fault.proven_ms is not None and fault.off_ms is not None
+            assert fault.followed
+            held = {
+                row.client: row
+                for row in made.flows()
+                if row.flow_from_ms >= fault.proven_ms and row.flow_to_ms <= fault.off_ms
+            }
+            assert held.keys() == {one.client for one in (busy, idle, ends, later)}
+            moved = {
+                one: (row.sent_bytes > 20, row.received_bytes > 20) for one, row in held.items()
+            }
+            assert moved == {
+                busy.client: (True, True),
+                idle.client: (False, False),
+                ends.client: (True, True),
+                later.client: (True, True),
+            }
+            assert [one for one, row in held.items() if row.ended] == [ends.client]
+            before = [row for row in made.flows() if row.flow_from_ms <= fault.on_ms]
+            assert {row.client for row in before} == {busy.client, idle.client, ends.client}
+            assert not any(row.ended or row.sent_bytes for row in before)
+            # Who was accepted inside is told, too: after the fault was proven, and before it was asked off.
+            await made.monitor.finish()
+            made.monitor.record(made.recorder)
+            inside = [
+                row.client
+                for row in made.connections()
+                if row.own
+                and (row.connected_after_ms or 0) >= fault.proven_ms
+                and row.connected_ms <= fault.off_ms
+            ]
+            assert inside == [later.client]
+            for one in (busy, idle, later, probing):
+                await one.close()
+
+    run(scenario)
+
+
+def test_connections_that_a_cut_ended_are_recorded(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as made:
+            kept = await Kept.open(made.link_port)
+            window = made.window(Cut(cut=LINK))
+            assert await window.open() is None
+            await window.close()
+            (fault,) = made.faults()
+            row = made.flows()[0]
+            assert (row.client, row.ended, row.fault) == (kept.client, True, "fault")
+            assert row.flow_from_ms <= fault.on_ms <= row.flow_to_ms <= (fault.off_ms or 0)
+            await kept.close()
+
+    run(scenario)
+
+
+def test_a_kernel_that_does_not_tell_leaves_that_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as made:
+            kept = await Kept.open(made.link_port)
+
+            async def untold(*_: object, **__: object) -> None: ...
+
+            monkeypatch.setattr(made.monitor, "flows", untold)
+            window = made.window(Cut(cut=LINK))
+            assert await window.open() is None
+            await window.close()
+            (fault,) = made.faults()
+            assert (fault.proven, fault.followed, made.flows()) == (True, False, [])
+            await kept.close()
 
     run(scenario)
 

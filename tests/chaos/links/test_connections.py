@@ -215,10 +215,10 @@ def test_own_traffic_is_told_by_source_address() -> None:
 
 def test_by_pass_is_laid_at_the_links_of_its_process() -> None:
     links = {
-        "a->s": Watched(port=1, of_harness=False),
-        "b->s": Watched(port=1, of_harness=False),
-        "client->s": Watched(port=1, of_harness=True),
-        "a->t": Watched(port=2, of_harness=False),
+        "a->s": Watched(port=1, listens=3, of_harness=False),
+        "b->s": Watched(port=1, listens=3, of_harness=False),
+        "client->s": Watched(port=1, listens=3, of_harness=True),
+        "a->t": Watched(port=2, listens=3, of_harness=False),
     }
     assert links_past(links, 1, "a") == ["a->s"]
     assert links_past(links, 1, "c") == ["a->s", "b->s"]
@@ -230,7 +230,7 @@ def test_clients_are_read_from_the_log_of_a_stack_that_was_not_watched(tmp_path:
         async with rig(tmp_path, watched=False) as made:
             await get(made.link_port)
             await get(made.link_port, source="127.0.0.2")
-            links = {LINK: Watched(port=made.server_port, of_harness=False)}
+            links = {LINK: Watched(port=made.server_port, listens=made.link_port, of_harness=False)}
             found = connections_from(made.proxies.log.read_bytes() + b"{torn", links, made.clock)
             assert [(one.link, one.own) for one in found] == [(LINK, True), (LINK, False)]
             assert all(abs(one.connected_ms - made.clock.now_ms()) < 5000 for one in found)

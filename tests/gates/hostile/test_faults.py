@@ -115,8 +115,9 @@ def carried(run: Run) -> Run:
 
 
 def cut_off(new_run: NewRun, **changes: object) -> Run:
-    """A run in which a cut was seen, as it should be, but for its exercise."""
-    return probed(new_run().connected().fault(**changes), evidence(RECIPES["cut"]))
+    """A run in which a cut was seen, as it should be, and asked for, but for its exercise."""
+    run = new_run().connected().fault(**changes).request(sent_ms=150.0, done_ms=151.0)
+    return probed(run, evidence(RECIPES["cut"]))
 
 
 def test_a_real_fault_passes(new_run: NewRun, verdict: Callable[..., GateVerdict]) -> None:

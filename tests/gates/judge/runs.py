@@ -164,14 +164,31 @@ class Run:
         self.recorder.add(schema.LinkProbe, **(columns | changes))
         return self
 
-    def connected(self, *, at_ms: float = 50.0, own: bool = True) -> "Run":
+    def connected(
+        self, *, at_ms: float = 50.0, own: bool = True, after_ms: float | None = None
+    ) -> "Run":
         self.recorder.add(
             schema.LinkConnection,
             link="gateway->memory",
             client="127.0.0.1:1",
             own=own,
             connected_ms=at_ms,
+            connected_after_ms=at_ms - 1.0 if after_ms is None else after_ms,
         )
+        return self
+
+    def flow(self, *, from_ms: float, to_ms: float, **changes: object) -> "Run":
+        columns: dict[str, object] = {
+            "link": "gateway->memory",
+            "fault": "outage",
+            "client": "127.0.0.1:1",
+            "sent_bytes": 0,
+            "received_bytes": 0,
+            "ended": False,
+            "flow_from_ms": from_ms,
+            "flow_to_ms": to_ms,
+        }
+        self.recorder.add(schema.LinkFlow, **(columns | changes))
         return self
 
     def life(self, process: str = "web", **changes: object) -> "Run":
@@ -236,6 +253,7 @@ class Signature(Struct, frozen=True):
 
     took_hold: Callable[[object, object], str | None] = proof
     clean_again: Callable[[object, object], str | None] = proof
+    refuses: bool = True
 
 
 PROVEN: Signatures = {"cut": Signature()}

@@ -56,7 +56,12 @@ def carried(run: Run, connections: int = 1, sent: int = 10) -> Run:
 
 
 def faulted(new_run: NewRun, **changes: object) -> Run:
-    return carried(probed(new_run().connected().fault(**changes)))
+    return carried(met(probed(new_run().connected().fault(**changes))))
+
+
+def met(run: Run, at_ms: float = 150.0) -> Run:
+    """A turn that is asked for inside of the fault, to where its link begins."""
+    return run.request(sent_ms=at_ms, done_ms=at_ms + 1.0)
 
 
 def test_a_proven_fault_is_reported_with_its_times(new_run: NewRun, verdict: Judge) -> None:
@@ -170,7 +175,7 @@ def test_every_window_of_a_repeated_fault_needs_its_own_proof(
     run = carried(probed(probed(new_run().connected()).fault())).fault(
         on_ms=300.0, proven_ms=301.0, off_ms=302.0, clean_ms=303.0
     )
-    found = verdict(run.plain().close(), {"cut": Signature(note)})
+    found = verdict(met(met(run), 301.0).plain().close(), {"cut": Signature(note)})
     assert [fault.proven for fault in found.faults] == [True, False]
     assert seen == [["before"] * 2 + ["start"] * 2 + ["end"] * 2 + ["after"] * 2] * 2
 
