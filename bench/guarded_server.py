@@ -24,6 +24,7 @@ from service.gateway.app import assemble, create_litestar
 from service.gateway.boot import boot
 from service.http.doorway import Doorway
 from service.http.guards import PUBLIC, require_role
+from service.http.transport import Limits, bounded
 from service.ids import random_id
 from service.processes import Listen
 from service.state import StateDir
@@ -64,7 +65,7 @@ async def serve(app: ASGIApp, token: str) -> None:
     bound.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=bounded(Limits())[0],
         lifespan="off",
         log_config=None,
         access_log=False,

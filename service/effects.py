@@ -1,20 +1,23 @@
 """What a change to the state is: who caused it, and what it did."""
 
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from service.jsontypes import Json
 
 T = TypeVar("T")
+MAX_TARGET_CHARS: Final = 256
+"""Whoever asks for something that is not there must not decide how long the rows about it are."""
 
 
 class Cause(msgspec.Struct, frozen=True):
     """Who does what, on whose request: the part of an audit row known beforehand.
 
     `outcome` is `allowed` for a caller's action, `system` for SONIA's own and `denied` for a
-    refused attempt. `actor_id` comes from a verified token, or is `system:<component>`.
+    refused attempt. `actor_id` comes from a verified token, or is `system:<component>`. Of a `target`
+    that is longer than any that there is the beginning is kept.
     """
 
     request_id: str
@@ -25,6 +28,10 @@ class Cause(msgspec.Struct, frozen=True):
     method: str
     target: str = ""
     outcome: str = "allowed"
+
+    def __post_init__(self) -> None:
+        if len(self.target) > MAX_TARGET_CHARS:
+            msgspec.structs.force_setattr(self, "target", f"{self.target[: MAX_TARGET_CHARS - 1]}…")
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ class AuthSettings(_Section, frozen=True):
     enabled: bool = True
     rotation_window_s: NonNegative = 30.0
     stream_recheck_s: Positive = 0.25
-    denied_audit_per_s: Positive = 20.0  # for each reason of refusal
+    denied_audit_per_s: Positive = 20.0  # for each reason of refusal and known caller
 
 
 class BreakerSettings(_Section, frozen=True):

@@ -57,7 +57,10 @@ class Registry:
         return self._snapshot.found.get(credentials)
 
     def remember(self, credentials: bytes, presented: Presented, actor: Actor) -> None:
-        """Remember who was verified, unless the token or its secret has an end: that is asked anew."""
+        """Remember who was verified, unless the token or its secret has an end: that is asked anew.
+
+        `credentials` are all that is remembered by: the caller gives of each token one spelling only.
+        """
         record = self._snapshot.records.get(presented.token_id)
         if record is not None and never_ends(record, presented.sha256):
             self._snapshot.found[credentials] = actor

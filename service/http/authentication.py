@@ -31,11 +31,12 @@ AUTH_OFF: Final = Actor("auth:off", Role.OPERATOR, "authentication is off")
 
 
 def authorization_of(scope: Scope) -> bytes | None:
-    """Return the value of the Authorization header, or None."""
+    """Return the value of the Authorization header, or None; several become one, which holds no token."""
+    found = None
     for name, value in scope["headers"]:
         if name == b"authorization":
-            return value
-    return None
+            found = value if found is None else found + b", " + value
+    return found
 
 
 def bearer_of(authorization: bytes) -> bytes:
@@ -71,7 +72,7 @@ class Authentication:
         await self._app(scope, receive, self._refusing(scope, receive, send))
 
     async def _deny(self, scope: Scope, receive: Receive, send: Send, denial: Denial) -> None:
-        self._denied.record(denied_cause(scope, denial), denial.reason)
+        self._denied.record(denied_cause(scope, denial), denial.reason, denial.token_id)
         await send_denial(scope, receive, send, denial)
 
     def _refusing(self, scope: Scope, receive: Receive, send: Send) -> Send:
@@ -100,35 +101,37 @@ class Authentication:
         if not self._enabled:
             return AUTH_OFF
         if scope["type"] == _HTTP:
-            actor = self._authenticate_request(scope)
-        else:
-            actor = self._authenticate_socket(scope)
-        return refuse_credentials(actor) if isinstance(actor, Refusal) else actor
+            return self._authenticate_request(scope)
+        return self._authenticate_socket(scope)
 
-    def _authenticate_request(self, scope: Scope) -> Actor | Refusal:
+    def _authenticate_request(self, scope: Scope) -> Actor | Denial:
         authorization = authorization_of(scope)
         if authorization is None:
-            return Refusal.ABSENT
+            return refuse_credentials(Refusal.ABSENT)
         presented = parse_token(bearer_of(authorization))
         verdict = self._verify(presented)
-        if isinstance(verdict, Actor) and presented is not None:
+        # Of one token there are as many spellings as a header has room for; the usual one is remembered.
+        usual = authorization == b"Bearer " + bearer_of(authorization)
+        if usual and isinstance(verdict, Actor) and presented is not None:
             self._registry.remember(authorization, presented, verdict)
         return verdict
 
-    def _authenticate_socket(self, scope: WebSocketScope) -> Actor | Refusal:
+    def _authenticate_socket(self, scope: WebSocketScope) -> Actor | Denial:
         token = bearer_of_socket(scope)
         if token is None:
-            return Refusal.ABSENT
+            return refuse_credentials(Refusal.ABSENT)
         presented = parse_token(token)
         scope["auth"] = presented
         return self._verify(presented)
 
-    def _verify(self, presented: Presented | None) -> Actor | Refusal:
+    def _verify(self, presented: Presented | None) -> Actor | Denial:
         if presented is None:
-            return Refusal.MALFORMED
+            return refuse_credentials(Refusal.MALFORMED)
         now_ms = self._clock.now_ms()
         verdict = self._registry.verify(presented, now_ms)
         if verdict is Refusal.EXPIRED:
             # The refusal must outlive this process, or a clock turned back would undo it.
             self._clock.persist(now_ms)
+        if isinstance(verdict, Refusal):
+            return refuse_credentials(verdict, presented.token_id)
         return verdict

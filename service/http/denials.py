@@ -26,16 +26,29 @@ class Denial(msgspec.Struct, frozen=True):
     challenge: bytes
     reason: str
     actor: Actor | None = None
+    token_id: str = ""
 
 
-def refuse_credentials(reason: Refusal) -> Denial:
-    """The 401 for missing credentials, or the one 401 for all kinds of wrong ones."""
+_OF_A_TOKEN: Final = frozenset({Refusal.WRONG_SECRET, Refusal.REVOKED, Refusal.EXPIRED})
+
+
+def refuse_credentials(reason: Refusal, token_id: str = "") -> Denial:
+    """The 401 for missing credentials, or the one 401 for all kinds of wrong ones.
+
+    `token_id` is the one that was presented; it is taken down where there is such a token.
+    """
     if reason is Refusal.ABSENT:
         return Denial(
             401, "Unauthorized", "unauthorized", "credentials are needed", _CHALLENGE_ABSENT, reason
         )
     return Denial(
-        401, "Unauthorized", "invalid_token", "the token is not valid", _CHALLENGE_INVALID, reason
+        401,
+        "Unauthorized",
+        "invalid_token",
+        "the token is not valid",
+        _CHALLENGE_INVALID,
+        reason,
+        token_id=token_id if reason in _OF_A_TOKEN else "",
     )
 
 

@@ -18,11 +18,11 @@ def method_of(scope: Scope) -> str:
 
 
 def bearer_of_socket(scope: WebSocketScope) -> bytes | None:
-    """Return the token offered as a subprotocol, or None."""
-    for offered in scope["subprotocols"]:
-        if offered.startswith(_BEARER_PROTOCOL):
-            return offered.removeprefix(_BEARER_PROTOCOL).encode()
-    return None
+    """Return the token offered as a subprotocol, or None; several become one, which is no token."""
+    offered = [each for each in scope["subprotocols"] if each.startswith(_BEARER_PROTOCOL)]
+    if not offered:
+        return None
+    return ", ".join(each.removeprefix(_BEARER_PROTOCOL) for each in offered).encode()
 
 
 async def deny_socket(

@@ -1,4 +1,4 @@
-"""Serve one application in the foreground: uvicorn on uvloop and httptools, one worker."""
+"""Serve one application in the foreground: uvicorn on uvloop, HTTP within bounds, one worker."""
 
 import logging
 import socket
@@ -8,6 +8,7 @@ from litestar.types import ASGIApp
 
 from service.collector import end_start
 from service.errors import StartRefused
+from service.http.transport import Limits, bounded
 from service.processes import Listen
 
 BACKLOG = 2048
@@ -44,15 +45,17 @@ def serve_on(app: ASGIApp, bound: socket.socket, max_frame_bytes: int = 0) -> No
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    http, sockets = bounded(Limits())
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio" if max_frame_bytes else "none",
+        http=http,
+        ws=sockets if max_frame_bytes else "none",
         ws_max_size=max_frame_bytes,
         lifespan="on",
         log_config=None,
-        log_level="warning",
+        # What uvicorn warns of is what callers send, as often as they send it.
+        log_level="error",
         access_log=False,
         backlog=BACKLOG,
         # Longer than the gateway keeps an idle connection, so that never the server ends one in use.

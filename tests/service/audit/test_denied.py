@@ -1,5 +1,6 @@
 """Refused attempts are written down, a bounded share of a flood, and what was held back is counted."""
 
+import msgspec
 import pytest
 
 from service.audit.denied import DeniedAttempts
@@ -120,3 +121,26 @@ def test_the_end_writes_what_was_only_counted(notes: Notes, hands: Hands) -> Non
     denied.flush("req_2")
     suppressed = system_cause("gate", "auth.denied.suppressed", "req_2")
     assert notes.written[1:] == [(suppressed, {"reason": "absent", "suppressed_before": 1})]
+
+
+def test_a_flood_of_one_known_caller_hides_no_other(notes: Notes, hands: Hands) -> None:
+    denied = attempts(notes, hands)
+    one, other = (
+        msgspec.structs.replace(CAUSE, actor_id=each, actor_role="observer")
+        for each in ("tok_1", "tok_2")
+    )
+    for _ in range(10):
+        denied.record(one, "insufficient_scope")
+        denied.record(CAUSE, "revoked", "tok_3")
+    denied.record(other, "insufficient_scope")
+    denied.record(CAUSE, "revoked", "tok_4")
+    assert [cause for cause, _ in notes.written] == [one, CAUSE] * 4 + [other, CAUSE]
+
+
+def test_callers_are_not_remembered_for_ever(notes: Notes, hands: Hands) -> None:
+    denied = attempts(notes, hands)
+    for each in range(3000):
+        hands.ms += 10
+        denied.record(CAUSE, "revoked", f"tok_{each}")
+    assert len(notes.written) == 3000
+    assert len(denied._buckets) < 1100

@@ -1,5 +1,6 @@
 """Authentication without a network: what it leaves on disk, and what it asks of a handler."""
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,22 +43,29 @@ class Desk:
         record = TokenRecord(
             Actor("tok_1", "operator", ""), EXPIRES_AT_MS, None, (Secret(hash_secret("s"), None),)
         )
-        registry = Registry(EpochFile(directory / "epoch"), lambda: {"tok_1": record})
+        endless = TokenRecord(
+            Actor("tok_3", "operator", ""), None, None, (Secret(hash_secret("s"), None),)
+        )
+        self.registry = Registry(
+            EpochFile(directory / "epoch"), lambda: {"tok_1": record, "tok_3": endless}
+        )
         self.log = Quiet()
         denied = DeniedAttempts(self.log, clock, 1000)  # type: ignore[arg-type]
-        self.door = Authentication(self._handle, registry, clock, denied, True)
+        self.door = Authentication(self._handle, self.registry, clock, denied, True)
 
     async def _handle(self, scope: Any, receive: Any, send: Any) -> None:
         self.passed += 1
 
-    async def ask(self, token: bytes | None, required: object) -> int:
+    async def ask(
+        self, token: bytes | None, required: object, before: bytes = b"Bearer ", times: int = 1
+    ) -> int:
         statuses: list[int] = []
 
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
 
-        headers = [] if token is None else [(b"authorization", b"Bearer " + token)]
+        headers = [] if token is None else [(b"authorization", before + token)] * times
         scope: Any = {
             "type": "http",
             "method": "GET",
@@ -77,8 +85,6 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def ask(desk: Desk, token: bytes | None, required: object) -> int:
-    import asyncio
-
     return asyncio.run(desk.ask(token, required))
 
 
@@ -94,6 +100,24 @@ def test_a_handler_that_asks_for_nothing_admits_nobody(desk: Desk) -> None:
     assert ask(desk, b"tok_1.s", None) == 403
     assert ask(desk, None, None) == 401
     assert desk.passed == 0
+
+
+def test_two_tokens_are_none(desk: Desk) -> None:
+    assert asyncio.run(desk.ask(b"tok_3.s", Role.OBSERVER)) == 200
+    assert asyncio.run(desk.ask(b"tok_3.s", Role.OBSERVER, times=2)) == 401
+    assert desk.passed == 1
+
+
+def test_of_a_token_one_spelling_is_remembered(desk: Desk) -> None:
+    for before in (
+        b"Bearer ",
+        b"bearer ",
+        b"BEARER ",
+        *(b"Bearer" + b" " * n for n in range(2, 99)),
+    ):
+        assert asyncio.run(desk.ask(b"tok_3.s", Role.OBSERVER, before)) == 200
+        assert asyncio.run(desk.ask(b"tok_3.s ", Role.OBSERVER, before)) == 200
+    assert list(desk.registry._snapshot.found) == [b"Bearer tok_3.s"]
 
 
 def test_only_the_log_is_told_why(desk: Desk) -> None:

@@ -80,6 +80,20 @@ def test_the_log_names_nobody_who_was_not() -> None:
     assert (cause.actor_id, cause.actor_role) == ("anonymous", "anonymous")
 
 
+@pytest.mark.parametrize(
+    ("reason", "token_id"),
+    [(Refusal.REVOKED, "tok_1"), (Refusal.WRONG_SECRET, "tok_1"), (Refusal.UNKNOWN, "")],
+)
+def test_only_tokens_that_there_are_are_counted_apart(reason: Refusal, token_id: str) -> None:
+    assert refuse_credentials(reason, "tok_1").token_id == token_id
+
+
+def test_the_log_keeps_the_beginning_of_a_long_path() -> None:
+    cause = denied_cause({**SCOPE, "path": "/" + "a" * 60_000}, refuse_role(OBSERVER))
+
+    assert cause.target == "/" + "a" * 254 + "…"
+
+
 def test_the_answer_holds_its_problem_and_not_its_reason() -> None:
     start, body = answered(refuse_credentials(Refusal.EXPIRED))
 
