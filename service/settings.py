@@ -17,7 +17,8 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 _NOTHING: Final = re.compile(r"(?: *(?:#[\x20-\x7e]*)?\n)*")
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOPBACK_NAMES: Final = ("127.0.0.1", "::1", "localhost")
+LOOPBACK: Final = frozenset(LOOPBACK_NAMES)
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,9 +29,17 @@ class AuthSettings(_Section, frozen=True):
     """Who may call, and for how long an old secret still works after a rotation."""
 
     enabled: bool = True
+    everybody_is_operator: bool = False  # what `enabled: false` means, to be said beside it
     rotation_window_s: NonNegative = 30.0
     stream_recheck_s: Positive = 0.25
     denied_audit_per_s: Positive = 20.0  # for each reason of refusal and known caller
+
+
+class HttpSettings(_Section, frozen=True):
+    """Which names the gateway goes by, and whose pages may change something: names of hosts, or whole origins."""
+
+    hosts: tuple[str, ...] = LOOPBACK_NAMES
+    origins: tuple[str, ...] = LOOPBACK_NAMES
 
 
 class BreakerSettings(_Section, frozen=True):
@@ -88,6 +97,7 @@ class Settings(_Section, frozen=True):
     """The whole of `sonia.yaml`."""
 
     auth: AuthSettings = AuthSettings()
+    http: HttpSettings = HttpSettings()
     breaker: BreakerSettings = BreakerSettings()
     turn: TurnSettings = TurnSettings()
     sessions: SessionSettings = SessionSettings()

@@ -26,10 +26,13 @@ from service.gateway import diagnostics, stream
 from service.gateway.lifespan import Lifespan, running
 from service.http import health
 from service.http.authentication import Authentication
+from service.http.bodies import check_body
+from service.http.browsers import Surroundings, Threshold
 from service.http.doorway import Doorway
 from service.http.idempotency import Idempotency
 from service.http.problems import EXCEPTION_HANDLERS
-from service.http.routing import RouteList, list_routes, resolve_roles
+from service.http.routing import RouteList, complete_options, list_routes, resolve_roles
+from service.processes import Listen
 
 MAX_BODY_BYTES: Final = 1_000_000
 
@@ -62,6 +65,7 @@ def assemble(
         middleware=list(middleware),
         dependencies={"call": Provide(provide_call, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
+        before_request=check_body,
         state=state,
         openapi_config=None,
         logging_config=None,
@@ -69,6 +73,7 @@ def assemble(
         request_max_body_size=MAX_BODY_BYTES,
     )
     _describe(app)
+    complete_options(app)
     resolve_roles(app)
     return app
 
@@ -109,6 +114,9 @@ def _describe(app: Litestar) -> None:
     app.plugins.get(OpenAPIPlugin)._openapi_config = document  # noqa: SLF001 - the public way adds ten public routes
 
 
-def create_app(services: Services) -> ASGIApp:
-    """Build the application that uvicorn serves."""
-    return Doorway(create_litestar(services), services.new_id, services.metrics)
+def create_app(services: Services, listen: Listen) -> ASGIApp:
+    """Build the application that uvicorn serves where `listen` says."""
+    http = services.settings.http
+    surroundings = Surroundings(http.hosts, http.origins, listen.host)
+    threshold = Threshold(create_litestar(services), surroundings, services.denied)
+    return Doorway(threshold, services.new_id, services.metrics)

@@ -15,9 +15,14 @@ from service.settings import LOOPBACK, Settings
 
 
 def check_exposure(settings: Settings, listen: Listen) -> None:
-    """Refuse to serve without authentication where others could reach it."""
+    """Refuse to serve without authentication where others could reach it, or where that is not said in so many words."""
     if not settings.auth.enabled and listen.host not in LOOPBACK:
         raise StartRefused(f"auth is off and {listen.host} is not a loopback address")
+    if not settings.auth.enabled and not settings.auth.everybody_is_operator:
+        raise StartRefused(
+            "auth is off, so whoever reaches the port is an operator;"
+            " auth.everybody_is_operator: true says that this is meant"
+        )
 
 
 def check_operator(registry: Registry, now_ms: int) -> None:

@@ -27,7 +27,7 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
             from service.gateway.boot import boot  # noqa: PLC0415 - see above
             from service.internal.runner import bind, serve_on  # noqa: PLC0415 - see above
 
-            app = create_app(boot(control, listen, environ, random_id))
+            app = create_app(boot(control, listen, environ, random_id), listen)
             # Bound here, so that a port in use is a refusal; it listens after the lifespan began.
             bound = bind(listen)
             with _children(state, environ) if with_children else nullcontext():

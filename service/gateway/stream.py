@@ -19,9 +19,11 @@ from service.auth.credentials import Presented
 from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
 from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
-from service.errors import ProblemError
+from service.errors import Invalid, ProblemError
 from service.gateway.recheck import closing_code, watch
+from service.http.bodies import check_json
 from service.http.guards import require_role
+from service.http.problems import Problem, send_refusal
 
 PROTOCOL: Final = "sonia.v1"
 
@@ -79,8 +81,9 @@ _INCOMING: Final = msgspec.json.Decoder(TurnFrame | PingFrame)
 async def answer_frame(call: Call, text: str | bytes) -> Outgoing:
     """Answer one frame; never raises for what is wrong with it."""
     try:
+        check_json(text.encode() if isinstance(text, str) else text)
         frame = _INCOMING.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as wrong:
+    except (msgspec.MsgspecError, Invalid) as wrong:
         return ErrorFrame(None, "invalid_frame", str(wrong), call.request_id)
     if isinstance(frame, PingFrame):
         return PongFrame(frame.id)
@@ -111,6 +114,9 @@ async def converse(socket: Socket, call: Call, presented: Presented | None) -> N
 async def stream(socket: Socket, call: InjectedCall) -> None:
     """Serve one stream until the caller leaves, its token ends (4401) or loses its role (4403)."""
     presented: Presented | None = socket.scope.get("auth")
+    if PROTOCOL not in socket.scope["subprotocols"]:
+        await _refuse(socket, call)
+        return
     await socket.accept(PROTOCOL)
     await socket.send_text(msgspec.json.encode(ReadyFrame(call.actor.id, call.request_id)).decode())
     talking = asyncio.create_task(converse(socket, call, presented))
@@ -124,6 +130,13 @@ async def stream(socket: Socket, call: InjectedCall) -> None:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
             await talking
+
+
+async def _refuse(socket: Socket, call: Call) -> None:
+    """Answer 400: browsers end a socket with a protocol that they did not offer, and one with none if they offered some."""
+    detail = f"offer {PROTOCOL} in Sec-WebSocket-Protocol"
+    problem = Problem(400, "Bad request", "subprotocol_required", detail, call.request_id)
+    await send_refusal(socket.scope, socket.receive, socket.send, problem)
 
 
 HANDLERS = [stream]

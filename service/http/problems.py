@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -65,9 +65,9 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
 
 
 async def send_refusal(
-    scope: Scope, receive: Receive, send: Send, problem: Problem, challenge: bytes
+    scope: Scope, receive: Receive, send: Send, problem: Problem, challenge: bytes | None = None
 ) -> None:
-    """Answer `problem` from outside of all handlers, with what the caller has to present (`challenge`).
+    """Answer `problem` from outside of all handlers, with what the caller has to present (`challenge`), if that is it.
 
     A WebSocket is refused before it opens, with the same answer.
     """
@@ -75,8 +75,9 @@ async def send_refusal(
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
-        (b"www-authenticate", challenge),
     ]
+    if challenge is not None:
+        headers.append((b"www-authenticate", challenge))
     if scope["type"] == ScopeType.WEBSOCKET:
         await deny_socket(receive, send, problem.status, headers, body)
         return
@@ -102,14 +103,18 @@ def on_problem(request: AnyRequest, error: ProblemError) -> Response[bytes]:
     )
 
 
+def allowed(methods: Iterable[str]) -> str:
+    """The value of Allow for `methods`; a WebSocket is none."""
+    return ", ".join(sorted(each for each in methods if each.isupper()))
+
+
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Answer what Litestar refused: an unknown path or method, a body that is not what was asked for."""
     status = error.status_code
     if status >= 500:
         _LOG.error("request %s failed", _request_id(request), exc_info=error)
-    headers = {
-        name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"
-    }
+    given = {name.lower(): value for name, value in (error.headers or {}).items()}
+    headers = {"Allow": allowed(given["allow"].split(", "))} if "allow" in given else {}
     problem = Problem(
         status=status,
         title=_TITLES.get(status, "Error"),

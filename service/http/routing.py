@@ -1,16 +1,17 @@
 """Which routes the live application has, and which role each asks for."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import ASGIRoute, BaseRoute, HTTPRoute, WebSocketRoute
 from litestar.types import Method
 
 from service.errors import StartRefused
 from service.http.guards import EVERYBODY, REQUIRED, requirement
+from service.http.problems import allowed
 
 READ: Final[Sequence[Method]] = ("GET", "HEAD")
 """The methods of a reading handler: HEAD works wherever GET does."""
@@ -63,6 +64,23 @@ def resolve_roles(app: Litestar, options: Callable[[str], str] = lambda _: EVERY
                 undeclared.append(f"{method} {each.path_format}")
     if undeclared:
         raise StartRefused(f"no role is declared for {', '.join(sorted(undeclared))}")
+
+
+def complete_options(app: Litestar) -> None:
+    """Have OPTIONS list all methods of a path: what Litestar adds knows those of the path's first handler."""
+    for each in app.routes:
+        if isinstance(each, HTTPRoute):
+            handler, _ = each.route_handler_map["OPTIONS"]
+            if requirement(handler) is None:
+                handler.after_request = _allowing(allowed(each.route_handler_map))
+
+
+def _allowing(allow: str) -> Callable[[Response[object]], Awaitable[Response[object]]]:
+    async def complete(response: Response[object]) -> Response[object]:
+        response.headers["Allow"] = allow
+        return response
+
+    return complete
 
 
 def list_routes(app: Litestar) -> RouteList:

@@ -257,10 +257,12 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     async def send(self, message: "ASGISendEvent") -> None:
-        """Send, and note whose socket was accepted."""
+        """Send, and note whose socket was accepted, and that one which was refused needs no other answer."""
         if message["type"] == "websocket.accept" and (actor := _caller(self.scope)):
             self.held.own(self, actor)
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
 
 
 def bounded(

@@ -9,10 +9,11 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from service.auth.roles import Role
+from service.http.bodies import check_body
 from service.http.guards import EVERYBODY, PUBLIC, require_role
 from service.http.health import Health, healthz
 from service.http.problems import EXCEPTION_HANDLERS
-from service.http.routing import READ, RouteList, list_routes, resolve_roles
+from service.http.routing import READ, RouteList, complete_options, list_routes, resolve_roles
 from service.ids import NewId
 from service.internal.access import PUBLIC_PATHS, ServiceTokenGate
 
@@ -59,9 +60,11 @@ def internal_app(
         dependencies={name: _provide(value) for name, value in provided.items()},
         lifespan=list(lifespan),
         exception_handlers=EXCEPTION_HANDLERS,
+        before_request=check_body,
         openapi_config=None,
         logging_config=None,
     )
+    complete_options(app)
     resolve_roles(app, options=_asked_of_options)
     return ServiceTokenGate(app, service_token, new_id)
 

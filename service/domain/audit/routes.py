@@ -16,7 +16,8 @@ from service.http.paging import Cursor, Limit, Page, read_page
 from service.http.routing import READ
 from service.query import select
 
-After = Annotated[int, QueryParameter(name="after", ge=0)]
+MAX_SEQ: Final = (1 << 63) - 1
+After = Annotated[int, QueryParameter(name="after", ge=0, le=MAX_SEQ)]
 
 
 class Event(msgspec.Struct, frozen=True):

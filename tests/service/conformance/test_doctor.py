@@ -167,7 +167,9 @@ def test_settings_in_force(
         talk.sonia(f"port {port}", "run", "gateway")
     monkeypatch.setenv("SONIA_GATEWAY_PORT", "7000")
     monkeypatch.setenv("SONIA_GATEWAY_HOST", "0.0.0.0")
-    talk.state.directory.settings.write_text("auth: {enabled: false}\n")
+    talk.state.directory.settings.write_text(
+        "auth: {enabled: false, everybody_is_operator: true}\n"
+    )
     talk.sonia("nobody is asked who he is", "run", "gateway")
     assert talk.said == snapshot
 

@@ -201,7 +201,7 @@ def test_without_a_living_operator_nothing_starts(state: State) -> None:
 
 
 def test_off_is_only_for_loopback(tmp_path: Path) -> None:
-    state = new_state(tmp_path / "state", "auth: {enabled: false}\n")
+    state = new_state(tmp_path / "state", "auth: {enabled: false, everybody_is_operator: true}\n")
     refused = sonia(state, "run", "gateway", SONIA_GATEWAY_HOST="0.0.0.0")
     assert refused.returncode == 78
     assert "loopback" in refused.stderr

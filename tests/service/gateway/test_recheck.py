@@ -65,7 +65,9 @@ def test_no_frame_is_served_after_the_token_ended(tmp_path: Path) -> None:
 
 def test_a_stream_without_authentication_stays_open(tmp_path: Path) -> None:
     with (
-        running(new_state(tmp_path / "state", "auth: {enabled: false}\n")) as gateway,
+        running(
+            new_state(tmp_path / "state", "auth: {enabled: false, everybody_is_operator: true}\n")
+        ) as gateway,
         opened(gateway, None) as stream,
     ):
         stream.recv(20)

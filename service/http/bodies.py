@@ -1,0 +1,54 @@
+"""What a body has to be before anything reads it: JSON in UTF-8, said to be that, and not nested for its own sake."""
+
+import re
+from itertools import accumulate
+from typing import ClassVar, Final
+
+from service.errors import Invalid, ProblemError
+from service.http.browsers import SAFE_METHODS
+from service.http.problems import AnyRequest
+
+MAX_DEPTH: Final = 64
+_JSON: Final = re.compile(
+    rb'application/json(?:[ \t]*;[ \t]*charset="?utf-?8"?)?[ \t]*', re.IGNORECASE
+)
+# Possessive, so that a text without its end is passed over once. What is no JSON is left to whoever decodes it.
+_TEXTS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_STEPS: Final = dict(zip(b"[{]}", (1, 1, -1, -1), strict=True))
+_NO_BRACKETS: Final = bytes(set(range(256)) - _STEPS.keys())
+
+
+class UnsupportedMediaType(ProblemError):
+    """The body is not said to be JSON. Browsers let pages send anything else anywhere, without asking."""
+
+    status: ClassVar[int] = 415
+    title: ClassVar[str] = "Unsupported media type"
+    default_code: ClassVar[str] = "unsupported_media_type"
+
+
+async def check_body(request: AnyRequest) -> None:
+    """Look at the body of a request that may change something. Raises UnsupportedMediaType and Invalid."""
+    if request.method in SAFE_METHODS:
+        return
+    body = await request.body()
+    if not body:
+        return
+    types = [value for name, value in request.scope["headers"] if name == b"content-type"]
+    if len(types) != 1 or not _JSON.fullmatch(types[0]):
+        raise UnsupportedMediaType("a body is sent as application/json")
+    check_json(body)
+
+
+def check_json(body: bytes) -> None:
+    """Raises Invalid for what is not UTF-8 or is nested more than MAX_DEPTH deep; other faults are for a decoder to find."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Invalid(f"the body is not UTF-8 at byte {error.start}") from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body):
+        raise Invalid(f"the body is nested more than {MAX_DEPTH} deep")
+
+
+def _is_deep(body: bytes) -> bool:
+    brackets = _TEXTS.sub(b"", body).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH

@@ -1,0 +1,100 @@
+"""Bodies are JSON in UTF-8, said to be that, and not nested for its own sake."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service.errors import Invalid
+from service.http.bodies import MAX_DEPTH, UnsupportedMediaType, check_body, check_json
+
+
+def checked(body: bytes, *types: bytes, method: str = "POST") -> None:
+    async def read() -> bytes:
+        return body
+
+    headers = [(b"content-type", each) for each in types]
+    request: Any = SimpleNamespace(method=method, scope={"headers": headers}, body=read)
+    asyncio.run(check_body(request))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"application/json",
+        b"Application/JSON",
+        b"application/json; charset=utf-8",
+        b'application/json;charset="UTF-8"',
+    ],
+)
+def test_json_is_said_to_be_json(kind: bytes) -> None:
+    checked(b"{}", kind)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        (),
+        (b"text/plain",),
+        (b"",),
+        (b"application/jsonp",),
+        (b"text/plain; application/json",),
+        (b"application/json; charset=latin-1",),
+        (b"application/x-www-form-urlencoded",),
+        (b"multipart/form-data; boundary=x",),
+        (b"application/json", b"application/json"),
+        (b"application/json, text/plain",),
+    ],
+)
+def test_anything_else_is_no_body(types: tuple[bytes, ...]) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        checked(b"{}", *types)
+    checked(b"", *types)
+    checked(b"{}", *types, method="GET")
+
+
+@pytest.mark.parametrize("body", [b'"\xff"', b"\xef\xbb", b'{"a": "\xed\xa0\x80"}', b"\xc0\x80"])
+def test_what_is_no_utf_8_is_invalid(body: bytes) -> None:
+    with pytest.raises(Invalid, match="UTF-8"):
+        checked(body, b"application/json")
+
+
+DEEP = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        DEEP,
+        b"[" + b",".join([DEEP[1:-1]] * 9) + b"]",
+        b'["' + b"[" * 5000 + b'"]',
+        b'["\\"' + b"[{" * 5000 + b'", "\\\\", {}]',
+        b"[]" * 5000,
+    ],
+)
+def test_brackets_beside_one_another_and_in_texts_are_not_deep(body: bytes) -> None:
+    check_json(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + DEEP + b"]",
+        b"[" * 100_000,
+        b'{"a":' * 100 + b"1" + b"}" * 100,
+        b'["\\\\",' + DEEP + b"]",
+        b'["[", ' * 65,
+    ],
+)
+def test_what_is_deeper_is_invalid(body: bytes) -> None:
+    with pytest.raises(Invalid, match="nested"):
+        check_json(body)
+
+
+@pytest.mark.parametrize("body", [b'"' + b'\\"' * 400_000, b'"' * 800_001, b'"\\' * 400_000])
+def test_texts_without_an_end_are_passed_over_once(body: bytes) -> None:
+    began_s = time.process_time()
+    check_json(b"[]" * 100 + body)
+    assert time.process_time() - began_s < 10
