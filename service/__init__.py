@@ -1,6 +1,5 @@
 """SONIA: the operator boundary and the processes behind it."""
 
-from typing import Final
-
-SONIA_VERSION: Final = "4.6.0"
-SONIA_CONTRACT: Final = "v4.5.0"
+# Imported with every part of it, the keeper of a command included: nothing is imported here.
+SONIA_VERSION = "4.6.0"
+SONIA_CONTRACT = "v4.5.0"

@@ -5,6 +5,7 @@ defaults, so leaving `auth` out leaves authentication on.
 """
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -78,11 +79,27 @@ class AuditSettings(_Section, frozen=True):
     checkpoint_every: Count = 100
 
 
+class Confinement(StrEnum):
+    """Whether SONIA starts where the kernel cannot confine commands; what it can do, it does in either case."""
+
+    REQUIRED = "required"
+    NOT_REQUIRED = "not_required"
+
+
 class ToolsSettings(_Section, frozen=True):
-    """Where tools work, relative to the state directory, and how long one may take."""
+    """Where tools work, relative to the state directory, how long one may take, and how much.
+
+    `max_processes` (threads counted) and `max_memory_bytes` are of one command with all that it starts;
+    `max_workspace_bytes` (on disk) and `max_workspace_files` (names) of the workspace.
+    """
 
     workspace: str = "workspace"
     timeout_s: Positive = 10.0
+    confinement: Confinement = Confinement.REQUIRED
+    max_processes: Count = 128
+    max_memory_bytes: Count = 512 * 1024 * 1024
+    max_workspace_bytes: Count = 256 * 1024 * 1024
+    max_workspace_files: Count = 10_000
 
 
 class StorageSettings(_Section, frozen=True):

@@ -54,6 +54,19 @@ class StateDir(msgspec.Struct, frozen=True):
         """Locked while a gateway runs on this directory."""
         return self.root / "gateway.lock"
 
+    def files(self) -> tuple[Path, ...]:
+        """Every file that SONIA keeps, whether or not it is there."""
+        return (
+            self.keys,
+            self.settings,
+            self.database,
+            self.checkpoints,
+            self.clock,
+            self.token_epoch,
+            self.memory_database,
+            self.gateway_lock,
+        )
+
     def workspace(self, name: str) -> Path:
         """The tools' working directory, `name` relative to the state directory."""
         return self.root / name

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import hmac
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -20,8 +22,17 @@ from service.messages.tool_table import (
 )
 from service.messages.tools import ExecuteTool, Outcome, ToolOutcome
 from service.tools.files import EffectMissing, read_file, write_file
-from service.tools.shell import ConfinementFailed, ShellResult, run_shell
-from service.tools.workspace import NotAFile, PathOutside, Workspace
+from service.tools.shell import ConfinementFailed, ShellEnd, run_shell
+from service.tools.workspace import NotAFile, PathOutside, Workspace, WorkspaceFull
+
+_CODES: Final[Mapping[type[Exception], str]] = {
+    NotAFile: "not_a_file",
+    WorkspaceFull: "workspace_full",
+    ConfinementFailed: "confinement_failed",
+    # A NUL, which the system takes in no path and in no command.
+    ValueError: "unusable_text",
+}
+_HANDLED: Final[tuple[type[Exception], ...]] = (PathOutside, EffectMissing, OSError, *_CODES)
 
 
 class NotApproved(Exception):
@@ -40,7 +51,7 @@ async def execute(
     arguments = _checked(name, call)
     try:
         return await _run(name, arguments, workspace, max_run_s)
-    except (PathOutside, EffectMissing, NotAFile, ConfinementFailed, OSError) as error:
+    except _HANDLED as error:
         return outcome_of_error(name, error)
 
 
@@ -67,44 +78,56 @@ async def _run(
             return ToolOutcome(name, Outcome.SUCCEEDED, result)
         case ShellRun():
             timeout_s = min(arguments.timeout_s, max_run_s)
-            ran = await run_shell(arguments.command, workspace.root, timeout_s)
+            ran = await run_shell(arguments.command, workspace, timeout_s)
             return _shell_outcome(name, ran, timeout_s)
 
 
-def _shell_outcome(name: str, ran: ShellResult, timeout_s: float) -> ToolOutcome:
+def _shell_outcome(name: str, end: ShellEnd, timeout_s: float) -> ToolOutcome:
+    ran = end.result
     result: dict[str, object] = msgspec.to_builtins(ran)
+    if end.limit is not None:
+        return ToolOutcome(
+            name, Outcome.FAILED, result, f"{end.limit}_limit", f"ended: too much {end.limit}"
+        )
     if ran.exit_status is None:
         return ToolOutcome(
             name, Outcome.TIMED_OUT, result, "timed_out", f"ended after {timeout_s} s"
         )
     if ran.exit_status != 0:
+        why = "; the workspace is full: a command can read and remove there" if end.full else ""
         return ToolOutcome(
-            name, Outcome.FAILED, result, "exit_status", f"exit status {ran.exit_status}"
+            name, Outcome.FAILED, result, "exit_status", f"exit status {ran.exit_status}{why}"
         )
     return ToolOutcome(name, Outcome.SUCCEEDED, result)
 
 
 def outcome_of_error(name: str, error: Exception) -> ToolOutcome:
     """What a tool that raised `error` came to. Pure."""
+    outcome, code, text = _of_error(error)
+    return ToolOutcome(name, outcome, {}, code, text)
+
+
+def _of_error(error: Exception) -> tuple[Outcome, str, str]:
     match error:
         case PathOutside():
-            return ToolOutcome(name, Outcome.REFUSED, {}, "path_outside_workspace", str(error))
+            return Outcome.REFUSED, "path_outside_workspace", str(error)
         case EffectMissing():
-            return ToolOutcome(
-                name, Outcome.VERIFICATION_FAILED, {}, "verification_failed", str(error)
-            )
-        case NotAFile():
-            return ToolOutcome(name, Outcome.FAILED, {}, "not_a_file", str(error))
-        case OSError(errno=errno.ELOOP | errno.ENOTDIR):
-            return ToolOutcome(
-                name, Outcome.REFUSED, {}, "path_outside_workspace", "the path leads through a link"
-            )
-        case FileNotFoundError():
-            return ToolOutcome(name, Outcome.FAILED, {}, "not_found", "no such file")
+            return Outcome.VERIFICATION_FAILED, "verification_failed", str(error)
         case OSError():
-            return ToolOutcome(name, Outcome.FAILED, {}, "os_error", str(error.strerror))
+            return _of_os_error(error)
         case _:
-            return ToolOutcome(name, Outcome.FAILED, {}, "confinement_failed", str(error))
+            code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
+            return Outcome.FAILED, code, str(error)
+
+
+def _of_os_error(error: OSError) -> tuple[Outcome, str, str]:
+    match error:
+        case OSError(errno=errno.ELOOP | errno.ENOTDIR):
+            return Outcome.REFUSED, "path_outside_workspace", "the path leads through a link"
+        case FileNotFoundError():
+            return Outcome.FAILED, "not_found", "no such file"
+        case _:
+            return Outcome.FAILED, "os_error", str(error.strerror)
 
 
 __all__ = ["BadArguments", "NotApproved", "UnknownTool", "execute"]

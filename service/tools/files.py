@@ -6,7 +6,7 @@ import os
 import secrets
 
 from service.messages.tool_table import FileRead, FileWrite
-from service.tools.workspace import Workspace, require_plain_file
+from service.tools.workspace import Workspace, WorkspaceFull, require_plain_file
 
 BLOCK_BYTES = 65536
 
@@ -42,9 +42,11 @@ def write_file(workspace: Workspace, call: FileWrite) -> dict[str, object]:
     """Write, force to disk, open again by path, compare; `sha256` is of what was read back.
 
     A replaced file is exchanged in one step: a reader sees the old content or the new. Raises PathOutside,
-    NotAFile, OSError, EffectMissing.
+    WorkspaceFull, NotAFile, OSError, EffectMissing.
     """
     content = call.content.encode()
+    if not workspace.has_room(len(content)):
+        raise WorkspaceFull("the workspace holds as much as it may; nothing was written")
     start_bytes = (
         _append(workspace, call.path, content)
         if call.append

@@ -1,8 +1,10 @@
 """The tools process: its handlers, and how it is started."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
+import msgspec
 from litestar import post
 
 from service.auth.roles import Role
@@ -13,10 +15,13 @@ from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
 from service.internal.start import Checked
 from service.messages.tools import ExecuteTool, ToolOutcome
+from service.settings import Confinement, ToolsSettings
 from service.tools.execution import BadArguments, NotApproved, UnknownTool, execute
-from service.tools.workspace import Workspace
+from service.tools.shell import missing_for_confinement
+from service.tools.workspace import Workspace, require_apart
 
 AT_ONCE: Final = 8
+CONFINEMENT: Final = "SONIA_TOOLS_CONFINEMENT"
 
 
 class Busy(ProblemError):
@@ -64,11 +69,34 @@ def tools_app(workspace: Workspace, max_run_s: float, service_token: str) -> Int
     return internal_app([execute_tool], provided, service_token, random_id)
 
 
+def required_confinement(settings: ToolsSettings, environ: Mapping[str, str]) -> ToolsSettings:
+    """The settings, with the confinement that the environment names in place of theirs.
+
+    Raises StartRefused where commands must be confined and the kernel cannot.
+    """
+    text = environ.get(CONFINEMENT, settings.confinement)
+    try:
+        confinement = Confinement(text)
+    except ValueError as error:
+        raise StartRefused(
+            f"{CONFINEMENT} is neither required nor not_required: {text!r}"
+        ) from error
+    missing = missing_for_confinement()
+    if missing and confinement is Confinement.REQUIRED:
+        raise StartRefused(
+            f"commands cannot be confined here, the kernel lacks {'; '.join(missing)}: use one that has it, or let commands"
+            " read and change all that SONIA can, by `tools: {confinement: not_required}` in sonia.yaml"
+        )
+    return msgspec.structs.replace(settings, confinement=confinement)
+
+
 def run(checked: Checked) -> None:
     """Serve until told to end. Raises StartRefused, before anything listens."""
+    settings = required_confinement(checked.settings.tools, checked.environ)
     try:
-        workspace = Workspace(checked.state.workspace(checked.settings.tools.workspace))
+        workspace = Workspace(checked.state.workspace(settings.workspace), settings)
     except OSError as error:
         raise StartRefused(f"the tools' workspace cannot be used: {error}") from error
-    app = tools_app(workspace, checked.settings.tools.timeout_s, checked.service_token)
+    require_apart(workspace.root, checked.state)
+    app = tools_app(workspace, settings.timeout_s, checked.service_token)
     serve(app, checked.listen)

@@ -7,15 +7,28 @@ for a link in between gets an error, not a way out.
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+from service.errors import StartRefused
+from service.settings import ToolsSettings
+from service.state import StateDir
+from service.tools.usage import Usage, measure
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+DEFAULTS: Final = ToolsSettings()
 
 
 class PathOutside(Exception):
     """The path leads, or could lead, out of the workspace."""
+
+
+class WorkspaceFull(Exception):
+    """The workspace holds as much as it may."""
 
 
 class NotAFile(Exception):
@@ -23,11 +36,19 @@ class NotAFile(Exception):
 
 
 class Workspace:
-    """The directory `root`, made if missing. Raises OSError when it cannot be used."""
+    """The directory `root`, made if missing, with what `limits` say of it. Raises OSError when it cannot be used."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, limits: ToolsSettings = DEFAULTS) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root.resolve(strict=True)
+        self.limits = limits
+
+    def has_room(self, more_bytes: int = 1) -> bool:
+        """Whether one more file, of so many bytes, has room. Blocking: run it in a thread."""
+        bound = Usage(
+            self.limits.max_workspace_bytes - more_bytes, self.limits.max_workspace_files - 1
+        )
+        return measure(str(self.root), bound).within(bound)
 
     def locate(self, path: str) -> tuple[str, ...]:
         """The components of `path` below the root, links resolved.
@@ -36,7 +57,8 @@ class Workspace:
         """
         if "\0" in path or Path(path).is_absolute():
             raise PathOutside("a path must be relative to the workspace")
-        resolved = (self.root / path).resolve()
+        # Path.resolve raises for links that lead in a circle; this goes as far as they lead, and opening refuses them.
+        resolved = Path(os.path.realpath(self.root / path))
         if not resolved.is_relative_to(self.root):
             raise PathOutside("the path leads out of the workspace")
         return resolved.relative_to(self.root).parts
@@ -88,3 +110,18 @@ def _open_directory(parent: int, name: str, make: bool) -> int:
         with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=parent)
     return os.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def require_apart(root: Path, state: StateDir) -> None:
+    """Refuse a workspace from which tools would reach what SONIA is made of. Raises StartRefused."""
+    owned = [
+        ("the state directory", state.root),
+        *((path.name, path) for path in state.files()),
+        ("SONIA's own code", Path(__file__).parents[1]),
+        ("SONIA's Python", Path(sys.prefix)),
+    ]
+    for what, path in owned:
+        if path.resolve().is_relative_to(root):
+            raise StartRefused(
+                f"tools.workspace is {root}, which holds {what}: give tools a directory of their own"
+            )

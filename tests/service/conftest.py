@@ -1,10 +1,13 @@
 """A gateway, and the whole of SONIA, that a module's tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from service.tools.process import CONFINEMENT
+from service.tools.shell import missing_for_confinement
 from tests.service.running import Gateway, State, new_state, running
 from tests.service.stack import Stack, running_stack
 
@@ -13,6 +16,10 @@ CONFIGURATION = """
 breaker: {open_for_s: 0.1, max_open_for_s: 0.2, probe_every_s: 0.2}
 turn: {memory_timeout_s: 2, model_timeout_s: 2}
 """
+
+if missing_for_confinement():
+    # Whatever is started here is started all the same, and its commands say how they are confined.
+    os.environ[CONFINEMENT] = "not_required"
 
 
 @pytest.fixture

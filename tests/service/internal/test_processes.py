@@ -141,6 +141,9 @@ def test_tools_run_behind_the_gate(start: Callable[..., Any], state: Path) -> No
     assert (state / "workspace" / "a.txt").read_text() == "hello"
     assert execute(running, "file.read", {"path": "a.txt"}).json()["result"]["content"] == "hello"
     assert execute(running, "file.read", {"path": "../keys.json"}).json()["outcome"] == "refused"
+    (state / "workspace" / "loop").symlink_to("loop")
+    looped = execute(running, "file.read", {"path": "loop"})
+    assert (looped.status_code, looped.json()["outcome"]) == (200, "refused")
     ran = execute(running, "shell.run", {"command": "cat a.txt"}, "confirmation:c1").json()
     assert ran["result"]["stdout"] == "hello"
     forged = {"arguments_json": "{}", "args_sha256": "0" * 64, "approval": None}
@@ -182,6 +185,18 @@ def test_bad_key_material_refuses_to_start(
         (state / "keys.json").chmod(0o600)
     assert code == 78
     assert stderr.startswith("refused to start: keys.json is open to others")
+
+
+def test_a_workspace_that_holds_the_keys_refuses_to_start(
+    start: Callable[..., Any], state: Path
+) -> None:
+    (state / "sonia.yaml").write_text("tools: {workspace: .}")
+    try:
+        code, stderr = start("tools").wait()
+    finally:
+        (state / "sonia.yaml").unlink()
+    assert code == 78
+    assert stderr.startswith("refused to start: tools.workspace is ")
 
 
 def test_an_unknown_provider_refuses_to_start(start: Callable[..., Any]) -> None:

@@ -1,6 +1,7 @@
 """The safety gate of the tools process, and the pinned table."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,18 @@ from service.messages.tool_table import (
     canonical_arguments,
 )
 from service.messages.tools import ExecuteTool, Outcome, ToolOutcome
+from service.settings import Confinement, ToolsSettings
 from service.tools.execution import NotApproved, execute, outcome_of_error
+from service.tools.shell import missing_for_confinement
 from service.tools.workspace import Workspace
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path / "work")
+    limits = ToolsSettings(
+        confinement=Confinement.NOT_REQUIRED, max_workspace_bytes=100_000, max_workspace_files=20
+    )
+    return Workspace(tmp_path / "work", limits)
 
 
 def run(
@@ -148,3 +154,55 @@ def test_no_tool_runs_longer_than_the_process_allows(workspace: Workspace) -> No
 def test_a_full_disk_is_a_failure_of_the_tool() -> None:
     outcome = outcome_of_error("file.write", OSError(28, "No space left on device"))
     assert (outcome.outcome, outcome.error_code) == (Outcome.FAILED, "os_error")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("loop", "path_outside_workspace"),
+        ("loop/below", "path_outside_workspace"),
+        ("circle", "path_outside_workspace"),
+        ("dangling/x", "not_found"),
+        ("x" * 300, "os_error"),
+        ("/".join(["x" * 200] * 5), "not_found"),
+        ("pipe/x", "path_outside_workspace"),
+        ("a\0b", "path_outside_workspace"),
+    ],
+)
+def test_whatever_a_path_leads_to_is_an_outcome(workspace: Workspace, path: str, code: str) -> None:
+    """An error of the process would open its breaker, for all who call it."""
+    (workspace.root / "loop").symlink_to("loop")
+    (workspace.root / "circle").symlink_to("back")
+    (workspace.root / "back").symlink_to("circle")
+    (workspace.root / "dangling").symlink_to("nowhere")
+    os.mkfifo(workspace.root / "pipe")
+    read = run(workspace, "file.read", {"path": path})
+    assert (read.error_code, read.result) == (code, {})
+    written = run(workspace, "file.write", {"path": path, "content": "x"})
+    assert written.outcome in Outcome
+
+
+def test_a_command_that_no_system_takes_is_an_outcome(workspace: Workspace) -> None:
+    assert run(workspace, "shell.run", {"command": "echo \0"}).error_code == "unusable_text"
+
+
+def test_what_has_no_room_is_not_written(workspace: Workspace) -> None:
+    fits, beyond = {"path": "a", "content": "x" * 50_000}, {"path": "b", "content": "x" * 60_000}
+    assert run(workspace, "file.write", fits).outcome is Outcome.SUCCEEDED
+    assert run(workspace, "file.write", beyond).error_code == "workspace_full"
+    assert run(workspace, "file.write", {**beyond, "append": True}).error_code == "workspace_full"
+    assert [each.name for each in workspace.root.iterdir()] == ["a"]
+    for name in range(19):
+        (workspace.root / f"{name}.txt").touch()
+    assert run(workspace, "file.write", {"path": "c", "content": ""}).error_code == "workspace_full"
+
+
+def test_a_full_workspace_is_told_to_whoever_fails_in_it(workspace: Workspace) -> None:
+    (workspace.root / "big").write_bytes(bytes(200_000))
+    if not missing_for_confinement():
+        failed = run(workspace, "shell.run", {"command": "echo x > new"})
+        assert failed.error is not None
+        assert "the workspace is full" in failed.error
+    command = "head -c 90000 /dev/zero > a; head -c 90000 /dev/zero > b"
+    (workspace.root / "big").unlink()
+    assert run(workspace, "shell.run", {"command": command}).error_code == "workspace_limit"

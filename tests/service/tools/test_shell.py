@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from service.tools.confine import landlock_version
+from service.settings import Confinement, ToolsSettings
+from service.tools.landlock import landlock_version
 from service.tools.shell import MAX_OUTPUT_BYTES, ShellResult, run_shell
+from service.tools.workspace import Workspace
 from tests.service.running import until
 
 LONG_S = 30.0
+LIMITS = ToolsSettings(confinement=Confinement.NOT_REQUIRED)
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def shell(command: str, root: Path, timeout_s: float = LONG_S) -> ShellResult:
-    return asyncio.run(run_shell(command, root, timeout_s))
+    return asyncio.run(run_shell(command, Workspace(root, LIMITS), timeout_s)).result
 
 
 def alive(pid: int) -> bool:
@@ -61,7 +64,11 @@ def test_what_is_cancelled_is_ended_with_everything_it_started(root: Path) -> No
 
     async def main() -> None:
         going = asyncio.create_task(
-            run_shell("sleep 300 & echo $! > new; mv new started; sleep 300", root, LONG_S)
+            run_shell(
+                "sleep 300 & echo $! > new; mv new started; sleep 300",
+                Workspace(root, LIMITS),
+                LONG_S,
+            )
         )
         await asyncio.to_thread(until, started.exists)
         going.cancel()
@@ -78,10 +85,7 @@ def test_a_child_that_keeps_the_pipes_is_not_waited_for(root: Path) -> None:
     assert (ran.exit_status, ran.stdout) == (0, "started\n")
 
 
-@pytest.mark.skipif(
-    landlock_version(__import__("ctypes").CDLL(None, use_errno=True)) == 0,
-    reason="this kernel has no Landlock",
-)
+@pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
 def test_it_can_neither_read_nor_write_outside(root: Path) -> None:
     secret = root.parent / "secret.txt"
     secret.write_text("secret")

@@ -2,13 +2,18 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from service.errors import StartRefused
 from service.messages.tool_table import FileRead, FileWrite
+from service.state import StateDir
+from service.tools import files
 from service.tools.files import EffectMissing, read_file, verify_written, write_file
-from service.tools.workspace import NotAFile, PathOutside, Workspace
+from service.tools.usage import BEYOND, Usage, measure
+from service.tools.workspace import NotAFile, PathOutside, Workspace, require_apart
 
 
 @pytest.fixture
@@ -145,3 +150,53 @@ def test_nothing_stays_open(workspace: Workspace, outside: Path) -> None:
             read_file(workspace, FileRead(path))
     assert (workspace.root / "deep/er/a.txt").read_text() == "xy"
     assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "name", [".", "..", "/", "workspace/..", "link", "../elsewhere", "/usr/..", "../code"]
+)
+def test_a_workspace_that_holds_what_sonia_is_made_of_is_refused(tmp_path: Path, name: str) -> None:
+    state = StateDir(tmp_path / "state")
+    state.root.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "keys").write_text("{}")
+    state.keys.symlink_to(tmp_path / "elsewhere" / "keys")
+    (state.root / "link").symlink_to(".")
+    (tmp_path / "code").symlink_to(Path(files.__file__).parents[2])
+    with pytest.raises(StartRefused, match=r"^tools\.workspace is /.*, which holds .*: give"):
+        require_apart(Workspace(state.workspace(name)).root, state)
+
+
+@pytest.mark.parametrize("name", ["workspace", "../beside", "deep/er"])
+def test_a_workspace_of_its_own_is_taken(tmp_path: Path, name: str) -> None:
+    state = StateDir(tmp_path / "state")
+    state.root.mkdir()
+    require_apart(Workspace(state.workspace(name)).root, state)
+
+
+def test_what_a_directory_holds(tmp_path: Path) -> None:
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    (tmp_path / "d" / "a").write_bytes(bytes(10_000))
+    (tmp_path / "d" / "l").symlink_to("/")
+    with (tmp_path / "sparse").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    everything = Usage(BEYOND, BEYOND)
+    used = measure(str(tmp_path), everything)
+    assert used.files == 5
+    assert 10_000 <= used.used_bytes < 100_000
+    assert not measure(str(tmp_path), Usage(BEYOND, 4)).within(Usage(BEYOND, 4))
+    assert measure(str(tmp_path / "nowhere"), everything).files == 0
+
+
+def test_what_cannot_be_measured_is_beyond_every_bound(tmp_path: Path) -> None:
+    """A path that is too long to be opened: whatever lies below it would not be counted."""
+    above = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=above)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=above)
+        os.close(above)
+        above = below
+    os.close(above)
+    bound = Usage(BEYOND - 1, BEYOND - 1)
+    assert not measure(str(tmp_path), bound).within(bound)
+    shutil.rmtree(tmp_path / ("x" * 250))
