@@ -217,13 +217,12 @@ def capabilities() -> int:
 
 
 if __name__ == "__main__":
-    inherited = open_descriptors()
     report = {
+        "descriptors": open_descriptors(),
+        "environment": sorted(os.environ),
+        "capabilities": capabilities(),
         "calls": {name: outcome(attack) for name, attack in CALLS.items()},
         "files": {name: outcome(attack) for name, attack in FILES.items()},
         "possible": still_possible(),
-        "descriptors": inherited,
-        "environment": sorted(os.environ),
-        "capabilities": capabilities(),
     }
     print(json.dumps(report))
