@@ -10,18 +10,20 @@ import msgspec
 from rich.console import Console
 
 from chaos.errors import HarnessError
-from gates.commands.runs import raise_disagreements, run_items, sound_project
+from gates.commands.shared import Commands, add_command, add_releases, add_running
 from gates.formats.console import print_report
 from gates.prove.copies import apply, copy_sources
-from gates.release.conclude import conclude
+from gates.release.conclude import conclude, raise_disagreements
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE, Report
+from gates.run.running import run_gates
 from gates.run.session import Options, Session, exercise, open_session, sources_of, tree_digest
+from gates.run.sound import sound_project
 from gates.spec.gate import Defect
 from gates.spec.project import Project
 from gates.spec.release import Release
 
 NAME = "baseline"
-BASELINE_EXAMPLES = """\
+EXAMPLES = """\
 Applies the defects that `baseline` in release.yaml names, one per gate, to a copy of the source, all at once, and runs
 every gate against it. Exactly those gates must fail, and the floor must be intact: then the delta has been measured.
 Writes releases/<version>-baseline/, which is never PROMOTE.
@@ -35,7 +37,16 @@ exit codes:
 """
 
 
-def baseline(arguments: argparse.Namespace, console: Console) -> int:
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(
+        commands, "baseline", act, "run all gates against the system as it was", EXAMPLES
+    )
+    add_running(command)
+    add_releases(command)
+
+
+def act(arguments: argparse.Namespace, console: Console) -> int:
     """Run all gates against the system with the defects of the baseline."""
     options = Options(
         specs=str(arguments.specs.resolve()), seed=arguments.seed, workers=arguments.workers
@@ -48,7 +59,7 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
     with tempfile.TemporaryDirectory(prefix="gates-baseline-") as scratch:
         session = spoiled(opened, project, Path(scratch), list(defects.values()))
         exercise(session)
-        verdicts, interrupted = run_items(session, console, first=False)
+        verdicts, interrupted = run_gates(session, console, first=False)
         report, directory = conclude(session, arguments.releases, interrupted=interrupted)
     print_report(report, directory, console)
     raise_disagreements(verdicts, report)

@@ -11,7 +11,13 @@ from msgspec import Struct
 from rich.console import Console
 
 from chaos.errors import HarnessError
-from gates.commands.runs import sound_project, trial_options_of
+from gates.commands.shared import (
+    Commands,
+    add_choice,
+    add_command,
+    positive,
+    trial_options_of,
+)
 from gates.mutants.asking import FOLDER, MOST, Asking
 from gates.mutants.by_gates import ByGates
 from gates.mutants.by_tests import ByTests
@@ -22,6 +28,7 @@ from gates.mutants.report import MutantReport, is_enough, print_mutants
 from gates.mutants.sample import sample
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
 from gates.run.session import Session, open_session
+from gates.run.sound import sound_project
 from gates.run.store import Store
 
 EXAMPLES = f"""\
@@ -39,7 +46,56 @@ examples:
 """
 
 
-def mutants(arguments: argparse.Namespace, console: Console) -> int:
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(
+        commands,
+        "mutants",
+        act,
+        "how many small changes of the system its gates notice, or its tests",
+        EXAMPLES,
+    )
+    add_choice(command)
+    command.add_argument(
+        "--tests",
+        type=Path,
+        nargs="*",
+        default=None,
+        metavar="PATH",
+        help="ask tests about what no gate guards (default: those in the folder of `tests` that is called like the source)",
+    )
+    command.add_argument(
+        "--sample",
+        type=positive,
+        default=None,
+        metavar="N",
+        help=f"run N of each (default: {ByGates.enough} of a gate, {ByTests.enough} of the tests)",
+    )
+    command.add_argument(
+        "--file",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="only in these modules, from the project's root",
+    )
+    command.add_argument(
+        "--least",
+        type=_share,
+        default=None,
+        metavar="SHARE",
+        help="exit 1 when fewer of any are killed, equivalents left out"
+        f" (default: {ByGates.least} of a gate, {ByTests.least} of the tests)",
+    )
+    command.add_argument("--list", action="store_true", help="only say which would be run")
+    command.add_argument("--no-cache", action="store_true", help="run everything again")
+    command.add_argument(
+        "-o", dest="output", type=Path, metavar="FILE", help="write the JSON there, too"
+    )
+
+
+def act(arguments: argparse.Namespace, console: Console) -> int:
     """Run mutants; exit 1 when a killer noticed a smaller share than was asked for."""
     if importlib.util.find_spec("coverage") is None:
         raise HarnessError("mutants need coverage.py in this environment: run `nox -s mutants`")
@@ -182,3 +238,13 @@ def _counts(names: Iterable[str], unreached: Iterable[str]) -> dict[str, int]:
     """How many of each are unreached, for all names there are."""
     of_name = Counter(unreached)
     return {name: of_name[name] for name in sorted(set(names))}
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, not {text!r}")
+    return value

@@ -1,38 +1,50 @@
 """`python -m gates prove`: tries every defect and sham, and says which gates are proven able to fail."""
 
 import argparse
-import shutil
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-import msgspec
 from rich.console import Console
-from rich.text import Text
 
-from chaos.evidence.sealing import seal
-from gates.commands.runs import sound_project, trial_options_of
-from gates.judge.result import GateVerdict
-from gates.prove.evaluate import GateProof, Proofs, Trial, evaluate
-from gates.prove.jobs import Job, jobs_of, key_of
-from gates.prove.kept import FOLDER, Kept, find
-from gates.prove.runner import Done, run_jobs
-from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
-from gates.run.session import (
-    Session,
-    collected_of,
-    exercise,
-    exercise_name,
-    has_faults,
-    open_session,
+from gates.commands.shared import (
+    Commands,
+    add_choice,
+    add_command,
+    add_store,
+    store_of,
+    trial_options_of,
 )
-from gates.run.store import Store
-from gates.spec.edits import stale_among
-from gates.spec.project import Project
+from gates.formats.console import print_proofs
+from gates.prove.proving import carry_out, evaluated
+from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
+from gates.run.session import exercise, open_session
+from gates.run.sound import sound_project
 
-FILE = "proofs.json"
+EXAMPLES = """\
+Every defect in `falsified_by` is applied to a copy of the source, and must turn exactly its assertions red;
+of faults there is a sham, the same window with nothing injected, and something must fail then. Trials are kept until an input changes: an interrupted
+proof goes on where it stopped, and `run` takes them up and ships them with the release.
+
+examples:
+  python -m gates prove                      all gates
+  python -m gates prove A3                   one gate
+  python -m gates prove A3 --again           all of its trials anew
+"""
 
 
-def prove(arguments: argparse.Namespace, console: Console) -> int:
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(
+        commands,
+        "prove",
+        act,
+        "show that gates can fail: run their defects and shams",
+        EXAMPLES,
+    )
+    add_choice(command)
+    command.add_argument("--again", action="store_true", help="make all trials anew")
+    add_store(command)
+
+
+def act(arguments: argparse.Namespace, console: Console) -> int:
     """Prove the chosen gates; exit 1 when one is not proven."""
     options = trial_options_of(arguments)
     project = sound_project(options)
@@ -51,98 +63,3 @@ def prove(arguments: argparse.Namespace, console: Console) -> int:
     if unproven:
         console.print(f"exit code {EXIT_FAILED}: unproven are {', '.join(unproven)}", markup=False)
     return EXIT_FAILED if unproven else EXIT_PROMOTE
-
-
-def store_of(arguments: argparse.Namespace) -> Store:
-    """Where trials are kept: below the runs, unless another directory was asked for."""
-    return Store((arguments.proofs or arguments.runs / FOLDER).resolve())
-
-
-def carry_out(
-    session: Session, project: Project, store: Store, console: Console, *, again: bool
-) -> list[Done]:
-    """All trials of a session's gates, made where none is kept, or `again`."""
-    done = run_jobs(session, project, _wanted(session, project), store, console, again=again)
-    store.prune()
-    return done
-
-
-def kept_of(session: Session, project: Project, store: Store) -> list[Kept]:
-    """The trials of a session's gates that were made at its inputs, whenever that was."""
-    found = (find(store, key) for key in _wanted(session, project).values())
-    return [kept for kept in found if kept is not None]
-
-
-def _wanted(session: Session, project: Project) -> dict[Job, str]:
-    """Every trial that a session's gates need, with its key."""
-    stale = stale_of(session, project)
-    return {
-        job: key_of(session, project, job)
-        for name in session.gates
-        for job in jobs_of(project.gates[name], session.options.seed, stale[name])
-    }
-
-
-def stale_of(session: Session, project: Project) -> dict[str, dict[str, str]]:
-    """Why defects of a session's gates are stale, by gate and name."""
-    root = Path(session.root)
-    return {name: stale_among(project.gates[name].falsified_by, root) for name in session.gates}
-
-
-def evaluated(
-    session: Session, project: Project, trials: Sequence[tuple[Trial, GateVerdict]]
-) -> list[GateProof]:
-    """The proofs of a session's gates from all of its trials."""
-    stale = stale_of(session, project)
-    proofs = []
-    for name in session.gates:
-        gate = project.gates[name]
-        proofs.append(
-            evaluate(
-                name,
-                [assertion.that for assertion in gate.assert_],
-                [assertion.that for assertion in gate.assert_ if assertion.killed_by_sham],
-                gate.falsified_by,
-                [(trial, verdict) for trial, verdict in trials if trial.gate == name],
-                needs_sham=has_faults(gate),
-                stale=stale[name],
-            )
-        )
-    return proofs
-
-
-def ship(kept: Sequence[Kept], session: Session, project: Project, out: Path) -> None:
-    """Write `proofs.json` and the sealed evidence of these trials to `out`.
-
-    What the links of their targets carry when all is well is part of it: faults are judged by that, too.
-    """
-    shutil.rmtree(out, ignore_errors=True)
-    exercises = [session.gate_directory(exercise_name(name), 0) for name in project.targets]
-    directories = [
-        *(one.directory for one in kept),
-        *(directory for directory in exercises if directory.is_dir()),
-    ]
-    seal(directories, out / "evidence", collected_of(project.targets))
-    proofs = Proofs(
-        session=session.id,
-        trials=[one.trial for one in kept],
-        stale=stale_of(session, project),
-    )
-    (out / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(proofs)))
-
-
-def print_proofs(proofs: Iterable[GateProof], project: Project, console: Console) -> None:
-    """One line per gate, and why it is not proven where it is not."""
-    for gate in proofs:
-        state = (
-            Text("proven  ", style="green") if gate.proven else Text("UNPROVEN", style="bold red")
-        )
-        killers = sum(proof.proven is True for proof in gate.proofs)
-        line = f" {project.gates[gate.gate].id} {gate.gate}: {killers} of {len(gate.proofs)} defects and shams"
-        console.print(Text.assemble(state, line))
-        for proof in gate.proofs:
-            if not proof.proven:
-                why = proof.why or "not tried"
-                console.print(f"         {proof.name}: {why}", markup=False)
-        if gate.why is not None and all(proof.proven for proof in gate.proofs):
-            console.print(f"         {gate.why}", markup=False)

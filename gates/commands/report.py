@@ -11,6 +11,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from chaos.errors import HarnessError
+from gates.commands.shared import Commands, add_command
 from gates.formats import console as render
 from gates.formats import github, markdown, sarif
 from gates.formats.places import Places, places_of
@@ -25,6 +26,16 @@ from gates.spec.assertion import Judged
 from gates.spec.project import read_project
 
 DEFAULT = "text"
+EXAMPLES = """\
+The exit code is that of the run which the report is about.
+
+examples:
+  python -m gates report releases/v4.6.0                                   as the run printed it
+  python -m gates report releases/v4.6.0 --format html -o page.html        one file to read and to send
+  python -m gates report releases/v4.6.0 --format markdown >> "$GITHUB_STEP_SUMMARY"
+  python -m gates report releases/v4.6.0 --format github                   annotations at the lines of the specs
+  python -m gates report releases/v4.6.0 --format sarif -o gates.sarif     for code scanning
+"""
 SPECS = Path("specs")
 
 
@@ -53,7 +64,27 @@ class Source(Struct, frozen=True, kw_only=True):
         return own if own.is_dir() else self.specs
 
 
-def report(arguments: argparse.Namespace, console: Console) -> int:
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(
+        commands, "report", act, "the report of a release, in one of several forms", EXAMPLES
+    )
+    command.add_argument("release", type=Path, metavar="RELEASE_DIR")
+    command.add_argument(
+        "--format", choices=tuple(FORMATS), default=DEFAULT, help=f"default: {DEFAULT}"
+    )
+    command.add_argument(
+        "-o", dest="output", type=Path, metavar="FILE", help="write there, not to the terminal"
+    )
+    command.add_argument(
+        "--base",
+        type=Path,
+        metavar="RELEASE_DIR",
+        help="html: the release to compare with (default: the last one beside it)",
+    )
+
+
+def act(arguments: argparse.Namespace, console: Console) -> int:
     """Print the report of a release as it stands, or write it to a file; exits as its run did."""
     source = Source(
         directory=arguments.release,

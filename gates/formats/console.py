@@ -1,7 +1,7 @@
 """A report for eyes: on the console, and as JUnit XML. Both say only what is in the report."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 from xml.etree import ElementTree as ET
@@ -13,9 +13,12 @@ from rich.text import Text
 from chaos.errors import Problem, errors_among
 from gates.formats.printing import xml_text
 from gates.judge import telling
+from gates.prove.evaluate import GateProof
 from gates.release.report import GateReport, Report
 from gates.release.unproven import only_proofs_are_missing
 from gates.run.stability import stability_of
+from gates.spec.project import Project
+from gates.verify.verify import Verification
 
 STYLE = {"PASS": "green", "FAIL": "bold red", "UNKNOWN": "yellow", "SKIP": "dim", "MISSING": "dim"}
 JUNIT_TAGS = {"FAIL": "failure", "UNKNOWN": "error", "MISSING": "skipped", "SKIP": "skipped"}
@@ -215,3 +218,31 @@ def junit(report: Report) -> bytes:
             problem.text = xml_text("\n".join(gate.reasons or [gate.detail]))
     document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
+
+
+def print_proofs(proofs: Iterable[GateProof], project: Project, console: Console) -> None:
+    """One line per gate, and why it is not proven where it is not."""
+    for gate in proofs:
+        state = (
+            Text("proven  ", style="green") if gate.proven else Text("UNPROVEN", style="bold red")
+        )
+        killers = sum(proof.proven is True for proof in gate.proofs)
+        line = f" {project.gates[gate.gate].id} {gate.gate}: {killers} of {len(gate.proofs)} defects and shams"
+        console.print(Text.assemble(state, line))
+        for proof in gate.proofs:
+            if not proof.proven:
+                why = proof.why or "not tried"
+                console.print(f"         {proof.name}: {why}", markup=False)
+        if gate.why is not None and all(proof.proven for proof in gate.proofs):
+            console.print(f"         {gate.why}", markup=False)
+
+
+def print_verification(found: Verification, console: Console) -> None:
+    """Every flaw, the verdict, its digests, and what it comes to."""
+    for flaw in found.flaws:
+        console.print(f"{flaw.path}: {flaw.problem}", style="bold red", markup=False)
+    console.print(f"{found.release}: {found.verdict} ({found.reason})", markup=False)
+    console.print(f"manifest {found.manifest_sha256}", markup=False)
+    if found.ledger_head:
+        console.print(f"ledger   {found.ledger_head}", markup=False)
+    console.print(found.summary, style="bold red" if found.flaws else "bold", markup=False)

@@ -5,14 +5,17 @@ Everything that the report says is computed from files that are shipped beside i
 
 import shutil
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chaos.errors import HarnessError
 from chaos.evidence.sealing import seal
 from gates.html import changes
 from gates.release import ledger, rendered, waivers, wheel
 from gates.release.closing import close
 from gates.release.history import beside, reported
-from gates.release.report import Report, prove_command, rerun_command
+from gates.release.report import Report, prove_command, rerun_command, statuses_of
 from gates.release.stages import Conclusion, judge_directory
 from gates.release.stored import written
 from gates.run.session import (
@@ -54,6 +57,25 @@ def conclude(
     if session.decides and project.release is not None:
         ledger.append(releases, _outcome(report, interrupted=interrupted), session.ledger)
     return report, _put_in_place(staged, final) if whole else staged
+
+
+def raise_disagreements(first: Mapping[str, Sequence[str]], report: Report) -> None:
+    """HarnessError when a run was judged otherwise right afterwards than from the sealed evidence.
+
+    `first` are the verdicts right after the runs, by gate.
+    """
+    differing = []
+    for name, verdicts in first.items():
+        again = [
+            status for gate in report.gates if gate.name == name for status in statuses_of(gate)
+        ]
+        if Counter(verdicts) - Counter(again):
+            differing.append(f"{name}: {', '.join(verdicts)}, then {', '.join(again)}")
+    if differing:
+        raise HarnessError(
+            "the same evidence was judged in two ways, so neither verdict can be relied on; right after"
+            " the run, then from the sealed tables:\n" + "\n".join(differing)
+        )
 
 
 def _stage(

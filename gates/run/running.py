@@ -1,9 +1,12 @@
 """Gates as tasks: each is run, judged at once, and run again where the host was too slow to measure on."""
 
+from rich.console import Console
+
 from gates.judge.integrity import MOST_ATTEMPTS
 from gates.judge.result import GateVerdict
 from gates.run.bench import Bench, Said, Task
 from gates.run.session import Session, plan_of
+from gates.run.tasks import spread
 
 
 class GateRun(Task[list[GateVerdict]], frozen=True, kw_only=True):
@@ -51,3 +54,19 @@ def gate_runs(session: Session) -> list[GateRun]:
         for name, listed in ((name, session.listed[name]) for name in session.order)
         for repeat in range(times)
     ]
+
+
+def run_gates(
+    session: Session, console: Console, *, first: bool
+) -> tuple[dict[str, list[str]], bool]:
+    """Run the session's gates, with `first` until one does not pass.
+
+    Returns by gate how its runs were judged right afterwards, and whether it was interrupted.
+    """
+    runs = gate_runs(session)
+    done = spread(session, runs, console, expression=session.options.expression, first=first)
+    verdicts: dict[str, list[str]] = {}
+    for run, attempts in zip(runs, done.results, strict=True):
+        if attempts is not None:
+            verdicts.setdefault(run.gate, []).extend(verdict.status for verdict in attempts)
+    return verdicts, done.interrupted

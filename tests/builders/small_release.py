@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 
 from chaos.evidence.recorder import Recorder, as_json
-from gates.commands.prove import kept_of, ship, stale_of
 from gates.prove.copies import apply, copy_sources
 from gates.prove.evaluate import Trial
 from gates.prove.jobs import Job, jobs_of, key_of
 from gates.prove.kept import FOLDER, find
+from gates.prove.proving import kept_of, ship, stale_of
 from gates.release import ledger
 from gates.release.conclude import conclude
 from gates.release.report import Report

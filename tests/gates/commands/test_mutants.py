@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from chaos.errors import HarnessError, SpecError
-from gates.cli import COMMANDS, _parser
+from gates.cli import parser
 from gates.mutants import by_gates
 from gates.mutants.mutations import digest_of
 from gates.mutants.report import MutantReport
@@ -114,9 +114,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> tuple[int, str]:
     """`python -m gates mutants …` in this process; returns its exit code and all that it printed."""
-    options = _parser().parse_args(["mutants", *arguments])
+    options = parser().parse_args(["mutants", *arguments])
     console = Console(width=200, record=True, file=io.StringIO())
-    code = COMMANDS["mutants"](options, console)
+    code = options.act(options, console)
     return code, console.export_text()
 
 

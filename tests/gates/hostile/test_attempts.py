@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from chaos.faults import SIGNATURES
-from gates.commands.prove import kept_of, ship
 from gates.judge.verdict import judge_attempts
 from gates.prove.kept import FOLDER
+from gates.prove.proving import kept_of, ship
 from gates.release.conclude import conclude
 from gates.release.rejudge import rejudge
 from gates.release.rendered import OPTIONAL, RENDERED

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gates.cli import main
-from gates.commands.runs import sound_project
 from gates.release.report import EXIT_BROKEN, EXIT_PROMOTE, EXIT_SPEC
 from gates.run.session import Options
+from gates.run.sound import sound_project
 from tests.builders.small_project import write_project
 
 GATE = "specs/gates/a/first.yaml"

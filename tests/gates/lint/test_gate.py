@@ -7,10 +7,10 @@ import pytest
 
 from chaos.errors import Severity, errors_among
 from gates.cli import main
-from gates.commands.runs import sound_project
 from gates.lint.gate import lint
 from gates.release.report import EXIT_PROMOTE, EXIT_SPEC
 from gates.run.session import Options
+from gates.run.sound import sound_project
 from gates.spec.project import read_project
 from tests.builders.small_project import FILES, project, write_project
 

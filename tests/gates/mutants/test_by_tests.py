@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from chaos.errors import HarnessError
-from gates.cli import COMMANDS, _parser
+from gates.cli import parser
 from gates.mutants import by_tests
 from gates.mutants.by_tests import candidates, files_below, selected
 from gates.mutants.mutations import Mutation, mutations_of
@@ -92,9 +92,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> tuple[int, str]:
     """`python -m gates mutants --tests …` in this process; returns its exit code and all that it printed."""
-    options = _parser().parse_args(["mutants", *arguments])
+    options = parser().parse_args(["mutants", *arguments])
     console = Console(width=200, record=True, file=io.StringIO())
-    return COMMANDS["mutants"](options, console), console.export_text()
+    return options.act(options, console), console.export_text()
 
 
 def added(diff: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from gates.commands.runs import list_gates
+from gates.commands import listing
 from gates.run.durations import Took, in_order, last_runs
 from gates.run.session import default_workers
 from tests.builders.small_project import write_project
@@ -100,7 +100,7 @@ def test_the_slowest_are_listed_first(tmp_path: Path) -> None:
     specs = write_project(tmp_path)
     told = io.StringIO()
     arguments = argparse.Namespace(specs=specs, slow=True, runs=tmp_path / "runs")
-    assert list_gates(arguments, Console(file=told, width=100)) == 0
+    assert listing.act(arguments, Console(file=told, width=100)) == 0
     assert told.getvalue() == "no gate has run yet\n"
     session = "20260101T000000Z-aaaaaa"
     spent = {"harness_cpu_ms": 300.0, "started_cpu_ms": 1000.0}
@@ -109,6 +109,6 @@ def test_the_slowest_are_listed_first(tmp_path: Path) -> None:
     ran(tmp_path / "runs", session, "exercise-shop", 9000.0)
     told.seek(0)
     told.truncate()
-    list_gates(arguments, Console(file=told, width=100))
+    listing.act(arguments, Console(file=told, width=100))
     rows = [line.split() for line in told.getvalue().splitlines()]
     assert rows[1:] == [["A2", "second", "4.2", "1.3", "0.3"], ["A1", "first", "2.0", "0.0", "0.0"]]

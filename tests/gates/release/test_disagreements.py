@@ -3,8 +3,8 @@
 import pytest
 
 from chaos.errors import HarnessError
-from gates.commands.runs import raise_disagreements
 from gates.judge.result import GateVerdict
+from gates.release.conclude import raise_disagreements
 from gates.release.report import Report
 from tests.gates.html.releases import gate_report, report_of
 
