@@ -67,6 +67,7 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     from service.control import open_control
     from service.gateway.checks import check_audit, check_operator
     from service.processes import PROCESSES
+    from service.tools.workspace import require_apart
 
     addresses = {name: process.listen() for name, process in PROCESSES.items()}
     listens = {name: f"{each.host}:{each.port}" for name, each in addresses.items()}
@@ -75,6 +76,7 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
         check_audit(control)
         ahead_ms = control.clock.now_ms() - wall_ms()
         check_operator(control.registry, control.clock.now_ms())
+        require_apart(state.workspace(control.settings.tools.workspace), state)
     finally:
         control.close()
     return DoctorReport(control.settings, listens, ahead_ms, settled)

@@ -18,7 +18,7 @@ from service.messages.tools import ExecuteTool, ToolOutcome
 from service.settings import Confinement, ToolsSettings
 from service.tools.execution import BadArguments, NotApproved, UnknownTool, execute
 from service.tools.shell import missing_for_confinement
-from service.tools.workspace import Workspace, require_apart
+from service.tools.workspace import Workspace, require_apart, require_private
 
 AT_ONCE: Final = 8
 CONFINEMENT: Final = "SONIA_TOOLS_CONFINEMENT"
@@ -98,5 +98,7 @@ def run(checked: Checked) -> None:
     except OSError as error:
         raise StartRefused(f"the tools' workspace cannot be used: {error}") from error
     require_apart(workspace.root, checked.state)
+    if settings.confinement is Confinement.REQUIRED:
+        require_private(checked.state)
     app = tools_app(workspace, settings.timeout_s, checked.service_token)
     serve(app, checked.listen)

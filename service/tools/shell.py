@@ -127,8 +127,13 @@ async def run_shell(command: str, workspace: Workspace, timeout_s: float) -> She
     Raises ConfinementFailed; cancellation ends the command.
     """
     full = not await asyncio.to_thread(workspace.has_room)
-    if missing_for_confinement() and (full or workspace.limits.confinement is Confinement.REQUIRED):
-        raise ConfinementFailed("the kernel does not confine commands")
+    if missing_for_confinement():
+        if workspace.limits.confinement is Confinement.REQUIRED:
+            raise ConfinementFailed("the kernel does not confine commands")
+        if full:
+            raise ConfinementFailed(
+                "the workspace is full, and the kernel keeps no command from writing"
+            )
     with _pipe() as told, _pipe() as control, _pipe() as stdout, _pipe() as stderr:
         given = (told.writing, control.reading)
         process = await asyncio.create_subprocess_exec(

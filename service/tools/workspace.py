@@ -16,6 +16,7 @@ from typing import Final
 from service.errors import StartRefused
 from service.settings import ToolsSettings
 from service.state import StateDir
+from service.tools.landlock import SYSTEM_DIRECTORIES
 from service.tools.usage import Usage, measure
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -114,14 +115,23 @@ def _open_directory(parent: int, name: str, make: bool) -> int:
 
 def require_apart(root: Path, state: StateDir) -> None:
     """Refuse a workspace from which tools would reach what SONIA is made of. Raises StartRefused."""
-    owned = [
-        ("the state directory", state.root),
-        *((path.name, path) for path in state.files()),
-        ("SONIA's own code", Path(__file__).parents[1]),
-        ("SONIA's Python", Path(sys.prefix)),
-    ]
-    for what, path in owned:
-        if path.resolve().is_relative_to(root):
+    code = {"SONIA's own code": Path(__file__).parents[1], "SONIA's Python": Path(sys.prefix)}
+    for what, path in (_kept(state) | code).items():
+        if path.resolve().is_relative_to(root.resolve()):
             raise StartRefused(
                 f"tools.workspace is {root}, which holds {what}: give tools a directory of their own"
             )
+
+
+def require_private(state: StateDir) -> None:
+    """Refuse a state below what every command can read. Raises StartRefused."""
+    for what, path in _kept(state).items():
+        for readable in SYSTEM_DIRECTORIES:
+            if path.resolve().is_relative_to(Path(readable).resolve()):
+                raise StartRefused(
+                    f"{what} lies below {readable}, which commands can read: move the state elsewhere"
+                )
+
+
+def _kept(state: StateDir) -> dict[str, Path]:
+    return {"the state directory": state.root} | {path.name: path for path in state.files()}

@@ -120,6 +120,7 @@ CASES: dict[str, Edit] = {
     "a commit of none": settings("storage: {batch_max: 0}"),
     "too short a patience": settings("storage: {busy_timeout_s: 4.99}"),
     "a commit of one": settings("storage: {batch_max: 1}"),
+    "a workspace that holds the keys": settings("tools: {workspace: .}"),
     "no word": settings("# nothing"),
 }  # fmt: skip
 EDGE = """

@@ -13,7 +13,7 @@ from service.state import StateDir
 from service.tools import files
 from service.tools.files import EffectMissing, read_file, verify_written, write_file
 from service.tools.usage import BEYOND, Usage, measure
-from service.tools.workspace import NotAFile, PathOutside, Workspace, require_apart
+from service.tools.workspace import NotAFile, PathOutside, Workspace, require_apart, require_private
 
 
 @pytest.fixture
@@ -167,11 +167,19 @@ def test_a_workspace_that_holds_what_sonia_is_made_of_is_refused(tmp_path: Path,
         require_apart(Workspace(state.workspace(name)).root, state)
 
 
+@pytest.mark.parametrize("below", ["/etc/sonia", "/usr/local/sonia", "link"])
+def test_a_state_that_commands_can_read_is_refused(tmp_path: Path, below: str) -> None:
+    (tmp_path / "link").symlink_to("/usr/lib/sonia")
+    with pytest.raises(StartRefused, match=r"^the state directory lies below /.*, which commands"):
+        require_private(StateDir(tmp_path / below))
+
+
 @pytest.mark.parametrize("name", ["workspace", "../beside", "deep/er"])
 def test_a_workspace_of_its_own_is_taken(tmp_path: Path, name: str) -> None:
     state = StateDir(tmp_path / "state")
     state.root.mkdir()
     require_apart(Workspace(state.workspace(name)).root, state)
+    require_private(state)
 
 
 def test_what_a_directory_holds(tmp_path: Path) -> None:
