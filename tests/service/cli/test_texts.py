@@ -9,16 +9,29 @@ from tests.service.running import State, rows, sonia
 DEFAULTS = {
     "auth": {
         "enabled": True,
+        "everybody_is_operator": False,
         "rotation_window_s": 30.0,
         "stream_recheck_s": 0.25,
         "denied_audit_per_s": 20.0,
+    },
+    "http": {
+        "hosts": ["127.0.0.1", "::1", "localhost"],
+        "origins": ["127.0.0.1", "::1", "localhost"],
     },
     "breaker": {"failures": 3, "open_for_s": 0.5, "max_open_for_s": 2.0, "probe_every_s": 0.5},
     "turn": {"memory_timeout_s": 0.5, "model_timeout_s": 2.0, "memory_max_tokens": 512},
     "sessions": {"ttl_s": 86400.0, "max_ttl_s": 2592000.0},
     "confirmations": {"ttl_s": 300.0},
     "audit": {"checkpoint_every": 100},
-    "tools": {"workspace": "workspace", "timeout_s": 10.0},
+    "tools": {
+        "workspace": "workspace",
+        "timeout_s": 10.0,
+        "confinement": "required",
+        "max_processes": 128,
+        "max_memory_bytes": 536_870_912,
+        "max_workspace_bytes": 268_435_456,
+        "max_workspace_files": 10_000,
+    },
     "storage": {"busy_timeout_s": 5.0, "batch_max": 64, "queue_max": 4096},
 }
 LISTENS = {
