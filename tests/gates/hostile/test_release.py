@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from gates.commands.verify import policy_digest
 
+from gates.commands.verify import policy_digest
 from gates.judge.connection import Evidence
 from gates.judge.integrity import release_problems
 from gates.prove.jobs import Job, key_of

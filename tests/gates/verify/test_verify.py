@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gates.commands.verify import policy_digest
 
 from chaos.errors import HarnessError
 from gates.cli import main
+from gates.commands.verify import policy_digest
 from gates.release.closing import sign_release
 from gates.release.manifest import OUTSIDE, read_manifest
 from gates.release.signing import make_keys, read_public
