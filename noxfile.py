@@ -29,6 +29,7 @@ EXIT_CODES = (
 LOCKS = {
     CONSTRAINTS: "pyproject.toml",
     "requirements/browser.txt": "requirements/browser.in",
+    "requirements/schema.txt": "requirements/schema.in",
     "requirements/tavern.txt": "requirements/tavern.in",
     "chaos/links/go-toolchain.txt": "requirements/go-toolchain.in",
 }
@@ -247,11 +248,17 @@ def _provide_tavern(session: nox.Session) -> str:
     python = str(home / "bin" / "python")
     if not (home / "bin" / "tavern-ci").exists():
         session.run_install("python", "-m", "venv", "--clear", "--without-pip", str(home))
-        pip = ("python", "-m", "pip", "--python", python, "install")
-        uv = ("uv", "pip", "install", "--python", python)
-        command = uv if session.venv_backend == "uv" else pip
-        session.run_install(*command, "--require-hashes", "-r", "requirements/tavern.txt")
+        _install_into(session, home, "requirements/tavern.txt")
     return python
+
+
+def _install_into(session: nox.Session, home: Path, requirements: str) -> None:
+    """Install pinned `requirements` into the environment below `home`, which has no pip of its own."""
+    python = str(home / "bin" / "python")
+    pip = ("python", "-m", "pip", "--python", python, "install")
+    uv = ("uv", "pip", "install", "--python", python)
+    command = uv if session.venv_backend == "uv" else pip
+    session.run_install(*command, "--require-hashes", "-r", requirements)
 
 
 @_session("shims")
@@ -268,6 +275,18 @@ def browser(session: nox.Session) -> None:
     session.install("--require-hashes", "-r", "requirements/browser.txt")
     environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     session.run("pytest", "tests/browser", *session.posargs, env=environment)
+
+
+@_session("shims", "test")
+def schema(session: nox.Session) -> None:
+    """Ask SONIA, as each role, for what its OpenAPI document lets expect. `-- --examples 100` asks for more (10)."""
+    home = Path(session.virtualenv.location, "schemathesis")
+    if not (home / "bin" / "schemathesis").exists():
+        session.run_install("python", "-m", "venv", "--clear", "--without-pip", str(home))
+        _install_into(session, home, "requirements/schema.txt")
+    session.run(
+        "python", "-m", "tests.schema", str(home / "bin" / "schemathesis"), *session.posargs
+    )
 
 
 @_session("shims", "example")

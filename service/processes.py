@@ -59,10 +59,18 @@ class Process(msgspec.Struct, frozen=True):
         return Listen(host=environ.get(f"SONIA_{name}_HOST", "127.0.0.1"), port=int(text))
 
     def url(self, environ: Mapping[str, str] = os.environ) -> str:
-        """Return where the gateway reaches it: SONIA_<NAME>_URL, or its nominal port; no trailing slash."""
-        default = f"http://127.0.0.1:{self.port}"
+        """Return where the gateway reaches it: SONIA_<NAME>_URL, or where it would listen; no trailing slash.
+
+        Raises StartRefused for a port that is not one.
+        """
+        listen = self.listen(environ)
+        host = _REACHED_AT.get(listen.host, listen.host)
+        default = f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"
         return environ.get(f"SONIA_{self.name.upper()}_URL", default).rstrip("/")
 
+
+# An address that means all of them is one to listen on only.
+_REACHED_AT: Final = {"": "127.0.0.1", "0": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - see above
 
 # In front of all others: it takes the state directory as it is and checks it itself.
 GATEWAY: Final = Process("gateway", 7000, "service.gateway.server:run_gateway")

@@ -4,7 +4,7 @@ A field of raw JSON is the text, or the bytes, that the database holds.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import apsw
@@ -34,13 +34,26 @@ def each(
 
     Raises msgspec.ValidationError for a row that `into` does not describe.
     """
-    names, raw = into.__struct_fields__, _raw_fields(into)
     for values in connection.execute(f"SELECT {columns(into)} {rest}", bindings):
-        row: dict[str, object] = dict(zip(names, values, strict=True))
-        for name in raw:
-            if isinstance(value := row[name], str | bytes):
-                row[name] = msgspec.Raw(value)
-        yield msgspec.convert(row, into)
+        yield _struct(into, values)
+
+
+def numbered(
+    connection: apsw.Connection, into: type[S], rest: str, bindings: Bindings = ()
+) -> Iterator[tuple[int, int, S]]:
+    """As `each`, of something with a `seq`: (its `seq`, about how many characters the row has, the row)."""
+    for seq, *values in connection.execute(f"SELECT seq, {columns(into)} {rest}", bindings):
+        assert isinstance(seq, int)
+        size = sum(len(each) for each in values if isinstance(each, str | bytes))
+        yield seq, size, _struct(into, values)
+
+
+def _struct(into: type[S], values: "Sequence[apsw.SQLiteValue]") -> S:
+    row: dict[str, object] = dict(zip(into.__struct_fields__, values, strict=True))
+    for name in _raw_fields(into):
+        if isinstance(value := row[name], str | bytes):
+            row[name] = msgspec.Raw(value)
+    return msgspec.convert(row, into)
 
 
 def select(

@@ -1,5 +1,6 @@
 """What a handler is given: who calls, under which request id, and the gateway's services."""
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -8,12 +9,14 @@ from litestar.di import NamedDependency
 from litestar.types import Scope
 
 from service.audit.denied import DeniedAttempts
+from service.audit.verify import AuditReport
 from service.auth.credentials import Actor
 from service.auth.registry import Registry
 from service.clock import Clock
 from service.dependencies import Dependencies
 from service.effects import Cause, Origin
 from service.http.metrics import Metrics
+from service.http.shared import Shared
 from service.http.sockets import method_of
 from service.ids import NewId
 from service.keys import KeyMaterial
@@ -36,6 +39,8 @@ class Services(msgspec.Struct, frozen=True):
     metrics: Metrics
     new_id: NewId
     new_secret: Callable[[], str]
+    verification: Shared[AuditReport]
+    searches: asyncio.Lock
 
 
 class Call(msgspec.Struct, frozen=True):

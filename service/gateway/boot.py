@@ -1,5 +1,6 @@
 """Start-up of the gateway: what must be true before its port opens."""
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from service.domain.tools.records import settle_interrupted
 from service.gateway.checks import check_audit, check_exposure, check_operator
 from service.http.idempotency import settle as settle_keys
 from service.http.metrics import Metrics
+from service.http.shared import Shared
 from service.ids import NewId
 from service.keys import new_secret
 from service.processes import BEHIND, Listen
@@ -49,4 +51,6 @@ def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: N
         metrics=Metrics(),
         new_id=new_id,
         new_secret=new_secret,
+        verification=Shared(),
+        searches=asyncio.Lock(),
     )

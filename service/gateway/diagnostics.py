@@ -1,14 +1,20 @@
 """What the gateway tells about itself: readiness, storage, metrics, routes and its OpenAPI document."""
 
+from typing import Final
+
 import msgspec
 from litestar import Request, Response, route
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 
 from service.auth.roles import Role
 from service.domain.call import Services
+from service.http.description import document_of
 from service.http.guards import PUBLIC, require_role
 from service.http.routing import READ, RouteList, list_routes
 from service.storage.store import StorageReport
+
+_METRICS: Final = "text/plain; version=0.0.4"
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -36,7 +42,7 @@ async def storage(state: State) -> StorageReport:
     return await services_of(state).storage.report()
 
 
-@route("/metrics", http_method=READ, opt=PUBLIC, sync_to_thread=False)
+@route("/metrics", http_method=READ, opt=PUBLIC, sync_to_thread=False, media_type=_METRICS)
 def metrics(state: State) -> Response[str]:
     """Counters and gauges in the Prometheus text format."""
     services = services_of(state)
@@ -48,7 +54,7 @@ def metrics(state: State) -> Response[str]:
             "sonia_storage_waiting": services.storage.waiting,
         }
     )
-    return Response(lines, media_type="text/plain; version=0.0.4")
+    return Response(lines, media_type=_METRICS)
 
 
 @route("/v1/routes", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
@@ -58,11 +64,17 @@ def routes(request: Request[object, object, State]) -> RouteList:
 
 
 @route(
-    "/v1/openapi.json", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False
+    "/v1/openapi.json",
+    http_method=READ,
+    guards=[require_role(Role.OBSERVER)],
+    sync_to_thread=True,
+    responses={
+        200: ResponseSpec(dict[str, object], description="The document.", generate_examples=False)
+    },
 )
-def openapi(request: Request[object, object, State]) -> dict[str, object]:
+def openapi(request: Request[object, object, State]) -> Response[bytes]:
     """Describe the live application in OpenAPI 3.1."""
-    return request.app.openapi_schema.to_schema()
+    return Response(document_of(request.app), media_type="application/json")
 
 
 HANDLERS = [readyz, storage, metrics, routes, openapi]

@@ -34,7 +34,7 @@ async def check_body(request: AnyRequest) -> None:
     if not body:
         return
     types = [value for name, value in request.scope["headers"] if name == b"content-type"]
-    if len(types) != 1 or not _JSON.fullmatch(types[0]):
+    if types != [b"application/json"] and (len(types) != 1 or not _JSON.fullmatch(types[0])):
         raise UnsupportedMediaType("a body is sent as application/json")
     check_json(body)
 

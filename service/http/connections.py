@@ -29,7 +29,8 @@ class Connection(Protocol):
 class _Held:
     """The connections of one caller, the one that was silent longest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
         self.silent: dict[Connection, None] = {}
         self.served: dict[Connection, None] = {}
 
@@ -42,53 +43,55 @@ class Connections:
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._held: dict[str, _Held] = {}
-        self._owners: dict[Connection, str] = {}
+        self._by_owner: dict[str, _Held] = {}
+        self._held: dict[Connection, _Held] = {}
 
     def __len__(self) -> int:
-        return len(self._owners)
+        return len(self._held)
 
     def join(self, connection: Connection) -> None:
         """Take a new connection in; another one, or this one, gives way when there is no room."""
-        self._put(connection, STRANGERS, served=False)
-        if len(self._owners) > self._room:
+        self._move(connection, STRANGERS).silent[connection] = None
+        if len(self._held) > self._room:
             self._make_room(connection)
 
-    def serve(self, connection: Connection) -> None:
-        """Note that a request is being answered on `connection`."""
-        if connection in self._owners:
-            self._put(connection, self._owners[connection], served=True)
+    def serve(self, connection: Connection, owner: str | None = None) -> None:
+        """Note that a request is being answered on `connection`; from now on it is `owner`'s, if one is given."""
+        if held := self._held.get(connection):
+            if owner is not None and owner != held.owner:
+                held = self._move(connection, owner)
+            held.silent.pop(connection, None)
+            held.served[connection] = None
 
     def rest(self, connection: Connection, owner: str | None = None) -> None:
         """Note that nothing is asked on `connection` at present; from now on it is `owner`'s, if one is given."""
-        if connection in self._owners:
-            self._put(connection, owner or self._owners[connection], served=False)
-
-    def own(self, connection: Connection, owner: str) -> None:
-        """Note who is served on `connection`, for as long as it stays open."""
-        if connection in self._owners:
-            self._put(connection, owner, served=True)
+        if held := self._held.get(connection):
+            if owner is not None and owner != held.owner:
+                held = self._move(connection, owner)
+            held.served.pop(connection, None)
+            held.silent[connection] = None
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
-        owner = self._owners.pop(connection, None)
-        if owner is None:
+        held = self._held.pop(connection, None)
+        if held is None:
             return
-        held = self._held[owner]
         held.silent.pop(connection, None)
         held.served.pop(connection, None)
         if not held:
-            del self._held[owner]
+            del self._by_owner[held.owner]
 
-    def _put(self, connection: Connection, owner: str, *, served: bool) -> None:
+    def _move(self, connection: Connection, owner: str) -> _Held:
+        """Give `connection` to `owner`, who has to say whether it is silent."""
         self.leave(connection)
-        held = self._held.setdefault(owner, _Held())
-        (held.served if served else held.silent)[connection] = None
-        self._owners[connection] = owner
+        if owner not in self._by_owner:
+            self._by_owner[owner] = _Held(owner)
+        self._held[connection] = held = self._by_owner[owner]
+        return held
 
     def _make_room(self, newcomer: Connection) -> None:
         """Whoever holds most loses one: of those that are silent, or, where it fills half of the room, of any."""
-        most = max(self._held.values(), key=len)
+        most = max(self._by_owner.values(), key=len)
         if most.silent:
             victim = next(iter(most.silent))
         elif len(most) * 2 > self._room:

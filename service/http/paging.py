@@ -1,4 +1,4 @@
-"""Lists in pages: `?limit` up to 200 and an opaque `cursor`, oldest first."""
+"""Lists in pages: `?limit` up to 200 rows, of a million characters together, and an opaque `cursor`, oldest first."""
 
 from typing import Annotated, Final, Generic, TypeVar
 
@@ -7,12 +7,15 @@ import msgspec
 from litestar.params import QueryParameter
 
 from service.errors import Invalid
-from service.query import Bindings, select
+from service.query import Bindings, numbered
 
 MAX_LIMIT: Final = 200
+MAX_PAGE_CHARS: Final = 1_000_000
 
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_LIMIT)]
-Cursor = Annotated[str | None, QueryParameter(name="cursor")]
+Cursor = Annotated[
+    str | None, QueryParameter(name="cursor", schema_extra={"pattern": "^[0-9]{1,18}$"})
+]
 
 
 View = TypeVar("View", bound=msgspec.Struct)
@@ -42,11 +45,17 @@ def read_page(
     cursor: str | None,
     bindings: Bindings = (),
 ) -> Page[View]:
-    """Read `limit` rows after `cursor` of `source`: a table or a query with a `seq`, in which `bindings` stand."""
+    """Read `limit` rows after `cursor` of `source`: a table or a query with a `seq`, in which `bindings` stand.
+
+    Fewer when they are long: from the second row on, no more than MAX_PAGE_CHARS.
+    """
     after, rest = read_cursor(cursor), f"FROM {source} WHERE seq > ? ORDER BY seq LIMIT ?"
-    rows = select(connection, into, rest, (*bindings, after, limit + 1))
-    following = None
-    if len(rows) > limit:
-        last = f"SELECT max(seq) FROM (SELECT seq {rest})"  # noqa: S608 - tables and queries of our own
-        following = str(connection.execute(last, (*bindings, after, limit)).get)
-    return Page(tuple(rows[:limit]), following)
+    items: list[View] = []
+    last, room = after, MAX_PAGE_CHARS
+    for seq, size, row in numbered(connection, into, rest, (*bindings, after, limit + 1)):
+        room -= size
+        if items and (room < 0 or len(items) == limit):
+            return Page(tuple(items), str(last))
+        items.append(row)
+        last = seq
+    return Page(tuple(items), None)

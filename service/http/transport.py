@@ -71,7 +71,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._gone = False
         self._reading = False  # a message that has begun and has not ended
         self._in_head = False
-        self._head_bytes = 0
+        self._head_bytes = self._came_bytes = 0
         self._unread_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -89,24 +89,49 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what came, and no more of a head than is allowed."""
+        most = self.limits.head_bytes
+        if len(data) <= most:
+            self._take(data)
+            return
+        # In parts, so that a head that is too long is known before all of it was read.
+        for begin in range(0, len(data), most):
+            if self._gone or self.transport.is_closing():
+                return
+            self._take(data[begin : begin + most])
+
+    def _take(self, data: bytes) -> None:
         began_in_head, was_reading = self._in_head, self._reading
+        self._came_bytes = len(data)
+        if not began_in_head:
+            self._head_bytes = 0
         super().data_received(data)
         if self._gone or self.transport.is_closing():
             return
-        if self._in_head:
-            # What the parser holds of a header that has not ended is seen by nobody else.
-            self._head_bytes = self._head_bytes + len(data) if began_in_head else 0
-            if self._head_bytes > self.limits.head_bytes:
-                self._refuse(_too_large("head", self.limits.head_bytes).problem)
-                return
         if self._reading:
-            if not was_reading or (began_in_head and not self._in_head):
-                self._wait(self.limits.head_s if self._in_head else self.limits.body_s)
+            self._go_on_reading(began_in_head, was_reading)
         elif not (self._is_answering() or self._deadline or self.timeout_keep_alive_task):
             # Whatever comes stops uvicorn's timer, and only the end of an answer starts it.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def _go_on_reading(self, began_in_head: bool, was_reading: bool) -> None:
+        """Bound what is to come of a request that has not ended with what came."""
+        if self._in_head:
+            # What the parser holds of a header that has not ended is seen by nobody else.
+            self._head_bytes += self._came_bytes
+            # It may have begun at the end of the first of the parts that are counted.
+            if self._head_bytes > 2 * self.limits.head_bytes:
+                self._refuse(_too_large("head", self.limits.head_bytes).problem)
+                return
+        elif not self._is_answering():
+            # Nobody reads the body any more: when it is long, the connection ends.
+            self._unread_bytes += self._came_bytes
+            if self._unread_bytes > self.limits.unread_body_bytes:
+                self.transport.close()
+                return
+        if not was_reading or (began_in_head and not self._in_head):
+            self._wait(self.limits.head_s if self._in_head else self.limits.body_s)
 
     def on_message_begin(self) -> None:
         """Begin with a head."""
@@ -114,23 +139,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._reading = self._in_head = True
         self._unread_bytes = 0
 
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the target."""
-        super().on_url(url)
-        if len(self.url) > self.limits.head_bytes:
-            raise _too_large("target", self.limits.head_bytes)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header."""
-        if len(self.headers) >= self.limits.headers:
-            raise _Refused(431, "Too many headers", "head_too_large", "there are too many headers")
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Look at the whole head, and have it answered."""
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > self.limits.head_bytes:
-            raise _too_large("head", self.limits.head_bytes)
+        if len(self.headers) > self.limits.headers:
+            raise _Refused(431, "Too many headers", "head_too_large", "there are too many headers")
+        # Most heads come at one go, and are no longer than what came.
+        if self._head_bytes + self._came_bytes > self.limits.head_bytes:
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > self.limits.head_bytes:
+                raise _too_large("head", self.limits.head_bytes)
         if len(self.url.partition(b"?")[0]) > self.limits.path_bytes:
             raise _Refused(414, "Path too long", "path_too_long", "the path is too long")
         if len(self.pipeline) >= self.limits.waiting_requests:
@@ -139,14 +156,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_waiting()
         self.held.serve(self)
         super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Take a part of a body; one that nobody reads any more ends the connection when it is long."""
-        super().on_body(body)
-        if not self._is_answering():
-            self._unread_bytes += len(body)
-            if self._unread_bytes > self.limits.unread_body_bytes:
-                self.transport.close()
 
     def on_message_complete(self) -> None:
         """End a request; its answer takes as long as it takes."""
@@ -259,7 +268,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     async def send(self, message: "ASGISendEvent") -> None:
         """Send, and note whose socket was accepted, and that one which was refused needs no other answer."""
         if message["type"] == "websocket.accept" and (actor := _caller(self.scope)):
-            self.held.own(self, actor)
+            self.held.serve(self, actor)
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
             self.handshake_complete = True

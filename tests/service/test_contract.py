@@ -55,7 +55,7 @@ def test_what_a_query_may_say_and_what_counts_where_it_says_nothing(
         if each["in"] == "query"
     }
     assert said == {
-        ("after", 0, 0, None),
+        ("after", 0, 0, 10**18),
         ("cursor", None, None, None),
         ("limit", 50, 1, 200),
         ("max_tokens", 512, 0, 100_000),

@@ -53,6 +53,13 @@ def test_addresses_default_to_loopback_and_nominal_ports() -> None:
     assert tools.listen({"SONIA_TOOLS_HOST": "::1", "SONIA_TOOLS_PORT": "1"}).port == 1
     assert memory.url({}) == "http://127.0.0.1:7020"
     assert memory.url({"SONIA_MEMORY_URL": "http://127.0.0.1:1/"}) == "http://127.0.0.1:1"
+    # Where it listens is where it is reached, unless a URL says otherwise.
+    assert memory.url({"SONIA_MEMORY_PORT": "17020"}) == "http://127.0.0.1:17020"
+    assert memory.url({"SONIA_MEMORY_HOST": "10.0.0.5"}) == "http://10.0.0.5:7020"
+    assert memory.url({"SONIA_MEMORY_HOST": "::"}) == "http://[::1]:7020"
+    assert memory.url({"SONIA_MEMORY_HOST": "0.0.0.0"}) == "http://127.0.0.1:7020"
+    with pytest.raises(StartRefused, match="SONIA_MEMORY_PORT"):
+        memory.url({"SONIA_MEMORY_PORT": "x", "SONIA_MEMORY_URL": "http://127.0.0.1:1/"})
 
 
 def test_names_and_ports_are_their_own_and_dependencies_are_in_the_table() -> None:

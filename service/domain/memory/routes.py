@@ -12,7 +12,10 @@ from service.domain.call import InjectedCall
 from service.errors import Unavailable
 from service.http.guards import require_role
 from service.http.routing import READ
-from service.messages.memory import MAX_MEMORIES, MAX_TEXT_CHARS, MAX_TOKENS, Memory
+from service.messages.memory import MAX_MEMORIES, MAX_TOKENS, Memory
+
+MAX_QUERY_CHARS = 1000
+"""As many as have room in the head of a request, whatever they are."""
 
 
 class MemoryPage(msgspec.Struct, frozen=True):
@@ -25,7 +28,7 @@ class MemoryPage(msgspec.Struct, frozen=True):
 @route("/v1/memory", http_method=READ, guards=[require_role(Role.OBSERVER)])
 async def find_memories(
     call: InjectedCall,
-    q: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)],
+    q: Annotated[str, Parameter(max_length=MAX_QUERY_CHARS)],
     max_tokens: Annotated[int, Parameter(ge=0, le=MAX_TOKENS)] = 512,
 ) -> MemoryPage:
     """The memories about `q`, best first, at most `max_tokens` tokens together. 503 while memory is unavailable."""

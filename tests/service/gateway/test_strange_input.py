@@ -37,7 +37,7 @@ JSON = {"Content_Type": "application/json"}
         ("/v1/sessions", b'{"ttl_s":99999999999999999999999}', 400),
         ("/v1/sessions", b'{"ttl_s":1e308}', 400),
         ("/v1/tools/file.read/execute", b'{"arguments":{"path":99999999999999999999}}', 422),
-        ("/v1/events?after=9223372036854775808", None, 400),
+        ("/v1/events?after=1000000000000000001", None, 400),
         ("/v1/events?after=99999999999999999999", None, 400),
         ("/v1/audit?limit=99999999999999999999", None, 400),
         ("/v1/audit?cursor=%ff", None, 400),

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from service.errors import Invalid
-from service.http.paging import read_cursor, read_page
+from service.http.paging import MAX_PAGE_CHARS, read_cursor, read_page
 
 
 class Thing(msgspec.Struct):
@@ -37,3 +37,26 @@ def test_pages_follow_one_another_until_nothing_is_left(rows: int, pages: list[l
         found.append([each.seq for each in page.items])
         cursor = page.next_cursor
     assert found == pages
+
+
+class Long(msgspec.Struct):
+    text: str
+
+
+def test_pages_are_bounded_by_what_they_hold_as_well() -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE things (seq INTEGER PRIMARY KEY, text TEXT)")
+    sizes = [400_000, 400_000, 400_000, MAX_PAGE_CHARS + 1, 1, MAX_PAGE_CHARS - 1, 1]
+    connection.executemany("INSERT INTO things (text) VALUES (?)", [("x" * n,) for n in sizes])
+    found, cursor = [], None
+    while not found or cursor is not None:
+        page = read_page(connection, Long, "things", 200, cursor)
+        found.append([len(each.text) for each in page.items])
+        cursor = page.next_cursor
+    assert found == [
+        [400_000, 400_000],
+        [400_000],
+        [MAX_PAGE_CHARS + 1],
+        [1, MAX_PAGE_CHARS - 1],
+        [1],
+    ]

@@ -1,0 +1,1 @@
+"""What schemathesis asks of a running SONIA by its own description; `nox -s schema` runs it."""
