@@ -10,6 +10,7 @@
 A gate that fails is not an error: it is data.
 """
 
+import os
 from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
@@ -75,6 +76,20 @@ def errors_among(problems: Iterable[Problem]) -> list[Problem]:
 
 class ChaosError(Exception):
     """Base of everything the harness raises on purpose."""
+
+
+def told(error: BaseException) -> str:
+    """What went wrong, for whoever does not know Python: no name of a class, no number of an error."""
+    if isinstance(error, OSError) and error.errno:
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return f"{where}{os.strerror(error.errno)}"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    if isinstance(error, UnicodeDecodeError):
+        return f"the bytes from place {error.start} on are no {error.encoding.upper()}"
+    if isinstance(error, KeyError) and error.args:
+        return f"there is no {error.args[0]!r}"
+    return str(error) or "no reason was given"
 
 
 class SpecError(ChaosError):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from chaos.errors import ChaosError, SpecError
+from chaos.errors import ChaosError, SpecError, told
 from gates.commands import (
     baseline,
     diff,
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return EXIT_BROKEN
     except OSError as error:
-        console.print(f"error: {error}", markup=False)
+        console.print(f"error: {told(error)}", markup=False)
         return EXIT_BROKEN
 
 

@@ -7,7 +7,7 @@ import msgspec
 from chaos import bounds, regular
 from chaos.engine.files import database_copy, quoted, select
 from chaos.engine.stack import Stack
-from chaos.errors import UNREADABLE, HarnessError
+from chaos.errors import UNREADABLE, HarnessError, told
 from chaos.evidence.recorder import Recorder
 from chaos.spec.target import Collect
 
@@ -35,7 +35,7 @@ def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
         with database_copy(source) as connection:
             return select(connection, sql)
     except HarnessError as error:
-        raise HarnessError(f"cannot collect {declared.table}: {error}") from error
+        raise HarnessError(f"cannot collect {declared.table}: {told(error)}") from error
 
 
 def objects(source: Path) -> list[dict[str, object]]:
@@ -50,6 +50,6 @@ def objects(source: Path) -> list[dict[str, object]]:
         except UNREADABLE as error:
             if number == len(lines):
                 break
-            message = f"line {number} of {source.name} is no JSON object: {error}"
+            message = f"line {number} of {source.name} is no JSON object: {told(error)}"
             raise HarnessError(message) from error
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from chaos.errors import HarnessError
+from chaos.errors import HarnessError, told
 from chaos.spec.kind import PathUse
 
 STATE = "{state}"
@@ -63,7 +63,7 @@ def _real(path: Path, *, itself: bool = False) -> Path:
             real.lstat()
         return real
     except (ValueError, OSError, RuntimeError) as error:
-        raise HarnessError(f"{str(path)!r} is no path: {error}") from error
+        raise HarnessError(f"{str(path)!r} is no path: {told(error)}") from error
 
 
 def misplaced(text: str, use: PathUse) -> str | None:

@@ -17,7 +17,7 @@ from chaos.engine.scope import Alone, RunState, Scope, StopScenario, skip, walk_
 from chaos.engine.stack import Stack
 from chaos.engine.time_limit import TimeLimit
 from chaos.engine.usage import Usage, usage
-from chaos.errors import ChaosError, HarnessError
+from chaos.errors import ChaosError, HarnessError, told
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder, as_json
 from chaos.faults.base import FaultStep
@@ -186,7 +186,7 @@ async def _tear_down(stack: Stack, plan: Plan, recorder: Recorder) -> ChaosError
         except ChaosError as error:
             problem = problem or error
         except Exception as error:  # noqa: BLE001 - one that fails must not keep the others from being done
-            problem = problem or HarnessError(f"{type(error).__name__}: {error}")
+            problem = problem or HarnessError(told(error))
     return problem
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from chaos.clock import RunClock
 from chaos.engine.plan import children
 from chaos.engine.stack import Stack, is_secret
-from chaos.errors import ChaosError, HarnessError, RecordingError
+from chaos.errors import ChaosError, HarnessError, RecordingError, told
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.evidence.schema import Mode
@@ -320,7 +320,7 @@ def _named(step: Step, scope: Scope) -> Step:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnknownVariable):
         return f"nothing has set the variable {error.args[0]!r}"
-    return str(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"
+    return told(error)
 
 
 def _record(

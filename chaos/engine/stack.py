@@ -30,7 +30,7 @@ from chaos.engine.ready import (
     strangers,
     unready,
 )
-from chaos.errors import UNREADABLE, HarnessError, TargetError
+from chaos.errors import UNREADABLE, HarnessError, TargetError, told
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard, end_process
@@ -151,7 +151,7 @@ class Stack:
             base = yaml12.load(regular.read(path).decode()) if path.exists() else {}
             path.write_text(yaml12.dump(merged(base, changes)), encoding="utf-8")
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise TargetError(f"{path.name} cannot be changed: {error}") from error
+            raise TargetError(f"{path.name} cannot be changed: {told(error)}") from error
 
     async def launch(self, name: str, env: Mapping[str, str] | None = None) -> Life:
         """Start a process without waiting for it to be ready."""
@@ -360,7 +360,7 @@ class Stack:
             ) from error
         except (ValueError, *UNREADABLE) as error:
             raise TargetError(
-                f"cannot capture from the output of `{prepare.run}`: {error}"
+                f"cannot capture from the output of `{prepare.run}`: {told(error)}"
             ) from error
 
     async def _start_links(self, probing: bool) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chaos import regular
-from chaos.errors import UNREADABLE
+from chaos.errors import UNREADABLE, told
 from chaos.evidence import schema
 from chaos.evidence import sealing_sql as sql
 from chaos.evidence.database import in_memory
@@ -397,7 +397,7 @@ def _one_by_one(
         try:
             rows.append(decoder.decode(line))
         except UNREADABLE as error:
-            bad.append(f"line {number}: {error}")
+            bad.append(f"line {number}: {told(error)}")
     if bad:
         file.problems.append(f"{len(bad)} lines cannot be read ({bad[0]})")
     return rows

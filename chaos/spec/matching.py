@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from chaos.spec import patterns
+from chaos.spec.variables import placeholders
 
 _COMPARISON = re.compile(r"\s*(<=|>=|==|!=|<|>|=)\s*(-?[0-9]+(?:\.[0-9]+)?)\s*")
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -92,6 +93,15 @@ def pattern_problem(expected: object) -> str | None:
     if isinstance(expected, str) and len(expected) > 1 and expected[0] == expected[-1] == "/":
         return patterns.problem(expected[1:-1])
     return None
+
+
+def number_problem(expected: object) -> str | None:
+    """Why something that is compared with a number could never be it, or None."""
+    if not isinstance(expected, str) or _COMPARISON.fullmatch(expected):
+        return None
+    if expected in ("absent", "present") or any(placeholders(expected)):
+        return None
+    return f"expected a number, or something like `< 500`, not {expected!r}"
 
 
 def _short(value: object, most_chars: int = 120) -> str:

@@ -27,7 +27,6 @@ STABILITY_HEADS = ("", "id", "gate", "verdicts", "not PASS (95 %)", "s")
 Rows: TypeAlias = list[tuple[str, ...]]
 SHOWN_ROWS = 3
 NOTHING_MEASURED = "nothing was measured, so no assertion could be judged"
-SHOWN_CHARACTERS = 200
 
 
 def print_report(report: Report, directory: Path, console: Console) -> None:
@@ -148,10 +147,7 @@ def _print_reasons(gate: GateReport, console: Console) -> None:
 def reasons_of(gate: GateReport) -> Iterator[tuple[str, list[str]]]:
     """Each reason of anything but PASS, with more of the rows by which it can be seen."""
     rows = {
-        telling.line(own): [
-            _cut(telling.pairs(row, own.looks_at), SHOWN_CHARACTERS)
-            for row in own.rows[1:SHOWN_ROWS]
-        ]
+        telling.line(own): [telling.pairs(row, own.looks_at) for row in own.rows[1:SHOWN_ROWS]]
         for own in gate.assertions
     }
     measured = any(own.population for own in gate.assertions)
@@ -185,10 +181,6 @@ def counted_problems(problems: Sequence[Problem]) -> str:
     warnings = len(problems) - errors
     found = counted(errors, "problem")
     return f"{found} and {counted(warnings, 'warning')}" if warnings else found
-
-
-def _cut(text: str, most_characters: int) -> str:
-    return text if len(text) <= most_characters else text[: most_characters - 1] + "…"
 
 
 def junit(report: Report) -> bytes:

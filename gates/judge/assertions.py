@@ -24,6 +24,7 @@ from gates.judge.result import AssertionResult
 from gates.judge.selfcheck import Passed
 from gates.judge.worlds import OBSERVED, TURNED, whole
 
+FIRST = "; first: "
 SHOWN_ROWS = 5
 SHOWN_BYTES = 300
 """How many violating rows a result shows, and how long a field may be."""
@@ -127,7 +128,7 @@ def _with_first(
     if outcome.status != "FAIL" or not rows:
         return outcome
     return msgspec.structs.replace(
-        outcome, why=f"{outcome.why}; first: {telling.pairs(rows[0], names)}"
+        outcome, why=f"{outcome.why}{FIRST}{telling.pairs(rows[0], names)}"
     )
 
 
@@ -241,4 +242,8 @@ def _cut(kind: str, value: object) -> object:
         return msgspec.json.decode(value)
     if isinstance(value, list):
         return [_cut("", item) for item in value[:20]]
+    if isinstance(value, dict):
+        return {str(key): _cut("", item) for key, item in list(value.items())[:20]}
+    if isinstance(value, bytes):
+        return value[:SHOWN_BYTES].hex()
     return str(value)[:SHOWN_BYTES]

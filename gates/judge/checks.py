@@ -199,7 +199,7 @@ class _Walk:
 
     def aggregate(self, node: Node) -> None:
         if self.place == "predicate":
-            name = syntax.text_of(node, "function_name")
+            name = syntax.text_of(node, "function_name").replace("count_star", "count(*)")
             self.refuse(
                 "form", f"{name} is an aggregate: a predicate sees one row; use `value:`", node
             )

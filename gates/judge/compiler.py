@@ -100,7 +100,7 @@ class _Compiler:
         """A table of `data:` may not stand in the place of evidence."""
         for name in self.judged.data:
             if not drafts.is_free(name, self.evidence):
-                self.add("data", f"{name} is no free name in lower case", f"data.{name}")
+                self.add("data", drafts.not_free(name), f"data.{name}")
 
     def repeated(self) -> None:
         seen: set[str] = set()
@@ -159,6 +159,9 @@ class _Compiler:
     def tree(self, source: Source) -> Node | None:
         """The query node of a source, or None after noting why there is none."""
         tree = self.trees[source.sql()]
+        if not source.text.strip():
+            self.problems.append(source.problem("syntax", "there is no SQL here"))
+            return None
         if isinstance(tree, SyntaxProblem):
             self.problems.append(source.problem("syntax", tree.message, tree.offset))
             return None
@@ -205,7 +208,7 @@ class _Compiler:
                 f"with.{name}.at_least",
             )
         if not drafts.is_free(name, self.evidence) or name in self.judged.data:
-            self.add("table", f"{name} is no free name in lower case", f"with.{name}")
+            self.add("table", drafts.not_free(name), f"with.{name}")
             return
         node = self.tree(source)
         uses = self.inspect(source, node, "query") if node else None

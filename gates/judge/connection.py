@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from chaos.evidence import schema
 from gates.judge import tables
+from gates.judge.wording import plain
 
 R = TypeVar("R", bound=schema.Row)
 RunKey = tuple[str, str]
@@ -270,7 +271,7 @@ class _DuckError(Struct, frozen=True):
 
 
 def message_of(error: duckdb.Error) -> str:
-    """What DuckDB says, without the JSON around it."""
+    """What DuckDB says, in our words."""
     return details_of(error)[0]
 
 
@@ -281,6 +282,6 @@ def details_of(error: duckdb.Error) -> tuple[str, int | None]:
     try:
         decoded = msgspec.json.decode(text[start:] if start >= 0 else "", type=_DuckError)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return text, None
+        return plain(text), None
     position = int(decoded.position) if decoded.position else None
-    return decoded.exception_message or text, position
+    return plain(decoded.exception_message or text), position

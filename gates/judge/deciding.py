@@ -110,7 +110,14 @@ def _value(plan: AssertPlan, measured: Measurement, expected: float | Decimal | 
         bound = Simple("=", exact)
     assert bound is not None
     passed = comparator.holds(bound, number)
-    return Outcome("PASS" if passed else "FAIL", shown, None, telling.value(shown))
+    found = telling.value(shown)
+    if expected is not None:
+        found += f", where the query in `is:` gives {telling.value(_plain(expected))}"
+    return Outcome("PASS" if passed else "FAIL", shown, None, found)
+
+
+def _plain(number: float | Decimal) -> int | float:
+    return int(number) if number == int(number) else float(number)
 
 
 def _quantile(quantile: float, measured: Measurement, shown: float) -> Outcome:

@@ -44,6 +44,13 @@ def is_free(name: str, taken: Container[str]) -> bool:
     return name.isidentifier() and name == name.lower() and name not in taken
 
 
+def not_free(name: str) -> str:
+    """Why something cannot be called so."""
+    if name.isidentifier() and name == name.lower():
+        return f"there is another table {name}: call it otherwise"
+    return f"{name!r} is no name: it takes lower-case letters, digits and underscores, and begins with no digit"
+
+
 class Draft(Struct, frozen=True):
     """A checked assertion whose expressions are still trees."""
 

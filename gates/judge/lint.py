@@ -189,7 +189,7 @@ def _try(duck: duckdb.DuckDBPyConnection, source: Source, sql: str) -> Problem |
         duck.execute(sql)
     except duckdb.Error as error:
         message, at = details_of(error)
-        return source.problem("bind", " ".join(message.split()), at)
+        return source.problem("bind", message, at)
     return None
 
 
@@ -204,8 +204,9 @@ def _kind(plan: AssertPlan, expression: Source, kind: str) -> list[Problem]:
 
 def _whole(plan: AssertPlan, bound: Bound) -> list[Problem]:
     """What the judge will run, and the query in `is:`."""
-    duck, where = bound.connection, Source(plan.where, "")
-    found = [_try(duck, where, measuring.measure_sql(plan, bound, unique=False))]
+    duck = bound.connection
+    expression = Source(f"{plan.where}.{plan.test}", "")
+    found = [_try(duck, expression, measuring.measure_sql(plan, bound, unique=False))]
     query = getattr(plan.comparator, "query", None)
     if isinstance(query, str):
         found.append(_try(duck, Source(f"{plan.where}.is", query), query))

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 from msgspec import Struct
 
-from gates.judge import tables, worlds
+from gates.judge import tables, telling, worlds
 from gates.judge.binding import Bound, distinct_sql
 from gates.judge.comparator import EqualsQuery
 from gates.judge.deciding import Measurement, Outcome, decide, finite
@@ -103,8 +103,16 @@ def _expected(world: World, plan: AssertPlan, gate: GatePlan, bound: Bound) -> E
         return error
     number = finite(rows[0][0]) if len(rows) == 1 and len(rows[0]) == 1 else None
     if number is None:
-        return Unjudgeable("the query in `is:` does not give one finite number")
+        return Unjudgeable(f"the query in `is:` gives {_given(rows)}, not one finite number")
     return number
+
+
+def _given(rows: Sequence[Sequence[object]]) -> str:
+    if not rows:
+        return "no row"
+    if len(rows) > 1:
+        return "several rows"
+    return telling.value(rows[0][0]) if len(rows[0]) == 1 else f"{len(rows[0])} columns"
 
 
 def _measured(

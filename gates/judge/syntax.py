@@ -10,6 +10,8 @@ import duckdb
 import msgspec
 from msgspec import Struct
 
+from gates.judge.wording import TOO_DEEP, plain
+
 Node = Mapping[str, object]
 
 _NO_LOCATION = 2**64 - 1
@@ -55,16 +57,37 @@ def parse(
     return [_parsed(str(answer)) for (answer,) in answers]
 
 
+_MOST_DEEP = 300
+"""How many objects and lists may stand inside of each other in a tree, which is walked by functions that call themselves."""
+_LEAST_CHARACTERS = 40
+"""No level of a tree takes less."""
+
+
 def _parsed(answer: str) -> Tree | SyntaxProblem:
-    decoded = _DECODER.decode(answer)
+    try:
+        decoded = _DECODER.decode(answer)
+    except RecursionError:
+        return SyntaxProblem(TOO_DEEP, None)
+    if len(answer) > _MOST_DEEP * _LEAST_CHARACTERS and _is_deep(decoded):
+        return SyntaxProblem(TOO_DEEP, None)
     if decoded.error and decoded.error_type == "parser":
         position = int(decoded.position) if decoded.position else None
-        return SyntaxProblem(decoded.error_message, position)
+        return SyntaxProblem(plain(decoded.error_message), position)
     if decoded.error:
         return SyntaxProblem("only SELECT is allowed here", None)
     if len(decoded.statements) != 1:
         return SyntaxProblem(f"expected one statement, not {len(decoded.statements)}", None)
     return Tree(decoded.statements[0].node)
+
+
+def _is_deep(decoded: _Serialized) -> bool:
+    level: list[Iterable[object]] = [statement.node for statement in decoded.statements]
+    for _ in range(_MOST_DEEP):
+        inner = [value.values() if isinstance(value, dict) else value for value in level]
+        level = [one for values in inner for one in values if isinstance(one, dict | list) and one]
+        if not level:
+            return False
+    return True
 
 
 def render(connection: duckdb.DuckDBPyConnection, expressions: Sequence[Node]) -> list[str]:

@@ -104,7 +104,7 @@ def _none(judged: Judged, problem: str) -> GateVerdict:
 
 def _broken(judged: Judged, error: Exception) -> GateVerdict:
     message = message_of(error) if isinstance(error, duckdb.Error) else str(error)
-    finding = Finding("UNKNOWN", "judge", f"judging failed: {type(error).__name__}: {message}")
+    finding = Finding("UNKNOWN", "judge", f"judging failed: {message}")
     return _verdict(judged, None, [], [], [finding])
 
 

@@ -10,7 +10,7 @@ from chaos.engine.paths import misplaced
 from chaos.faults.base import FaultStep
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
-from chaos.spec.matching import pattern_problem
+from chaos.spec.matching import number_problem, pattern_problem
 from chaos.spec.step import Bearer, Send, Step
 from chaos.spec.target import Target
 from chaos.spec.variables import path_parts, placeholders
@@ -19,6 +19,8 @@ from gates.spec.mapping import inner_lists
 
 Located: TypeAlias = tuple[Path, Step]
 """A step with its place."""
+
+_NUMBERS = frozenset({"status", "exit", "close", "accepted"})
 
 BUILTIN_VARIABLES = frozenset({"python", "state", "root", "host", "seed"})
 
@@ -106,6 +108,8 @@ class StepsLint:
                     (*path, "expect", field), f"`{kind}` does not observe {field!r}: {which}"
                 )
             problem = pattern_problem(value)
+            if field in _NUMBERS:
+                problem = problem or number_problem(value)
             if problem is not None:
                 self._problem((*path, "expect", field), problem)
 

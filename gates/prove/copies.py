@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from chaos.errors import HarnessError
+from chaos.errors import HarnessError, told
 from gates.spec.edits import edited, encoded, is_source, text_of
 from gates.spec.gate import Defect
 from gates.spec.sources import entries
@@ -44,7 +44,7 @@ def copy_sources(root: Path, sources: list[str], into: Path) -> None:
         try:
             shutil.copytree(place, copy, ignore=_BYTECODE, dirs_exist_ok=True)
         except OSError as error:
-            raise HarnessError(f"{entry} cannot be copied: {error}") from error
+            raise HarnessError(f"{entry} cannot be copied: {told(error)}") from error
 
 
 def links_below(place: Path) -> Iterator[Path]:

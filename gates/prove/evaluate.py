@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from gates.judge.assertions import FIRST
 from gates.judge.result import GateVerdict
 from gates.spec.gate import Defect
 
@@ -39,7 +40,7 @@ class Proof(Struct, frozen=True, kw_only=True):
     proven: bool | None
     missing: int
     red: list[str]
-    measured: dict[str, object]
+    measured: dict[str, str]
     diff: str
     why: str | None
 
@@ -162,7 +163,7 @@ def _proof(
         proven=False if reasons else None if missing else True,
         missing=missing,
         red=_red(first[1]) if first is not None else [],
-        measured=_measured(first[1]) if first is not None else {},
+        measured=_found(first[1]) if first is not None else {},
         diff=first[0].diff if first is not None else "",
         why="; ".join(dict.fromkeys(reasons))
         or (f"{missing} runs are missing" if missing else None),
@@ -231,7 +232,10 @@ def _red(verdict: GateVerdict) -> list[str]:
     return [result.that for result in verdict.assertions if result.status == "FAIL"]
 
 
-def _measured(verdict: GateVerdict) -> dict[str, object]:
+def _found(verdict: GateVerdict) -> dict[str, str]:
+    """What was found of each assertion that failed, in words."""
     return {
-        result.that: result.measured for result in verdict.assertions if result.status == "FAIL"
+        result.that: result.why.partition(FIRST)[0]
+        for result in verdict.assertions
+        if result.status == "FAIL"
     }

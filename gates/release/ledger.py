@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import UNREADABLE, HarnessError
+from chaos.errors import UNREADABLE, HarnessError, told
 from gates.release.stored import refuse_repeated, session_of
 
 FILE = "attempts.jsonl"
@@ -142,7 +142,7 @@ def read(path: Path) -> Ledger:
         try:
             entry = _entry(line)
         except (ValueError, *UNREADABLE) as error:
-            problems.append(f"line {number} cannot be read: {error}")
+            problems.append(f"line {number} cannot be read: {told(error)}")
         else:
             entries.append(entry)
             if entry.previous != previous:

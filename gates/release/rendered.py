@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from chaos.errors import told
 from gates.formats import console
 from gates.formats.printing import printable
 from gates.html import page
@@ -47,7 +48,7 @@ def write(directory: Path, found: Judgement, *, drawn: bool = True) -> None:
         except Exception as error:
             if name not in OPTIONAL:
                 raise
-            reason = f"{name} could not be rendered: {type(error).__name__}: {error}"
+            reason = f"{name} could not be rendered: {told(error)}"
             print(printable(reason), file=sys.stderr)
         else:
             (directory / name).write_bytes(content)

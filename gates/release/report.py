@@ -86,7 +86,7 @@ class DefectReport(Struct, frozen=True, kw_only=True):
     may_fail: list[str] = []
     racing: bool = False
     diff: str = ""
-    measured: dict[str, object] = {}
+    measured: dict[str, str] = {}
     why: str | None = None
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import UNREADABLE, HarnessError
+from chaos.errors import UNREADABLE, HarnessError, told
 
 IN_TOTO = "application/vnd.in-toto+json"
 SIGNATURE_BYTES = 64
@@ -68,7 +68,7 @@ def read_private(path: Path) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise HarnessError(f"{path} is no private key that can be read: {error}") from error
+        raise HarnessError(f"{path} is no private key that can be read: {told(error)}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise HarnessError(f"{path} is no Ed25519 key")
     return key
@@ -79,7 +79,7 @@ def read_public(path: Path) -> Ed25519PublicKey:
     try:
         key = serialization.load_pem_public_key(_bytes_of(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise HarnessError(f"{path} is no public key that can be read: {error}") from error
+        raise HarnessError(f"{path} is no public key that can be read: {told(error)}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise HarnessError(f"{path} is no Ed25519 key")
     return key
@@ -159,7 +159,7 @@ def envelope_in(path: Path) -> Envelope:
         content = regular.read(path)
         envelope = msgspec.json.decode(content, type=Envelope)
     except (OSError, *UNREADABLE) as error:
-        raise ValueError(f"cannot be read: {error}") from error
+        raise ValueError(f"cannot be read: {told(error)}") from error
     if msgspec.json.encode(envelope) + b"\n" != content:
         raise ValueError("it holds more than one envelope")
     if not envelope.signatures or not all(map(_is_signature, envelope.signatures)):

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import UNREADABLE, HarnessError
+from chaos.errors import UNREADABLE, HarnessError, told
 from gates.release.report import Report
 from gates.run.session import Session
 
@@ -82,5 +82,4 @@ def _read(path: Path, kind: type[S]) -> tuple[S, bytes]:
         content = bytes_of(path)
         return decoded(content, kind), content
     except (OSError, *UNREADABLE) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise HarnessError(f"cannot read {path}: {reason}") from error
+        raise HarnessError(f"cannot read {path}: {told(error)}") from error

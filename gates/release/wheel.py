@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import HarnessError
+from chaos.errors import HarnessError, told
 from gates.release.stored import read, written
 
 FOLDER = "wheel"
@@ -65,7 +65,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
                 if not entry.is_dir()
             }
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise HarnessError(f"cannot read {wheel}: {error}") from error
+        raise HarnessError(f"cannot read {wheel}: {told(error)}") from error
 
 
 def source_digest(files: Mapping[str, bytes], folders: Sequence[str]) -> str:
@@ -99,7 +99,7 @@ def _run(command: list[str], root: Path) -> str | None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"the build did not run to its end: {error}"
+        return f"the build did not run to its end: {told(error)}"
     if result.returncode == 0:
         return None
     lines = result.stderr.strip().splitlines()

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from chaos import regular
-from chaos.errors import UNREADABLE, SpecError
+from chaos.errors import UNREADABLE, SpecError, told
 from chaos.spec.loader import read_text, value_of
 
 Rows = list[dict[str, object]]
@@ -31,7 +31,7 @@ class DataFiles(Struct, frozen=True):
         try:
             path = (self.specs / name).resolve()
         except (OSError, ValueError) as error:
-            raise ValueError(f"{name!r} is no path: {error}") from error
+            raise ValueError(f"{name!r} is no path: {told(error)}") from error
         if Path(name).is_absolute() or not path.is_relative_to(self.specs.resolve()):
             raise ValueError(f"{name} is not below {self.specs.name}/")
         if path.suffix not in KINDS:
@@ -47,7 +47,7 @@ class DataFiles(Struct, frozen=True):
             first = error.problems[0]
             raise ValueError(f"{name}:{first.line}:{first.column}: {first.message}") from error
         except (csv.Error, *UNREADABLE) as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"{name}: {told(error)}") from error
 
 
 def _rows(path: Path, text: str) -> Rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from chaos import regular
-from chaos.errors import HarnessError
+from chaos.errors import HarnessError, told
 from chaos.spec.loader import closest
 from gates.spec.gate import Defect
 from gates.spec.sources import decoded
@@ -57,7 +57,7 @@ def text_of(defect: Defect, root: Path) -> tuple[str, str]:
     except FileNotFoundError as error:
         raise StaleError(defect, "file", f"there is no file {defect.file}") from error
     except OSError as error:
-        raise StaleError(defect, "file", f"{defect.file} cannot be read: {error}") from error
+        raise StaleError(defect, "file", f"{defect.file} cannot be read: {told(error)}") from error
 
 
 def encoded(defect: Defect, text: str, encoding: str) -> bytes:
@@ -146,7 +146,7 @@ def _regions(defect: Defect, text: str) -> list[tuple[int, int]]:
     try:
         definitions = defined(text)
     except (SyntaxError, ValueError) as error:
-        raise StaleError(defect, "in", f"{defect.file} is no Python: {error}") from error
+        raise StaleError(defect, "in", f"{defect.file} is no Python: {told(error)}") from error
     found = [lines for name, lines in definitions if name == defect.in_]
     if not found:
         hint = closest(defect.in_, {name for name, _ in definitions})

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Struct
 
-from chaos.errors import HarnessError
+from chaos.errors import told
 from gates.release import ledger, rendered
 from gates.release.manifest import (
     ATTESTATION,
@@ -84,7 +84,7 @@ def verify(directory: Path, expected: Expected) -> Verification:
     try:
         judgement, differences = rejudge(directory)
     except Exception as error:  # noqa: BLE001 - whatever was put there, verifying it must come to an end
-        found.append(Flaw(path="gate-report.json", problem=f"cannot be recomputed: {_text(error)}"))
+        found.append(Flaw(path="gate-report.json", problem=f"cannot be recomputed: {told(error)}"))
     else:
         again = judgement.report
         found += [Flaw(path="gate-report.json", problem=text) for text in differences]
@@ -136,11 +136,7 @@ def _guarded(checks: Iterable[Callable[[], Iterable[Flaw]]]) -> Iterator[Flaw]:
         try:
             yield from check()
         except Exception as error:  # noqa: BLE001 - a check that breaks has not been passed
-            yield Flaw(path=".", problem=f"a check could not be carried out: {_text(error)}")
-
-
-def _text(error: Exception) -> str:
-    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            yield Flaw(path=".", problem=f"a check could not be carried out: {told(error)}")
 
 
 def _precise(directory: Path, flaw: Flaw) -> Flaw:
@@ -151,7 +147,7 @@ def _precise(directory: Path, flaw: Flaw) -> Flaw:
     try:
         where = evidence_checks.altered_rows(directory, path)
     except Exception as error:  # noqa: BLE001 - the file itself is named in any case
-        where = f"it cannot be looked into: {_text(error)}"
+        where = f"it cannot be looked into: {told(error)}"
     return Flaw(path=flaw.path, problem=f"{flaw.problem}; {where}")
 
 

@@ -115,9 +115,9 @@ def test_files_are_replaced_damaged_and_removed(tmp_path: Path) -> None:
         ('{write: "{state}/a", text: a, absent: true}', "`write` needs exactly one of"),
         ('{write: "{state}/a", text: a, mode: rwx}', 'a mode is written like "0600"'),
         ('{write: "{state}/a", absent: true, mode: "0600"}', "what is absent has no mode"),
-        ('{write: "{state}/a", mode: "0600"}', "FileNotFoundError: "),
-        ('{write: "{state}/no/where", text: a}', "FileNotFoundError: "),
-        ('{write: "{state}/a", copy_of: "{state}/gone"}', "FileNotFoundError: "),
+        ('{write: "{state}/a", mode: "0600"}', ": No such file or directory"),
+        ('{write: "{state}/no/where", text: a}', ": No such file or directory"),
+        ('{write: "{state}/a", copy_of: "{state}/gone"}', ": No such file or directory"),
         ('{write: "{state}/a", sql: "SELECT 1"}', "a does not exist, so no SQL can be run on it"),
         ('{write: "{state}/trivial.db", sql: "SELEC"}', "the SQL does not run: "),
         (
@@ -152,7 +152,7 @@ def test_files_are_replaced_damaged_and_removed(tmp_path: Path) -> None:
 def test_what_cannot_be_done_to_state_says_why(tmp_path: Path, step: str, detail: str) -> None:
     evidence = run_steps(tmp_path, f"scenario:\n          - {step}\n", needs=[])
     (said,) = evidence.details()
-    assert str(said).startswith(detail)
+    assert detail in str(said)
 
 
 @pytest.mark.parametrize(

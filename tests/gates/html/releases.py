@@ -128,7 +128,7 @@ def defect_report(**changes: object) -> DefectReport:
         "fails": ["everything is answered soon"],
         "proven": True,
         "diff": "-    good()\n+    bad()",
-        "measured": {"everything is answered soon": 200},
+        "measured": {"everything is answered soon": "3 of 9 rows violating it"},
     }
     return DefectReport(**(columns | changes))  # type: ignore[arg-type]
 

@@ -126,7 +126,7 @@ def test_a_gate_shows_all_that_was_found_of_it(rendered: str) -> None:
         "refused (new)",
         "a defect in service/turns.py",
         "+ bad()",
-        "It measured “everything is answered soon”: 200",
+        "Found: “everything is answered soon”: 3 of 9 rows violating it",
         "nox -s gates -- C4",
         "breaker.open_for_s 0.3",
     ):

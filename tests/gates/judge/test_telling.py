@@ -99,3 +99,30 @@ def test_one_line_says_it(
     result = result_of(directory, assertion(**changes))
     assert result.status in ("FAIL", "UNKNOWN")
     assert line(result) == f"it holds: {said}"
+
+
+def test_every_column_that_is_judged_is_shown_of_a_row_however_long_it_is() -> None:
+    row: dict[str, object] = {name: name * 100 for name in "abcdefgh"} | {"z": None, "seq": 3}
+    told = pairs(row, [*"abcdefgh", "z"])
+    assert told.endswith(" z=NULL seq=3")
+    assert all(f"{name}='" in told for name in "abcdefgh")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("select 7.0 from steps", "several rows"),
+        ("select count(*) + 1 from requests", "found 20, where the query in `is:` gives 21"),
+        (
+            "select seq from steps where false",
+            "the query in `is:` gives no row, not one finite number",
+        ),
+        ("select max(error) from requests", "the query in `is:` gives NULL, not one finite number"),
+        ("select count(*), 1 from requests", "the query in `is:` gives 2 columns, not one finite"),
+    ],
+)
+def test_what_the_other_side_gives_is_told(
+    query: str, said: str, plain_run: Path, result_of: ResultOf
+) -> None:
+    spec = assertion(every=None, value="count(*)", is_=f"= ({query})")
+    assert said in line(result_of(plain_run, spec))

@@ -155,7 +155,7 @@ GATE_PROBLEMS: Mapping[str, tuple[tuple[str, str], str, str]] = {
     "column": (
         ("every: status = 200", "every: statsu = 200"),
         "statsu = 200",
-        'Referenced column "statsu" not found in ',
+        "there is no column statsu",
     ),
     "constant": (("every: status = 200", "every: true"), "true", "expected a text, got true"),
     "unkillable": (
