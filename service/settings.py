@@ -17,6 +17,7 @@ NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
+MOST_BYTES: Final = 65_536
 _NOTHING: Final = re.compile(r"(?: *(?:#[\x20-\x7e]*)?\n)*")
 LOOPBACK_NAMES: Final = ("127.0.0.1", "::1", "localhost")
 LOOPBACK: Final = frozenset(LOOPBACK_NAMES)
@@ -133,6 +134,8 @@ def load_settings(path: Path) -> Settings:
         return Settings()
     if not path.is_file():
         raise StartRefused(f"{path.name}: it is no regular file")
+    if path.stat().st_size > MOST_BYTES:
+        raise StartRefused(f"{path.name}: it has more than {MOST_BYTES} bytes")
     try:
         text = path.read_text(encoding="utf-8")
         return Settings() if _NOTHING.fullmatch(text) else _read(text)

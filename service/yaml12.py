@@ -2,10 +2,13 @@
 
 import math
 import re
+from typing import Final
 
 import yaml
 
 from service.jsontypes import Json
+
+MOST_DEEP: Final = 50
 
 
 class DuplicateKey(yaml.YAMLError):
@@ -16,6 +19,21 @@ class CoreLoader(yaml.SafeLoader):
     """SafeLoader with the core schema's scalars and no duplicate keys."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+    def fetch_flow_collection_start(self, kind: type[yaml.Token]) -> None:
+        """Begin a list or a mapping in brackets, if there are not too many around it."""
+        self._bound_depth(self.flow_level + len(self.indents))
+        super().fetch_flow_collection_start(kind)
+
+    def add_indent(self, column: int) -> bool:
+        """Begin a list or a mapping by its indentation, if there are not too many around it."""
+        self._bound_depth(len(self.indents))
+        return super().add_indent(column)
+
+    def _bound_depth(self, depth: int) -> None:
+        """Of brackets inside of brackets reading takes the square of their number."""
+        if depth > MOST_DEEP:
+            raise yaml.YAMLError(f"line {self.line + 1}: nested more than {MOST_DEEP} deep")
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         """Build a mapping, refusing a key that stands twice."""

@@ -5,9 +5,10 @@ import argparse
 from rich.console import Console
 from rich.markdown import Markdown
 
-from chaos.errors import HarnessError
+from chaos.errors import HarnessError, SpecError
 from gates.commands.shared import Commands, add_command
 from gates.formats.explain import brief, in_full
+from gates.lint.gate import lint_gate
 from gates.release.report import EXIT_PROMOTE
 from gates.spec.project import read_project
 
@@ -31,7 +32,7 @@ def act(arguments: argparse.Namespace, console: Console) -> int:
     gate = project.gates[name]
     if gate.target not in project.targets:
         project.raise_problems()
-        raise HarnessError(f"there is no target {gate.target!r}")
+        raise SpecError(lint_gate(gate, project))
     lines = in_full(gate, project.targets[gate.target]) if arguments.full else brief(gate)
     text = "\n".join(lines)
     console.print(Markdown(text) if console.is_terminal else text, markup=False)

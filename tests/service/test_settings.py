@@ -51,6 +51,11 @@ def test_absent_sections_mean_their_defaults(tmp_path: Path) -> None:
         "auth: {rotation_window_s: 1e999999999}",
         pytest.param("auth: " + 400 * "[", id="deep"),
         pytest.param("auth: " + 400 * "[" + 400 * "]", id="deep and closed"),
+        pytest.param("auth: " + 60_000 * "[", id="deeper than anybody waits for"),
+        pytest.param(20_000 * "{a: ", id="mappings in brackets"),
+        pytest.param(20_000 * "- ", id="lists by indentation"),
+        pytest.param(20_000 * "? ", id="keys of keys"),
+        pytest.param("# " + 70_000 * "x", id="long"),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path: Path, text: str) -> None:

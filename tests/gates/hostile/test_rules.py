@@ -13,7 +13,7 @@ from tests.specs.patches import BY_NAME
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "soundness.md"
-NUMBERS: tuple[int | str, ...] = (*range(1, 24), "23a", *range(24, 37), 39)
+NUMBERS: tuple[int | str, ...] = (*range(1, 24), "23a", *range(24, 40))
 
 HOSTILE = "tests/gates/hostile"
 EVIDENCE, ASSERTIONS = f"{HOSTILE}/test_evidence.py", f"{HOSTILE}/test_assertions.py"
@@ -294,6 +294,23 @@ RULES: dict[int | str, Rule] = {
         f"{DEFECTS}::test_a_link_that_no_copy_can_hold_is_refused",
     ), ("steps/writes-the-working-directory", "steps/writes-somewhere-else", "steps/writes-beside-the-state",
         "steps/writes-the-state-itself", "steps/writes-the-project", "steps/reads-somewhere-else")),
+    37: Rule("a gate comes to an end", (
+        f"{CHAOS}/engine/test_bounds.py::test_a_gate_ends_when_its_time_has_passed",
+        f"{CHAOS}/engine/test_bounds.py::test_of_an_endless_output_a_part_is_kept_and_the_rest_is_said",
+        f"{CHAOS}/engine/test_bounds.py::test_passes_of_all_repeats_are_counted_together",
+        f"{CHAOS}/engine/test_bounds.py::test_an_expression_takes_time_in_proportion",
+        f"{CHAOS}/engine/test_bounds.py::test_a_query_without_end_is_an_error",
+        "tests/test_opening_files.py::test_only_regular_files_are_opened",
+        "tests/test_opening_files.py::test_a_file_is_read_up_to_a_bound",
+    )),
+    38: Rule("the same answer is the same evidence", (
+        f"{CHAOS}/evidence/test_recorder.py::test_a_planted_secret_is_found_in_every_spelling",
+        f"{CHAOS}/evidence/test_recorder.py::test_a_secret_is_found_however_often_it_is_quoted",
+        f"{CHAOS}/test_answers.py::test_an_answer_keeps_its_spelling",
+        f"{CHAOS}/load/test_one_recorder.py::test_load_and_request_record_the_same",
+        f"{CHAOS}/steps/test_request.py::test_an_answer_is_the_same_evidence_whoever_asked",
+        f"{CHAOS}/engine/test_run.py::test_a_target_starts_with_a_clean_environment",
+    )),
     39: Rule("order decides nothing", (
         f"{HOSTILE}/test_order.py::test_an_order_that_is_left_open_is_refused",
         f"{HOSTILE}/test_order.py::test_a_total_order_is_fine",

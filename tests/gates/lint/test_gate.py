@@ -543,3 +543,14 @@ def test_complaints_do_not_pile_up_when_specs_are_checked_again(tmp_path: Path) 
     read = project(tmp_path, {FIRST: FILES[FIRST].replace("as: admin", "as: admni")})
     assert lint(read) == lint(read)
     assert len(lint(read)) == 1
+
+
+def test_a_gate_of_an_unknown_target_is_explained_by_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = FILES[FIRST].replace("target: shop", "target: shpo")
+    specs = write_project(tmp_path, {FIRST: text})
+    assert main(["--specs", str(specs), "explain", "first"]) == EXIT_SPEC
+    said = capsys.readouterr().out
+    assert "first.yaml:7:9: unknown target 'shpo'" in said
+    assert "did you mean 'shop'?" in said
