@@ -18,10 +18,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, ClassVar, Final, Protocol
 
 from chaos.guarding import image_of
-from chaos.trees import Table, adopt_orphans, family, now_ticks, orphans, seen
+from chaos.marks import STARTED, stat_of
+from chaos.trees import Table, adopt_orphans, family, now_ticks, orphans, reap
 
 MARKER: Final = "CHAOS_GUARD"
 
@@ -39,6 +40,8 @@ class Guard:
 
     `directory` is a fresh one for whatever the stack keeps on disk; it goes when the guard does.
     """
+
+    _starting: ClassVar[int] = 0
 
     def __init__(self) -> None:
         self.marker = f"{MARKER}={secrets.token_hex(8)}"
@@ -68,17 +71,27 @@ class Guard:
     ) -> asyncio.subprocess.Process:
         """Start a process in a session of its own that cannot outlive this guard. Raises OSError."""
         name, _, value = self.marker.partition("=")
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            env={**(os.environ if env is None else env), name: value},
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=cwd,
-            start_new_session=True,
-        )
-        _remember(process.pid)
+        # Until it is remembered, one that has ended at once looks like any orphan.
+        Guard._starting += 1
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                env={**(os.environ if env is None else env), name: value},
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd,
+                start_new_session=True,
+            )
+            _remember(process.pid)
+        finally:
+            Guard._starting -= 1
         return process
+
+    def reap(self) -> None:
+        """Let go of what was adopted since this guard was made and has ended, by itself or otherwise."""
+        if not Guard._starting:
+            reap(_started_here, self.since)
 
     @property
     def children(self) -> Mapping[int, int]:
@@ -115,13 +128,24 @@ class Guard:
 
 
 def _remember(pid: int) -> None:
-    """Know a child that has just been started; one that has ended by now is nobody's orphan."""
-    child = seen(pid)
-    if child is not None:
-        _started_here[pid] = child.started
+    """Know a child that has just been started; it may have ended by now, and nobody has waited for it yet."""
+    with contextlib.suppress(OSError):
+        _started_here[pid] = int(stat_of(pid)[STARTED])
 
 
-def send_signal(process: asyncio.subprocess.Process, number: int) -> None:
+class Signalled(Protocol):
+    """A process that can be sent a signal."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it lives."""
+
+
+def send_signal(process: Signalled, number: int) -> None:
     """Send a signal to one child. ProcessLookupError when it has ended.
 
     Its own `send_signal`, `terminate` and `kill` look first whether it has ended, and with that take its exit

@@ -14,6 +14,7 @@ _LOOK_AGAIN_S: Final = 0.0005
 _STAT_BYTES: Final = 4096
 _KERNEL_THREAD: Final = 0x00200000
 _STATE, _FLAGS, _ENV_START, _ENV_END = 0, 6, 47, 48
+PARENT, SESSION, THREADS, STARTED = 1, 3, 17, 19
 """Places in /proc/PID/stat, counted from the state, which proc_pid_stat(5) numbers 3."""
 
 

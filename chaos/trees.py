@@ -13,10 +13,16 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from chaos.marks import all_pids, carries, environment_of, stat_of
-
-_PARENT, _SESSION, _THREADS, _STARTED = 1, 3, 17, 19
-"""Places in what `stat_of` returns."""
+from chaos.marks import (
+    PARENT,
+    SESSION,
+    STARTED,
+    THREADS,
+    all_pids,
+    carries,
+    environment_of,
+    stat_of,
+)
 
 _SET_CHILD_SUBREAPER: Final = 36
 _GONE: Final = (b"Z", b"X")
@@ -41,9 +47,9 @@ def seen(pid: int) -> Seen | None:
     except OSError:
         return None
     # The first thread may be over before the others, which hold all that it held.
-    if stat[0] in _GONE and int(stat[_THREADS]) <= 1:
+    if stat[0] in _GONE and int(stat[THREADS]) <= 1:
         return None
-    return Seen(int(stat[_PARENT]), int(stat[_SESSION]), int(stat[_STARTED]))
+    return Seen(int(stat[PARENT]), int(stat[SESSION]), int(stat[STARTED]))
 
 
 def table() -> dict[int, Seen]:
@@ -104,16 +110,23 @@ class Tree:
         if self.is_over:
             return {}
         found = table() if found is None else found
-        # Its own child is for who started it.
-        reap(pid for pid in self._known if pid != self.pid and pid not in found)
         pids = {pid for pid in self._known if pid in found and self._is_known(pid, found[pid])}
+        members = self._gathered(found, {*pids, *others})
+        self._known = {pid: found[pid].started for pid in members}
+        return {pid: found[pid] for pid in members}
+
+    def _gathered(self, found: Table, pids: set[int]) -> set[int]:
+        """All that belongs to some of them."""
         # Its number may be somebody else's by now: then nobody was left in its session either.
         root = found.get(self.pid)
         sessions = {self.pid} if root is None or root.started == self._started else set[int]()
-        members = family(found, {*pids, *others}, sessions)
-        members |= family(found, marked(_without(found, members), self._mark, self.since))
-        self._known = {pid: found[pid].started for pid in members}
-        return {pid: found[pid] for pid in members}
+        members = family(found, pids, sessions)
+        return members | family(found, marked(_without(found, members), self._mark, self.since))
+
+    @property
+    def known(self) -> Iterable[int]:
+        """All that it had when it was looked at last."""
+        return self._known.keys()
 
     def end(self) -> None:
         """Look no more: all of it has ended."""
@@ -123,15 +136,59 @@ class Tree:
         return self._known[pid] == process.started
 
 
+class Branch(Tree):
+    """A process that another tree has started, and all that came of it: its children, and the sessions that these lead.
+
+    The mark in its environment and mostly its session are those of the tree around it.
+    """
+
+    def __init__(self, pid: int, started: int) -> None:
+        super().__init__(pid, b"", started)
+
+    def _gathered(self, found: Table, pids: set[int]) -> set[int]:
+        members = {pid for pid in pids if pid in found}
+        before = -1
+        while before != len(members):
+            before = len(members)
+            members |= {
+                pid
+                for pid, process in found.items()
+                if process.parent in members or process.session in members
+            }
+        return members
+
+
 def _without(found: Table, pids: set[int]) -> Table:
     return {pid: process for pid, process in found.items() if pid not in pids}
 
 
-def reap(pids: Iterable[int]) -> None:
-    """Let go of those of them that were given to this process as orphans and have ended."""
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            os.waitpid(pid, os.WNOHANG)
+def reap(started_here: Mapping[int, int], since: int) -> None:
+    """Let go of all that this process adopted since then and that has ended: else it stays a zombie as long as this process lives.
+
+    Never of a child that it started, in a session of its own, or in this one: how that has ended is for whoever waits for it.
+    """
+    try:
+        # Mostly nobody has ended, which one question tells.
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return
+    except ChildProcessError:
+        return
+    own, here = os.getpid(), os.getsid(0)
+    for pid in all_pids():
+        try:
+            stat = stat_of(pid)
+        except OSError:
+            continue
+        started = int(stat[STARTED])
+        if (
+            stat[0] in _GONE
+            and int(stat[PARENT]) == own
+            and int(stat[SESSION]) != here
+            and started >= since
+            and started_here.get(pid) != started
+        ):
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def adopt_orphans() -> bool:

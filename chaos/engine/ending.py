@@ -11,7 +11,7 @@ from typing import Final
 from chaos.engine.life import Life
 from chaos.engine.procfs import command_of
 from chaos.guard import Guard
-from chaos.trees import Seen, family, marked, reap, table
+from chaos.trees import Seen, family, marked, table
 
 Look = Callable[[], Mapping[int, Seen]]
 """Tells all of a tree that has not ended."""
@@ -75,15 +75,13 @@ async def sweep(guard: Guard, marks: Sequence[bytes], since: int) -> None:
 
     That is what carries one of the marks, what came of that, and what has lost its parent and its mark.
     """
-    swept: set[int] = set()
     for _ in range(_SWEEPS):
         found = table()
-        reap(swept - found.keys())
+        guard.reap()
         pids = {pid for mark in marks for pid in marked(found, mark, since)}
         pids = family(found, pids | guard.orphans(found, since))
         if not pids:
             return
-        swept |= {pid for pid in pids if guard.children.get(pid) != found[pid].started}
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from chaos.clock import RunClock
 from chaos.evidence.recorder import Recorder
@@ -19,6 +19,21 @@ _LEAVING = frozenset(
 """What processes are told with to end by themselves, each by its own custom."""
 
 
+class Handle(Protocol):
+    """A process, as far as a life asks for it."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """What it ended with; None while it lives."""
+
+    async def wait(self) -> int:
+        """Wait for its end."""
+
+
 class Life:
     """From its start to its end, recorded once. `env` is what its start added to the environment of its target.
 
@@ -28,7 +43,7 @@ class Life:
     def __init__(
         self,
         name: str,
-        process: asyncio.subprocess.Process,
+        process: Handle,
         tree: Tree,
         started_ms: float,
         log: Path,
@@ -43,6 +58,7 @@ class Life:
         self.log = log
         self.argv = argv
         self.env = env
+        self.parent = os.getpid()
         self.signals: set[int] = set()
         self.ended_by: Literal["itself", "asked", "kill", "teardown"] = "itself"
         self._recorded = False
@@ -90,7 +106,7 @@ class Life:
             Process,
             process=self.name,
             pid=self.process.pid,
-            parent=os.getpid(),
+            parent=self.parent,
             started_ms=self.started_ms,
             ready_ms=self.ready_ms,
             exited_ms=clock.at_ms(exited_s),

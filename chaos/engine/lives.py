@@ -42,16 +42,30 @@ class Lives:
             self._earlier.append(self.latest[life.name])
         self.latest[life.name] = life
 
+    def names(self) -> dict[int, str]:
+        """The processes that are known to be of some life, with its name."""
+        lives = [*self._earlier, *self.latest.values()]
+        parents_first = sorted(lives, key=lambda life: bool(self._processes[life.name].child_of))
+        return {pid: life.name for life in parents_first for pid in life.tree.known}
+
     def members(self, life: Life, found: Table | None = None) -> dict[int, Seen]:
-        """All of a life that has not ended: the process that was started and what came of it, whatever became of that one."""
+        """All of a life that has not ended: the process that was started and what came of it, whatever became of that one.
+
+        It ends where another process of the target begins.
+        """
         if life.tree.is_over:
             return {}
         found = table() if found is None else found
+        self._guard.reap()
         orphans = self._guard.orphans(found, life.tree.since)
-        strays = holding(orphans, self._ports[life.name], life.log) if orphans else []
+        # Who was started by another process writes to the output of that.
+        log = life.log if self._processes[life.name].child_of is None else None
+        strays = holding(orphans, self._ports[life.name], log) if orphans else []
         members = life.tree.members(found, strays)
         self._guard.tell(members)
-        return members
+        inside = [self.latest.get(name) for name in children_of(life.name, self._processes)]
+        theirs = {pid for one in inside if one for pid in one.tree.members(found)}
+        return {pid: one for pid, one in members.items() if pid not in theirs}
 
     def send(self, life: Life, number: int, *, alone: bool) -> bool:
         """Send a signal to all of a life, or to the process alone that was started; False when nobody was there."""
@@ -115,3 +129,8 @@ class Lives:
     def _later(self, life: Life) -> list[int]:
         latest = self.latest[life.name]
         return [] if latest is life else list(self.members(latest))
+
+
+def children_of(name: str, processes: Mapping[str, ProcessSpec]) -> list[str]:
+    """The processes of a target that another one starts."""
+    return [child for child, spec in processes.items() if spec.child_of == name]

@@ -61,9 +61,10 @@ def elsewhere(pids: Iterable[int]) -> str:
     return ", ".join(sorted(places))
 
 
-def holding(pids: Iterable[int], port: int, log: Path) -> list[int]:
+def holding(pids: Iterable[int], port: int, log: Path | None) -> list[int]:
     """Those that have lost every other sign of whose they are and yet hold a port, or an output."""
-    signs = {f"socket:[{one.inode}]" for one in listeners() if one.port == port} | {str(log)}
+    signs = {f"socket:[{one.inode}]" for one in listeners() if one.port == port}
+    signs |= {str(log)} if log is not None else set()
     return [pid for pid in pids if signs & open_files(pid)]
 
 

@@ -38,6 +38,7 @@ class Worker:
         self.name = name
         self.guard = Guard()
         self._shared: tuple[object, Stack] | None = None
+        self._sharing: list[tuple[Recorder, RunClock]] = []
 
     async def run(self, plan: Plan, alone: Alone = contextlib.nullcontext) -> None:
         """Run one gate and leave its evidence in `plan.directory`; never raises but for cancellation.
@@ -105,6 +106,7 @@ class Worker:
         limit = TimeLimit(plan.bounds.gate.s)
         if plan.shared:
             stack = await self._shared_stack(plan, recorder, clock)
+            self._sharing.append((recorder, clock))
             try:
                 async with limit:
                     await _walk(plan, stack, recorder, clock, limit.left_out(alone))
@@ -150,6 +152,11 @@ class Worker:
         for life in stack.lives.values():
             life.forget()
         await stack.stop_processes()
+        # Whose it is cannot be told among the gates that shared it, which are closed by now.
+        sharing, self._sharing = self._sharing, []
+        for recorder, clock in sharing:
+            if rows := stack.left(clock):
+                recorder.add_late("sockets", rows)
         await stack.stop()
         shutil.rmtree(stack.directory, ignore_errors=True)
 
@@ -206,7 +213,8 @@ def _endings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable
 
 async def _record_lives(stack: Stack) -> None:
     stack.record_lives()
-    stack.record_left()
+    for row in stack.left(stack.clock):
+        stack.recorder.add(schema.Socket, **row)
 
 
 async def _look_into_files(stack: Stack, recorder: Recorder) -> None:

@@ -17,8 +17,9 @@ from chaos.clock import RunClock
 from chaos.engine import commands, ending
 from chaos.engine.environment import clean
 from chaos.engine.files import merged
+from chaos.engine.inner import Inner
 from chaos.engine.life import Life
-from chaos.engine.lives import ENDING, HOST, Lives
+from chaos.engine.lives import ENDING, HOST, Lives, children_of
 from chaos.engine.output import Output, communicate
 from chaos.engine.paths import Places
 from chaos.engine.plan import Plan
@@ -31,7 +32,6 @@ from chaos.engine.ready import (
     unready,
 )
 from chaos.errors import UNREADABLE, HarnessError, TargetError, told
-from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard, end_process
 from chaos.links.connections import ConnectionMonitor
@@ -82,6 +82,9 @@ class Stack:
         self._pool = PortPool()
         self._ports: dict[str, int] = {}
         self._lives = Lives(guard, plan.target.processes, self._ports)
+        self._inner = Inner(
+            self._lives, plan.target.processes, self._ports, self.record_life, lambda: self.clock
+        )
         self._starts = 0
 
     @property
@@ -129,7 +132,10 @@ class Stack:
             config = self.plan.config.items()
             self.configure({key: self.variables.fill(value) for key, value in config})
             await self._start_links(probing)
-            await _all([self.launch(name) for name in self.plan.needs])
+            processes = self.target.processes
+            own = [name for name in self.plan.needs if processes[name].child_of is None]
+            await _all([self.launch(name) for name in own])
+            self._inner.begin()
             await _all([self.await_ready(name) for name in self.plan.needs])
             found = table()
             for life in self.lives.values():
@@ -155,16 +161,21 @@ class Stack:
 
     async def launch(self, name: str, env: Mapping[str, str] | None = None) -> Life:
         """Start a process without waiting for it to be ready."""
+        spec = self.target.processes[name]
+        if spec.child_of is not None:
+            raise HarnessError(f"{name} is started by {spec.child_of}, and by nobody else")
         earlier = self.lives.get(name)
         if earlier is not None:
             if earlier.alive:
                 raise HarnessError(f"{name} is running already: kill it before it is started again")
             self.record_life(earlier)
-        spec = self.target.processes[name]
         argv = self.argv(spec.run)
         own = self.variables.texts(spec.env)
         mark = f"{LIFE_MARKER}={secrets.token_hex(8)}"
-        environment = self._environment(self.links.environment(name, HOST), own, env or {})
+        # What it starts in its turn knows of its links from nobody else.
+        of_links = [name, *children_of(name, self.target.processes)]
+        links = [self.links.environment(one, HOST) for one in of_links]
+        environment = self._environment(*links, own, env or {})
         environment[LIFE_MARKER] = mark.partition("=")[2]
         log = self.logs / f"{self._starts:03}.{name}.log"
         self._starts += 1
@@ -187,9 +198,12 @@ class Stack:
 
     async def await_ready(self, name: str, within: Duration | None = None) -> None:
         """Wait until the process answers as its spec says; TargetError with its last output otherwise."""
-        life = self.lives[name]
         within = within or self.target.processes[name].ready_within
         deadline_ms = self.clock.now_ms() + within.ms
+        if self.target.processes[name].child_of is not None:
+            await self._await_child(name, within, deadline_ms)
+            return
+        life = self.lives[name]
         # Who answers on the port of a process that has ended is somebody else.
         while (seen := await self._unready(life)) is not None or not life.alive:
             if not life.alive:
@@ -202,6 +216,17 @@ class Stack:
                 )
             await asyncio.sleep(READY_LOOK_S)
         life.ready_ms = self.clock.now_ms()
+
+    async def _await_child(self, name: str, within: Duration, deadline_ms: float) -> None:
+        """Wait until some life of a process that another one starts is ready; TargetError otherwise."""
+        while (life := self.lives.get(name)) is None or life.ready_ms is None or not life.alive:
+            if self.clock.now_ms() > deadline_ms:
+                parent = self.lives[self.target.processes[name].child_of or ""]
+                raise TargetError(
+                    f"{name} was not ready within {within}: nothing that {parent.name} started answers on"
+                    f" {HOST}:{self.port(name)}:\n{self._tail(parent)}"
+                )
+            await asyncio.sleep(READY_LOOK_S)
 
     async def _unready(self, life: Life) -> str | None:
         """One look at a process's own port: None when it is this life of it that answers, else what was seen."""
@@ -231,6 +256,7 @@ class Stack:
 
         HarnessError when it is not running, when something of it does not end, and when its port goes on to listen.
         """
+        self._inner.look()
         life = self.lives.get(name)
         if life is None or not life.alive or not self._lives.send(life, number, alone=alone):
             raise HarnessError(f"{name} is not running, so it cannot be sent a signal")
@@ -269,21 +295,24 @@ class Stack:
 
     async def stop_processes(self) -> None:
         """End every process of the target and whatever they started; keeps what listened all the same."""
+        await self._inner.end()
+        self._inner.look()
         self._left = await self._lives.end_all()
         await self._sweep(self.marker)
 
-    def record_left(self) -> None:
-        """Write a row for every socket that was listened on when all that was to listen there had ended."""
-        for name, listener, pid in self._left:
-            self.recorder.add(
-                schema.Socket,
-                watch=None,
-                process=name,
-                pid=pid,
-                address=listener.address,
-                port=listener.port,
-                socket_ms=self.clock.now_ms(),
-            )
+    def left(self, clock: RunClock) -> list[dict[str, object]]:
+        """A row of `sockets` for every one that was listened on when all that was to listen there had ended."""
+        return [
+            {
+                "watch": None,
+                "process": name,
+                "pid": pid,
+                "address": listener.address,
+                "port": listener.port,
+                "socket_ms": clock.now_ms(),
+            }
+            for name, listener, pid in self._left
+        ]
 
     def record_ended(self) -> None:
         """Write the row of every process that has ended although the stack goes on."""
@@ -380,7 +409,8 @@ class Stack:
                 spawn=self._spawn_tool,
                 clock=self.clock,
                 marker=self.marker,
-                processes=lambda: {life.process.pid: life.name for life in self.lives.values()},
+                guard=self.guard.marker,
+                processes=self._lives.names,
             )
 
     async def _spawn_tool(self, argv: list[str], **streams: object) -> asyncio.subprocess.Process:

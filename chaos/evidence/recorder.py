@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -109,6 +109,28 @@ class Recorder:
             for descriptor in self._files.values():
                 os.close(descriptor)
             self._files.clear()
+
+    def add_late(self, table: str, rows: Iterable[Mapping[str, object]]) -> None:
+        """Rows that could be known only after the run was closed: they get a file, and a closing row, of their own."""
+        struct, file = TABLES[table], f"{table}.late"
+        path = self.directory / f"{file}.jsonl"
+        with path.open("xb") as late:
+            for row in rows:
+                (number,) = self.reserve(table, 1)
+                made = struct(run_id=self.run_id, gate=self.gate, seq=number, **row)
+                late.write(self._redactor.redact_line(_encode(made)) + b"\n")
+        lines, digest = count_and_digest(path)
+        (number,) = self.reserve("closings", 1)
+        closing = Closing(
+            run_id=self.run_id,
+            gate=self.gate,
+            seq=number,
+            file=path.name,
+            lines=lines,
+            sha256=digest,
+        )
+        with (self.directory / "closings.jsonl").open("ab") as closings:
+            closings.write(_encode(closing) + b"\n")
 
     def _redact_again(self) -> None:
         for path in sorted(self.directory.glob("*.jsonl")):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -121,12 +122,14 @@ class ConnectionMonitor:
         log: Path,
         proxy_pid: int,
         marker: str,
+        guard: str,
         links: Mapping[str, Watched],
         processes: Callable[[], Mapping[int, str]],
     ) -> Self:
         """Start watching; best before any process of the target runs.
 
-        `log` and `proxy_pid` are Toxiproxy's; `marker` is in the environment of every process of the stack;
+        `log` and `proxy_pid` are Toxiproxy's; `marker` is in the environment of every process of the stack,
+        `guard` in that of all that this process starts;
         `processes` gives the names of the target's processes by pid.
         """
         monitor = cls(links, processes)
@@ -137,6 +140,8 @@ class ConnectionMonitor:
             "log": str(log),
             "proxy_pid": proxy_pid,
             "marker": marker,
+            "adopter": os.getpid(),
+            "guard": guard,
             "links": {name: link.port for name, link in links.items()},
             "listens": {name: link.listens for name, link in links.items()},
             # On a link of the harness it is the harness that decides which way it goes.

@@ -97,6 +97,7 @@ class Links:
         spawn: Spawn,
         clock: RunClock,
         marker: str,
+        guard: str,
         processes: Callable[[], Mapping[int, str]],
     ) -> None:
         """Start what proves faults, before any process of the target runs."""
@@ -107,6 +108,7 @@ class Links:
             log=self.log,
             proxy_pid=self.proxies.pid,
             marker=marker,
+            guard=guard,
             links=self._watched,
             processes=processes,
         )

@@ -23,7 +23,8 @@ class Kind(Struct, frozen=True):
     those that no spec writes, as they come from another file. `records` maps columns of evidence to the field that says
     what a step is called there, where `name` is its name or its id. `captures` says that there is an answer to capture from, `sends`
     that it sends requests and takes `defaults`, `only_reads` that it may be part of a gate on a shared stack,
-    `keeps` that variables set by steps inside of it stay there, `at_once` that its lists of steps run at the same time.
+    `keeps` that variables set by steps inside of it stay there, `at_once` that its lists of steps run at the same time, `starts`
+    that it starts the processes that it names, or changes what only a start gives them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Kind(Struct, frozen=True):
     filled_in: frozenset[str] = frozenset()
     keeps: bool = False
     at_once: bool = False
+    starts: bool = False
 
     def named(self, step: Step, noun: Noun) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Every name of this sort in one of its steps, each with its place in it."""

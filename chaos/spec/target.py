@@ -21,12 +21,14 @@ class Actor(Spec, frozen=True, kw_only=True):
 
 
 class ProcessSpec(Spec, frozen=True, kw_only=True):
-    """One process. `port` is nominal: a run allots a free one, `{port.NAME}`.
+    """One process, which is started with `run`, or by the process that it is `child_of` whenever that sees fit.
 
+    `port` is nominal: a run allots a free one, `{port.NAME}`.
     `ready` is `GET /path` (any 2xx), or `tcp` (a connection is accepted).
     """
 
-    run: str
+    run: str = ""
+    child_of: str | None = None
     port: int
     ready: str = "tcp"
     ready_within: Duration = Duration("15s")

@@ -25,4 +25,4 @@ async def run(step: Clock, scope: Scope) -> None:
     set_clock(scope.stack.directory, process, step.offset.ms)
 
 
-KIND = Kind("clock", Clock, run, names={"clock": "process"})
+KIND = Kind("clock", Clock, run, names={"clock": "process"}, starts=True)

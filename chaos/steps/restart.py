@@ -32,4 +32,4 @@ async def run(step: Restart, scope: Scope) -> None:
         raise ExpectationFailed(str(error)) from error
 
 
-KIND = Kind("restart", Restart, run, names={"restart": "process"})
+KIND = Kind("restart", Restart, run, names={"restart": "process"}, starts=True)

@@ -90,5 +90,6 @@ KIND = Kind(
     run,
     observes=frozenset({"exit", "errors", "ready"}),
     names={"start": "process"},
+    starts=True,
     records={"commands.step": "name"},
 )

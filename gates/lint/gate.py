@@ -135,6 +135,14 @@ class _GateLint:
                     message = f"unknown process {name!r} in target {self.target.target!r}"
                     self._problem((key, index), message, closest(name, self.target.processes))
 
+        for index, name in enumerate(self.gate.needs):
+            process = self.target.processes.get(name)
+            parent = process.child_of if process is not None else None
+            if parent is not None and parent not in self.gate.needs:
+                self._problem(
+                    ("needs", index), f"{name} is started by {parent}: the gate needs that"
+                )
+
     def _listing(self) -> None:
         release = self.project.release
         if release is None or release.target != self.gate.target:

@@ -73,14 +73,21 @@ class StepsLint:
             self._known((*path, "via"), "link", step.via, self.target.links)
         if step.to is not None and step.via is not None:
             self._problem((*path, "to"), "go `to` a process directly or `via` a link, not both")
-        kind = KINDS[type(step)]
-        for place, name in kind.named(step, "process"):
-            self._known((*path, *place), "process", name, self.target.processes)
-        for place, name in kind.named(step, "link"):
-            self._known((*path, *place), "link", name, self.target.links)
+        self._named(path, step)
         for place, actor in actors_of(step, path):
             if isinstance(actor, str):
                 self._known(place, "actor", actor, self.target.actors)
+
+    def _named(self, path: Path, step: Step) -> None:
+        kind = KINDS[type(step)]
+        for place, name in kind.named(step, "process"):
+            self._known((*path, *place), "process", name, self.target.processes)
+            process = self.target.processes.get(name)
+            if kind.starts and process is not None and process.child_of is not None:
+                message = f"{name} is started by {process.child_of}, and by no step"
+                self._problem((*path, *place), message)
+        for place, name in kind.named(step, "link"):
+            self._known((*path, *place), "link", name, self.target.links)
 
     def _sent(self, path: Path, step: Step) -> None:
         for place, send in _sends(step, path):

@@ -12,7 +12,7 @@ from chaos.evidence import schema
 from chaos.spec import patterns
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
-from chaos.spec.target import Target
+from chaos.spec.target import ProcessSpec, Target
 from gates.judge.lint import judged_queries, query_problems
 from gates.lint.steps import StepsLint, located, place_problem, target_variables
 from gates.lint.variables import VariablesLint, complain_about_unknown
@@ -70,7 +70,11 @@ class _TargetLint:
     def _commands(self) -> None:
         written: list[tuple[Path, str]] = [
             *((("prepare", at), one.run) for at, one in enumerate(self.target.prepare)),
-            *((("processes", name), one.run) for name, one in self.target.processes.items()),
+            *(
+                (("processes", name), one.run)
+                for name, one in self.target.processes.items()
+                if one.child_of is None
+            ),
         ]
         for path, command in written:
             problem = commands.problem(command)
@@ -84,12 +88,30 @@ class _TargetLint:
                     f"the name of a process becomes part of a file's name, so it cannot be {name!r}"
                 )
                 self.document.problem(("processes", name), message)
+            self._child(("processes", name), name, process)
             if not _READY.fullmatch(process.ready):
                 message = f"expected `tcp` or something like `GET /readyz`, not {process.ready!r}"
                 self.document.problem(("processes", name, "ready"), message)
             if not 0 < process.port < 65536:
                 message = f"a port is a number from 1 to 65535, not {process.port}"
                 self.document.problem(("processes", name, "port"), message)
+
+    def _child(self, path: Path, name: str, process: ProcessSpec) -> None:
+        """A process that another one starts says nothing of how it is started."""
+        if process.child_of is None:
+            return
+        parent = self.target.processes.get(process.child_of)
+        if parent is None or process.child_of == name:
+            message = f"{name!r} cannot be child of {process.child_of!r}, which is no other process"
+            hint = closest(process.child_of, self.target.processes.keys() - {name})
+            self.document.problem((*path, "child_of"), message, hint)
+        elif parent.child_of is not None:
+            message = f"{process.child_of} is a child itself: say who is started by the harness"
+            self.document.problem((*path, "child_of"), message)
+        for key in ("run", "env"):
+            if getattr(process, key):
+                message = f"{process.child_of} starts {name}, so it says with which `{key}`"
+                self.document.problem((*path, key), message)
 
     def _environment(self) -> None:
         for index, name in enumerate(self.target.environment):

@@ -27,6 +27,11 @@ def rows_by_name(gate: Gate) -> dict[str, list[dict[str, object]]]:
     return {name: rows for name, rows in gate.data.items() if isinstance(rows, list)}
 
 
+def _children(target: Target) -> list[str]:
+    """Processes that another one starts and replaces: that they end is data."""
+    return [name for name, spec in target.processes.items() if spec.child_of is not None]
+
+
 def judged_of(gate: Gate, target: Target) -> Judged:
     """What the judge needs to know of a gate."""
     steps = [step for _, step in walk(tuple(gate.control + gate.scenario), "")]
@@ -38,7 +43,7 @@ def judged_of(gate: Gate, target: Target) -> Judged:
         data=rows_by_name(gate),
         faults=[step.name or "" for step in steps if isinstance(step, FaultStep)],
         loads=[name for step in steps for _, name in KINDS[type(step)].named(step, "load")],
-        exits=gate.exits,
+        exits=[*gate.exits, *_children(target)],
         host=gate.host,
         collected={declared.table: declared.columns for declared in target.collect},
         spec_sha256=sha256_of(gate),

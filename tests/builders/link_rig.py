@@ -121,6 +121,7 @@ class Rig:
             log=self.proxies.log,
             proxy_pid=self.proxies.pid,
             marker=self.guard.marker,
+            guard=self.guard.marker,
             links={
                 LINK: Watched(port=self.server_port, listens=self.link_port, of_harness=of_harness)
             },

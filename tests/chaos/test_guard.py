@@ -187,3 +187,51 @@ def test_a_signal_to_a_child_that_has_just_ended_takes_its_exit_code_from_nobody
         return [await ended() for _ in range(40)]
 
     assert set(asyncio.run(all_ended())) == {-signal.SIGKILL}
+
+
+# A child in a session of its own that ends once it has lost its parent, and a parent that ends with 7.
+ORPHANING = """
+import os
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    os.close(write)
+    os.write(1, f"{os.getpid()}{os.linesep}".encode())
+    os.read(read, 1)
+    os._exit(3)
+os.close(read)
+os._exit(7)
+"""
+
+
+def test_what_was_adopted_and_ends_by_itself_is_let_go_and_no_exit_code_is_taken() -> None:
+    async def run() -> None:
+        guard = Guard()
+        try:
+            started = [
+                await guard.spawn([sys.executable, "-c", ORPHANING], stdout=subprocess.PIPE)
+                for _ in range(3)
+            ]
+            orphans = []
+            for process in started:
+                assert process.stdout is not None
+                orphans.append(int(await process.stdout.readline()))
+            while any(Path(f"/proc/{pid}").exists() for pid in orphans):
+                guard.reap()
+                await asyncio.sleep(0.001)
+            assert [await process.wait() for process in started] == [7, 7, 7]
+        finally:
+            guard.close()
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE_S * 4))
+
+
+def test_one_that_has_ended_before_it_is_waited_for_is_nobodys_orphan() -> None:
+    guard = Guard()
+    try:
+        process = subprocess.Popen(["sh", "-c", "exit 9"])
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        guard.reap()
+        assert process.wait() == 9
+    finally:
+        guard.close()

@@ -3,7 +3,8 @@
 `wrapped PORT` waits for a child that listens; `preforked PORT` listens itself and lets children answer that have written
 over their environment; `detached PORT` starts a child that leaves its session, loses its parent and its environment. All of
 them also start a helper that listens to nobody and takes off whatever it can be known by. `left PORT` starts nothing but such
-a child, and ends.
+a child, and ends. `supervising PORT CHILD_PORT` listens itself and starts a `plain CHILD_PORT` again whenever that ends, which it does
+after it was asked for `/end`.
 """
 
 import ctypes
@@ -11,7 +12,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 
@@ -46,10 +49,18 @@ def answer(server: socket.socket, helper: int) -> None:
     while True:
         client, _ = server.accept()
         with client:
-            client.recv(65536)
+            asked = client.recv(65536)
             body = json.dumps({"pid": os.getpid(), "helper": helper}).encode()
             head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
+        if asked.startswith(b"GET /end "):
+            os._exit(3)
+
+
+def supervise(port: str) -> None:
+    """Start a server again and again."""
+    while True:
+        subprocess.run([sys.executable, __file__, "plain", port], check=False)
 
 
 def main() -> None:
@@ -59,6 +70,11 @@ def main() -> None:
         left = socket.create_server(("127.0.0.1", port))
         detach(lambda: answer(left, 0))
         return
+    if how == "plain":
+        answer(socket.create_server(("127.0.0.1", port)), 0)
+    if how == "supervising":
+        threading.Thread(target=supervise, args=sys.argv[3:], daemon=True).start()
+        answer(socket.create_server(("127.0.0.1", port)), 0)
     helper = detach(signal.pause)
     server = socket.create_server(("127.0.0.1", port))
     if how == "detached":

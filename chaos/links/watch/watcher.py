@@ -32,7 +32,7 @@ from typing import TypedDict
 from chaos.links.watch.flows import Follower, Told
 from chaos.links.watch.matching import Matching
 from chaos.links.watch.table import Client, connections_in, read_pieces
-from chaos.marks import all_pids, carries, read, stat_of
+from chaos.marks import SESSION, all_pids, carries, read, stat_of
 
 INTERVAL_S = 0.04
 MOST_OF_A_CORE = 0.1
@@ -44,6 +44,8 @@ MOST_SEARCHED = 100_000
 class Config(TypedDict):
     """What to watch.
 
+    `marker` is in the environment of every process of the stack. One that has taken it off is told by its line: sooner or later
+    the process `adopter` stands in it, and right below that somebody who has not `guard` in his environment, which all have that it starts.
     `links` maps a link to the port of its server, `listens` to that of its proxy; `ports` are those servers' ports where
     going past the proxy matters; `past` are source addresses of the harness itself, which may.
     """
@@ -52,6 +54,8 @@ class Config(TypedDict):
     log: str
     proxy_pid: int
     marker: str
+    adopter: int
+    guard: str
     links: dict[str, int]
     listens: dict[str, int]
     ports: list[int]
@@ -210,10 +214,22 @@ class Watcher:
                 client = left.pop(inode)
                 self.matching.is_other(client)
                 line = parents_of(pid)
-                if any(carries(one, marker) for one in line):
+                if any(carries(one, marker) for one in line) or self._is_adopted(line):
                     self._report(client, line, now_s)
             if not left:
                 return
+
+    def _is_adopted(self, line: list[int]) -> bool:
+        """Whether a process has come of something that lost its parent, or never had the mark that it was started with."""
+        adopter = self.config["adopter"]
+        if adopter not in line[1:]:
+            return False
+        below = line[line.index(adopter) - 1]
+        try:
+            is_apart = stat_of(below)[SESSION] != stat_of(adopter)[SESSION]
+        except OSError:
+            return False
+        return is_apart and not carries(below, self.config["guard"].encode())
 
     def _report(self, client: Client, pids: list[int], now_s: float) -> None:
         count = self.reported.get(client.server_port, 0) + 1

@@ -9,7 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos.spec.target import Target
+from chaos.evidence.sealing import Loader
+from chaos.spec.target import ProcessSpec, Target
+from chaos.spec.units import Duration
+from gates.judge.connection import open_blank
+from gates.spec.gate import Gate
+from gates.spec.snapshot import judged_of
 from tests.builders.gate_runs import ROOT, Evidence, plan, run, run_steps, target
 from tests.builders.waiting import is_gone, until
 
@@ -117,6 +122,23 @@ def test_who_answers_in_the_place_of_a_process_is_not_taken_for_it(tmp_path: Pat
     assert until(lambda: is_gone(int(str(left["pid"]))))
 
 
+def test_what_listens_after_a_shared_stack_has_ended_is_of_all_that_shared_it(
+    tmp_path: Path,
+) -> None:
+    reads = "scenario: [{request: {get: /readyz}}]"
+    leaves = (
+        'scenario: [{run: "{python} tests/targets/trees.py left {port.other}", expect: {exit: 0}}]'
+    )
+    shared = run(plan(tmp_path, reads, shared=True), plan(tmp_path, leaves, shared=True))
+    loader = Loader(open_blank({}).connection, {})
+    for evidence in shared:
+        (left,) = evidence.rows("sockets")
+        assert (left["watch"], left["process"]) == (None, "other")
+        assert until(lambda pid=left["pid"]: is_gone(int(str(pid))))  # type: ignore[misc]
+        problems = [file.problem or "" for file in loader.read(evidence.directory)]
+        assert not any("closed" in problem or "seq" in problem for problem in problems)
+
+
 RUNNER = """
 import asyncio, sys
 from pathlib import Path
@@ -147,3 +169,75 @@ def test_nothing_outlives_a_killed_worker_whatever_it_took_off(tmp_path: Path) -
         worker.wait()
     evidence = Evidence(directory)
     assert until(lambda: all(map(is_gone, told(evidence, "pid") + told(evidence, "helper"))))
+
+
+def supervised() -> Target:
+    """`web` starts `worker`, and another one whenever that has ended."""
+    known = target()
+    command = "{python} tests/targets/trees.py supervising {port.web} {port.worker}"
+    processes = {
+        **known.processes,
+        "web": msgspec.structs.replace(known.processes["web"], run=command),
+        "worker": ProcessSpec(child_of="web", port=8010, ready="GET /"),
+    }
+    return msgspec.structs.replace(known, processes=processes)
+
+
+def test_a_child_that_its_parent_replaces_is_a_process_of_its_own(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - {request: {get: /}}
+          - {request: {get: /}, to: worker}
+          - {kill: worker}
+          - {await: {get: /}, to: worker, expect: {status: 200}, name: again}
+          - {request: {get: /}}
+          - {request: {get: /end}, to: worker}
+          - {await: {get: /}, to: worker, expect: {status: 200, json: {pid: present}}, name: last, every: 50ms}
+          - {watch: samples, processes: [web, worker], meanwhile: [{pause: 1ms}]}
+          - {restart: [web]}
+          - {request: {get: /}, to: worker}
+          - {kill: web}
+          - {request: {get: /}, expect: {outcome: error}}
+          - {request: {get: /}, to: worker}
+        """,
+        target=supervised(),
+        needs=("web", "worker"),
+    )
+    assert evidence.details() == []
+    lives = evidence.rows("processes")
+    ends = {
+        name: [row["ended_by"] for row in lives if row["process"] == name]
+        for name in ("web", "worker")
+    }
+    assert ends == {
+        "web": ["kill", "kill"],
+        "worker": ["kill", "itself", "kill", "teardown"],
+    }
+    workers = [row for row in lives if row["process"] == "worker"]
+    assert len({row["pid"] for row in workers}) == 4
+    assert all(row["exit"] is None for row in workers)
+    assert workers[0]["ready_ms"] is not None and workers[-1]["ready_ms"] is not None
+    assert {row["parent"] for row in workers} == {
+        row["pid"] for row in lives if row["process"] == "web"
+    }
+    assert all(is_gone(int(row["pid"])) for row in lives)
+
+
+def test_a_gate_takes_the_ends_of_such_children_for_data() -> None:
+    gate = Gate(
+        gate="g", id="A1", class_="delta", title="t", why="w", target="t", exits=["web"], control=[], assert_=[]
+    )  # fmt: skip
+    assert judged_of(gate, supervised()).exits == ["web", "worker"]
+
+
+def test_a_child_that_never_comes_is_told(tmp_path: Path) -> None:
+    known = supervised()
+    command = "{python} tests/targets/trees.py plain {port.web}"
+    web = msgspec.structs.replace(known.processes["web"], run=command)
+    worker = msgspec.structs.replace(known.processes["worker"], ready_within=Duration("50ms"))
+    alone = msgspec.structs.replace(known, processes={"web": web, "worker": worker})
+    (evidence,) = run(plan(tmp_path, "scenario: []", ("web", "worker"), target=alone))
+    said = "worker was not ready within 50ms: nothing that web started answers"
+    assert said in str(evidence.end[1])

@@ -79,6 +79,32 @@ def test_connections_past_the_link_are_seen(tmp_path: Path, kind: str) -> None:
     run(scenario)
 
 
+DAEMON = """
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execve(sys.executable, [sys.executable, "-S", "-c", *sys.argv[1:]], {})
+os._exit(0)
+"""
+
+
+def test_a_daemon_that_lost_its_mark_is_seen_past_the_link(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as made:
+            process = await made.spawn(
+                [sys.executable, "-S", "-c", DAEMON, CLIENT, "kept", str(made.server_port), "2"],
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"done\n"
+            await settled(made)
+            assert len(made.bypasses()) == 2
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("kind", ["short", "kept"])
 def test_client_that_mixes_link_and_by_pass_is_seen(tmp_path: Path, kind: str) -> None:
     async def scenario() -> None:

@@ -35,7 +35,11 @@ def test_a_connection_that_ends_late_is_counted(
                 server_ports={"server": made.server_port},
             )
             await links.start_probing(
-                spawn=made.spawn, clock=made.clock, marker=made.guard.marker, processes=dict
+                spawn=made.spawn,
+                clock=made.clock,
+                marker=made.guard.marker,
+                guard=made.guard.marker,
+                processes=dict,
             )
             try:
                 await recorded(links, made)

@@ -162,7 +162,7 @@ def test_predicates_that_are_refused(predicate: str, kind: str, message: str) ->
         ("max(actor)", "type", "a number, not VARCHAR"),
         ("max(latency_ms), min(latency_ms)", "form", "one expression"),
         ("sum(actor)", "bind", "sum(VARCHAR)"),
-        ("max(latency_ms) + status", "bind", "GROUP BY"),
+        ("max(latency_ms) + status", "bind", "neither grouped by"),
         ("quantile_cont(latency_ms, [0.5, 0.9])", "form", "one number between 0 and 1"),
         ("quantile_cont(latency_ms, 1)", "form", "one number between 0 and 1"),
     ],
@@ -233,7 +233,7 @@ def test_populations_that_are_refused(source: str, kind: str, message: str) -> N
         ("attach 'x.db'", "syntax", "only SELECT"),
         ("copy requests to 'x'", "syntax", "only SELECT"),
         ("select n from w", "table", "no table w"),
-        ("select seq, stats as n from requests", "bind", '"stats" not found'),
+        ("select seq, stats as n from requests", "bind", "there is no column stats"),
         (
             "select seq, first_value(status) over (partition by actor) as n from requests",
             "order",

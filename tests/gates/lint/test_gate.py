@@ -554,3 +554,31 @@ def test_a_gate_of_an_unknown_target_is_explained_by_its_place(
     said = capsys.readouterr().out
     assert "first.yaml:7:9: unknown target 'shpo'" in said
     assert "did you mean 'shop'?" in said
+
+
+CHILD_PROBLEMS = {
+    "stranger": ("child_of: web", "child_of: wbe", "'stock' cannot be child of 'wbe', which is no other process (web)"),
+    "itself": ("child_of: web", "child_of: stock", "'stock' cannot be child of 'stock', which is no other process"),
+    "run": ("child_of: web", "child_of: web, run: x", "web starts stock, so it says with which `run`"),
+    "env": ("child_of: web", "child_of: web, env: {A: b}", "web starts stock, so it says with which `env`"),
+    "neither": ("child_of: web, ", "", "'' is no command: it names no program"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHILD_PROBLEMS)
+def test_what_is_wrong_with_a_child_of_another_process(tmp_path: Path, name: str) -> None:
+    before, after, message = CHILD_PROBLEMS[name]
+    replaced = ('stock: {run: "{python} -m stock"', "stock: {child_of: web")
+    found = said(tmp_path, TARGET, replaced, (before, after))
+    assert message in [words for _, words in found]
+
+
+def test_no_step_starts_a_child_and_its_parent_is_needed(tmp_path: Path) -> None:
+    target = FILES[TARGET].replace('stock: {run: "{python} -m stock"', "stock: {child_of: web")
+    gate = FILES[FIRST].replace("needs: [web, stock]", "needs: [stock]")
+    gate = gate.replace("  - use: restart", "  - start: stock\n  - kill: stock\n  - use: restart")
+    found = lint(project(tmp_path, {TARGET: target, FIRST: gate}))
+    assert [problem.message for problem in found] == [
+        "stock is started by web: the gate needs that",
+        "stock is started by web, and by no step",
+    ]
