@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from chaos.answers import MAX_BODY_BYTES, body_column, headers_column
+from chaos.evidence.redaction import Redactor
 from chaos.http import build_request, send_once
 from chaos.load.plan import Clients
 from tests.builders.http_servers import Action, scripted
@@ -43,6 +44,10 @@ ANSWERS: list[list[Action]] = [
     [b"HTTP/1.0 200 OK\r\n\r\n" + JSON, "close"],
     [whole(JSON)[:-5], "close"],
     [b"not HTTP at all\r\n\r\n", "close"],
+    [
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{"a":"\r\n',
+        b'6\r\nplante\r\n7\r\nd-token\r\n2\r\n"}\r\n0\r\n\r\n',
+    ],
 ]
 
 
@@ -89,3 +94,5 @@ def test_load_and_request_record_the_same(tmp_path: Path) -> None:
     assert len({row[2] for row in by_load}) == 9
     assert msgspec.json.decode(by_load[5][3]) == json.loads(JSON)
     assert [row[5] for row in by_load].count(True) == 1
+    # What was sent in two chunks is one text to whoever looks for secrets.
+    assert Redactor({"planted-token": "t"}, []).redact(by_load[-1][3]) == b'{"a":"[redacted]"}'

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import socket
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,13 @@ def a_socket(path: Path) -> None:
         listening.bind(path.name)
 
 
+def a_device(path: Path) -> None:
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+
+
 @pytest.mark.parametrize("name", ["gate-report.html", "evidence/requests.parquet", "more"])
 @pytest.mark.parametrize(
     ("sort", "said"),
@@ -135,6 +143,7 @@ def a_socket(path: Path) -> None:
         (a_dangling_link, "a symbolic link"),
         (os.mkfifo, "a pipe"),
         (a_socket, "a socket"),
+        (a_device, "a device"),
     ],
 )
 def test_a_release_holds_regular_files_only(
