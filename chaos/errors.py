@@ -78,10 +78,14 @@ class ChaosError(Exception):
     """Base of everything the harness raises on purpose."""
 
 
-def told(error: BaseException) -> str:
-    """What went wrong, for whoever does not know Python: no name of a class, no number of an error."""
+def told(error: BaseException, path: object = None) -> str:
+    """What went wrong, for whoever does not know Python: no name of a class, no number of an error.
+
+    Of which file is told where that is not `path`, which the sentence names already.
+    """
     if isinstance(error, OSError) and error.errno:
-        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        is_named = not isinstance(error.filename, str) or error.filename == str(path)
+        where = "" if is_named else f"{error.filename}: "
         return f"{where}{os.strerror(error.errno)}"
     if isinstance(error, RecursionError):
         return "nested too deep"

@@ -68,7 +68,9 @@ def read_private(path: Path) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise HarnessError(f"{path} is no private key that can be read: {told(error)}") from error
+        raise HarnessError(
+            f"{path} is no private key that can be read: {told(error, path)}"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise HarnessError(f"{path} is no Ed25519 key")
     return key
@@ -79,7 +81,9 @@ def read_public(path: Path) -> Ed25519PublicKey:
     try:
         key = serialization.load_pem_public_key(_bytes_of(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise HarnessError(f"{path} is no public key that can be read: {told(error)}") from error
+        raise HarnessError(
+            f"{path} is no public key that can be read: {told(error, path)}"
+        ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise HarnessError(f"{path} is no Ed25519 key")
     return key

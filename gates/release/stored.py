@@ -82,4 +82,4 @@ def _read(path: Path, kind: type[S]) -> tuple[S, bytes]:
         content = bytes_of(path)
         return decoded(content, kind), content
     except (OSError, *UNREADABLE) as error:
-        raise HarnessError(f"cannot read {path}: {told(error)}") from error
+        raise HarnessError(f"cannot read {path}: {told(error, path)}") from error

@@ -65,7 +65,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
                 if not entry.is_dir()
             }
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise HarnessError(f"cannot read {wheel}: {told(error)}") from error
+        raise HarnessError(f"cannot read {wheel}: {told(error, wheel)}") from error
 
 
 def source_digest(files: Mapping[str, bytes], folders: Sequence[str]) -> str:

@@ -57,7 +57,9 @@ def text_of(defect: Defect, root: Path) -> tuple[str, str]:
     except FileNotFoundError as error:
         raise StaleError(defect, "file", f"there is no file {defect.file}") from error
     except OSError as error:
-        raise StaleError(defect, "file", f"{defect.file} cannot be read: {told(error)}") from error
+        raise StaleError(
+            defect, "file", f"{defect.file} cannot be read: {told(error, root / defect.file)}"
+        ) from error
 
 
 def encoded(defect: Defect, text: str, encoding: str) -> bytes:

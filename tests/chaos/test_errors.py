@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaos.errors import HarnessError, Problem, RecordingError, SpecError, TargetError
+from chaos.errors import HarnessError, Problem, RecordingError, SpecError, TargetError, told
 
 
 def test_problems_are_sorted_by_place_and_each_is_told_once() -> None:
@@ -46,3 +46,25 @@ def test_of_a_long_line_its_place_is_shown(column: int) -> None:
 def test_a_short_line_is_shown_whole() -> None:
     assert Problem("a.yaml", 1, 3, "x", source="a b").render() == "a.yaml:1:3: x\n    a b\n      ^"
     assert Problem("a.yaml", 1, 2, "x", source="\tb").render().endswith("\n    \tb\n    \t^")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(2, "x", "/a/b"), "/a/b: No such file or directory"),
+        (FileNotFoundError(2, "x", "here"), "No such file or directory"),
+        (OSError(28, "x"), "No space left on device"),
+        (OSError("the reason"), "the reason"),
+        (KeyError("name"), "there is no 'name'"),
+        (RecursionError("maximum recursion depth exceeded"), "nested too deep"),
+        (
+            UnicodeDecodeError("utf-8", b"a\xff", 1, 2, "y"),
+            "the bytes from place 1 on are no UTF-8",
+        ),
+        (ValueError("a path must be text"), "a path must be text"),
+        (ValueError(), "no reason was given"),
+        (HarnessError("as it is"), "as it is"),
+    ],
+)
+def test_what_went_wrong_is_told_without_words_of_python(error: Exception, said: str) -> None:
+    assert told(error, "here") == said
