@@ -21,6 +21,7 @@ Mode = Literal["healthy", "defect", "sham"]
 StepOutcome = Literal["ok", "failed", "error", "skipped"]
 RequestOutcome = Literal["ok", "error", "info"]
 Direction = Literal["in", "out"]
+Spoken = Literal["http", "websocket", "tls", "tcp"]
 FrameKind = Literal["open", "text", "binary", "event", "comment", "close", "refused", "lost"]
 
 
@@ -186,7 +187,10 @@ class Fault(Row, frozen=True, kw_only=True):
 
 
 class LinkProbe(Row, frozen=True, kw_only=True):
-    """What one probe saw, through the link or directly. Times are durations from its start."""
+    """What one probe saw, through the link or directly. Times are durations from its start.
+
+    It spoke `protocol`; `answer` is how the answer begins, one line of it at most, with escapes for what is no ASCII.
+    """
 
     link: str
     path: Literal["link", "direct"]
@@ -200,6 +204,8 @@ class LinkProbe(Row, frozen=True, kw_only=True):
     closed_after_ms: float | None
     received_bytes: int
     failure: str | None
+    protocol: Spoken = "http"
+    answer: str | None = None
 
 
 class LinkConnection(Row, frozen=True, kw_only=True):

@@ -15,18 +15,26 @@ import msgspec
 from msgspec import Struct
 
 from chaos.evidence.schema import LinkProbe
-from chaos.spec.step import Send, Step
-from chaos.spec.target import LinkSpec
+from chaos.spec.step import Step
+from chaos.spec.target import LinkSpec, Probe
 from chaos.spec.units import Duration, Unit
 
 Attributes = Mapping[str, float]
 """Attributes as recorded: Toxiproxy's names and units, and `request_bytes` where the direction is upstream."""
 
+LEAST_HELLO_BYTES: Final = 200
 SHARE_THAT_HOLDS: Final = 0.8
 SHARE_THAT_IS_CLEAN: Final = 0.2
 SHORTEST_DELAY_MS: Final = 25.0
 LONGEST_DELAY_MS: Final = 60_000.0
 LONGEST_TRANSFER_MS: Final = 5000.0
+NOT_UNDERSTOOD: Final = frozenset({"400", "426", "505"})
+"""Bad Request, Upgrade Required and HTTP Version Not Supported: what servers say to those who speak another protocol."""
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.\d ([1-5]\d\d)(?!\d)")
+_OWN_PROTOCOL: Final = (
+    "that is no answer to it, so it proves nothing; give the link a `probe` in its server's own protocol"
+    " (a request, `websocket`, `tls`, or `tcp` with `answer`)"
+)
 
 Phase = Literal["before", "start", "end", "after"]
 
@@ -80,10 +88,14 @@ class FaultStep(Step, frozen=True, kw_only=True):
 
 
 class Manner(Struct, frozen=True, kw_only=True):
-    """How a fault's probes ask: with which `Connection` header, until when they read, how long they wait."""
+    """How a fault's probes ask: with which `Connection` header, until when they read, how long they wait.
+
+    They read until the server closes where it can be asked to, or where nothing else tells (`needs_close`).
+    """
 
     keep_alive: bool = False
     until_close: bool = True
+    needs_close: bool = False
     give_up_ms: float = 5000.0
 
 
@@ -108,7 +120,8 @@ class Signature(Struct, frozen=True, kw_only=True):
 
     `clean` says why a path does not look as if the fault were away, `holds` why it does not look as if the
     fault were on; both get the last `pairs` pairs of one phase. `established` checks what became of
-    connections that were open before. A fault that `refuses` lets nobody in, and ends what was open.
+    connections that were open before. A fault that `refuses` lets nobody in, and ends what was open. Where it `asks` nothing, it
+    is enough that there is a connection.
     """
 
     clean: Check
@@ -118,6 +131,7 @@ class Signature(Struct, frozen=True, kw_only=True):
     established: Callable[[Attributes, Sequence[LinkProbe]], str | None] = _no_check
     holds_connections: bool = False
     refuses: bool = False
+    asks: bool = True
 
     def took_hold(
         self,
@@ -223,11 +237,26 @@ def ended_after(probe: LinkProbe) -> float | None:
 
 def answered(probe: LinkProbe, whose: str) -> str | None:
     """None when a whole answer was read; otherwise what happened instead."""
-    if probe.failure is not None:
+    if probe.failure is not None and (probe.answer is None or _understood(probe)):
         return f"{whose} failed: {probe.failure}"
     if number(probe.connected_after_ms) is None or not number(probe.received_bytes):
         return f"{whose} got no answer"
+    if not _understood(probe):
+        return f"{whose} was answered {probe.answer!r}: {_OWN_PROTOCOL}"
     return None
+
+
+def _understood(probe: LinkProbe) -> bool:
+    """Whether it was answered in the protocol that it spoke; over `tcp` nothing else is a whole answer."""
+    if probe.protocol == "tcp":
+        return True
+    answer = probe.answer or ""
+    if probe.protocol == "tls":
+        return answer.startswith(r"\x16\x03")
+    status = _STATUS_LINE.match(answer)
+    if probe.protocol == "websocket":
+        return status is not None and status[1] == "101"
+    return status is not None and status[1] not in NOT_UNDERSTOOD
 
 
 def all_answered(pairs: Sequence[Pair], *, link: bool) -> str | None:
@@ -328,8 +357,12 @@ def delay_problem(delay: Duration, what: str, *, zero: bool = False) -> str | No
     return None
 
 
-def _request_bytes(send: Send) -> int:
-    """About how many bytes the probe's request has, head included."""
+def _request_bytes(send: Probe) -> int:
+    """About how many bytes the probe sends, head included."""
+    if send.tcp is not None:
+        return len(send.tcp)
+    if send.tls is not None:
+        return LEAST_HELLO_BYTES
     body = send.body.encode() if send.body is not None else b""
     if send.json is not None:
         body = msgspec.json.encode(send.json)
@@ -355,7 +388,7 @@ def moves(step: FaultStep, link: LinkSpec, least_bytes: float, why: str) -> str 
     if problem is not None or link.probe is None:
         return problem
     if step.direction == "downstream":
-        if link.probe.target()[0].upper() != "HEAD":
+        if link.probe.protocol != "http" or link.probe.target()[0].upper() != "HEAD":
             return None
         return f"the probe of {step.link} is a HEAD request: its answer has no body to tell {step.kind} by"
     size_bytes = _request_bytes(link.probe)

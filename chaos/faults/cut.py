@@ -86,5 +86,7 @@ FAULT = FaultKind(
         established=_established,
         holds_connections=True,
         refuses=True,
+        # On a link that is slow as well, an answer may take longer than anybody waits.
+        asks=False,
     ),
 )

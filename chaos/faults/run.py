@@ -1,6 +1,10 @@
 """The step of every fault: opens its window and, where it has a `for`, sees to its end."""
 
 import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -12,7 +16,15 @@ from chaos.faults import SIGNATURES
 from chaos.faults.base import FaultStep
 from chaos.faults.window import FaultWindow, Instruments, Wire
 from chaos.links.probe import Paths
-from chaos.spec.step import Send
+from chaos.spec.target import Probe
+
+HANDSHAKE: Final = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "c29uaWEgcHJvYmVzIGl0Lg==",
+}
+"""What makes a request a WebSocket's (RFC 6455, section 4.1); the key is any sixteen bytes."""
 
 
 async def run_fault(step: FaultStep, scope: Scope) -> None:
@@ -63,21 +75,45 @@ def _window(step: FaultStep, name: str, scope: Scope) -> FaultWindow:
     )
 
 
-def _wire(probe: Send, link: str, scope: Scope) -> Wire:
-    """The probe's request with its variables and its actor's credentials filled in."""
-    process = scope.stack.target.links[link].to
-    endpoint = Endpoint(HOST, scope.stack.port(process), process, None)
-    sender = scope.sender(probe.as_)
-    requests = {}
-    for connection in ("close", "keep-alive"):
-        send = _with_header(probe, "Connection", connection)
-        _, _, requests[connection], _ = prepare(send, scope, sender, endpoint)
+def _wire(probe: Probe, link: str, scope: Scope) -> Wire:
+    """What the probe sends, with its variables and its actor's credentials filled in."""
+    if probe.tls is not None:
+        hello = client_hello(scope.variables.text(probe.tls))
+        return Wire(close=hello, keep_alive=hello, protocol="tls")
+    if probe.tcp is not None and probe.answer is not None:
+        sent, ends = (_as_bytes(scope.variables.text(text)) for text in (probe.tcp, probe.answer))
+        return Wire(close=sent, keep_alive=sent, protocol="tcp", ends=ends)
+    if probe.websocket is not None:
+        request = _request(probe, HANDSHAKE, link, scope)
+        return Wire(close=request, keep_alive=request, protocol="websocket")
     return Wire(
-        close=requests["close"],
-        keep_alive=requests["keep-alive"],
+        close=_request(probe, {"Connection": "close"}, link, scope),
+        keep_alive=_request(probe, {"Connection": "keep-alive"}, link, scope),
         head=probe.target()[0].upper() == "HEAD",
     )
 
 
-def _with_header(send: Send, name: str, value: str) -> Send:
-    return msgspec.structs.replace(send, headers={**(send.headers or {}), name: value})
+def _request(probe: Probe, headers: Mapping[str, str], link: str, scope: Scope) -> bytes:
+    process = scope.stack.target.links[link].to
+    endpoint = Endpoint(HOST, scope.stack.port(process), process, None)
+    send = msgspec.structs.replace(probe, headers={**(probe.headers or {}), **headers})
+    return prepare(send, scope, scope.sender(probe.as_), endpoint)[2]
+
+
+def _as_bytes(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise HarnessError(
+            f"every character of a probe over TCP is a byte, which {text!r} does not fit"
+        ) from error
+
+
+def client_hello(server_name: str) -> bytes:
+    """With what a handshake of TLS begins."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    sent = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=server_name or None).do_handshake()
+    return sent.read()

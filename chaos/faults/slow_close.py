@@ -14,10 +14,12 @@ from chaos.faults.base import (
     Signature,
     all_answered,
     at_least,
+    carries,
     closed_after_last,
     delay_problem,
     far_below,
 )
+from chaos.spec.target import LinkSpec
 from chaos.spec.units import Duration
 
 
@@ -38,6 +40,19 @@ class SlowClose(FaultStep, frozen=True, kw_only=True):
         if self.direction == "upstream":
             return "a slow close towards the server cannot be seen by a probe at the client's end"
         return delay_problem(self.delay, "delay")
+
+    def unseen_by(self, link: LinkSpec) -> str | None:
+        """It takes a server that closes after its answer."""
+        return _never_closed(self, link)
+
+
+def _never_closed(step: FaultStep, link: LinkSpec) -> str | None:
+    problem = carries(step, link)
+    if problem is not None or link.probe is None:
+        return problem
+    if link.probe.protocol in ("websocket", "tls"):
+        return f"the probe of {step.link} is a handshake, after which no server closes: ask for something else"
+    return None
 
 
 def _check(compare: Comparison) -> Check:
@@ -62,6 +77,8 @@ FAULT = FaultKind(
         clean=_check(far_below),
         holds=_check(at_least),
         # The server must close: only then is there a close to be delayed.
-        manner=lambda attributes: Manner(give_up_ms=2000 + 2 * attributes["delay"]),
+        manner=lambda attributes: Manner(
+            needs_close=True, give_up_ms=2000 + 2 * attributes["delay"]
+        ),
     ),
 )

@@ -12,7 +12,7 @@ from chaos.clock import RunClock
 from chaos.errors import HarnessError
 from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
-from chaos.evidence.schema import LinkProbe, Mode
+from chaos.evidence.schema import LinkProbe, Mode, Spoken
 from chaos.faults.base import FaultStep, Manner, Phase, Signature
 from chaos.links.connections import Flow
 from chaos.links.probe import Ask, Paths, Prober, Seen
@@ -38,10 +38,16 @@ class Connections(Protocol):
 
 
 class Wire(Struct, frozen=True, kw_only=True):
-    """The request of a link's probe, as bytes: once asking the server to close, once to stay."""
+    """What a link's probe sends, as bytes: once asking the server to close, once to stay.
+
+    Only HTTP can ask for it; what else is answered stays open, unless the server closes of its own accord. An answer over
+    `tcp` is whole when it ends in `ends`.
+    """
 
     close: bytes = b""
     keep_alive: bytes = b""
+    protocol: Spoken = "http"
+    ends: bytes = b""
     head: bool = False
 
     def ask(self, manner: Manner) -> Ask:
@@ -49,8 +55,10 @@ class Wire(Struct, frozen=True, kw_only=True):
         request = self.keep_alive if manner.keep_alive else self.close
         return Ask(
             request=request,
+            protocol=self.protocol,
+            ends=self.ends,
             head=self.head,
-            until_close=manner.until_close,
+            until_close=manner.until_close and (self.protocol == "http" or manner.needs_close),
             give_up_ms=manner.give_up_ms,
         )
 
@@ -233,7 +241,10 @@ class FaultWindow:
 
     async def _round(self, phase: Phase) -> None:
         count = self._signature.pairs(self._attributes)
-        self._record(phase, await self._with.prober.pairs(self._paths, self._ask, count))
+        ask = self._ask
+        if not self._signature.asks:
+            ask = msgspec.structs.replace(ask, request=b"")
+        self._record(phase, await self._with.prober.pairs(self._paths, ask, count))
 
     def _record(self, phase: Phase, seen: list[Seen]) -> None:
         recorder = self._with.recorder

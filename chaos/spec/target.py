@@ -1,5 +1,6 @@
 """A target: how a system is started, which of its edges can be faulted, which of its files are evidence."""
 
+from chaos.evidence.schema import Spoken
 from chaos.spec.step import Send, Spec, SpecFile, Step
 from chaos.spec.units import Duration
 
@@ -36,17 +37,75 @@ class ProcessSpec(Spec, frozen=True, kw_only=True):
     stop_within: Duration = Duration("5s")
 
 
+class Probe(Send, frozen=True, kw_only=True):
+    """What proves faults on a link, in the protocol that its server speaks.
+
+    An HTTP request, or `websocket`, the path of a handshake with its `headers`; or `tls`, the name that a handshake asks for;
+    or `tcp`, bytes to send, of which a right answer ends in `answer`. In these two every character is a byte.
+    """
+
+    websocket: str | None = None
+    tls: str | None = None
+    tcp: str | None = None
+    answer: str | None = None
+
+    @property
+    def protocol(self) -> Spoken:
+        """What its server speaks."""
+        if self.websocket is not None:
+            return "websocket"
+        if self.tls is not None:
+            return "tls"
+        return "http" if self.tcp is None else "tcp"
+
+    def target(self) -> tuple[str, str]:
+        """(method, path) as written, of a handshake as well; ValueError for what has none, or several."""
+        if self.websocket is None:
+            return super().target()
+        return "GET", self.websocket
+
+    def problem(self) -> str | None:
+        """Why this is no probe, or None."""
+        ways = [self.websocket, self.tls, self.tcp]
+        if all(way is None for way in ways):
+            return self._request_problem()
+        given = {name for name in self.__struct_fields__ if getattr(self, name) is not None}
+        allowed = {
+            "websocket": {"websocket", "headers", "as_"},
+            "tls": {"tls"},
+            "tcp": {"tcp", "answer"},
+        }[self.protocol]
+        if given - allowed:
+            extra = ", ".join(sorted(name.rstrip("_") for name in given - allowed))
+            return f"a probe with `{self.protocol}` has no {extra}"
+        return self._bytes_problem() if self.protocol == "tcp" else None
+
+    def _request_problem(self) -> str | None:
+        try:
+            self.target()
+        except ValueError as error:
+            return str(error)
+        return "`answer` belongs to `tcp`" if self.answer is not None else None
+
+    def _bytes_problem(self) -> str | None:
+        if not self.tcp or not self.answer:
+            return "`tcp` is what is sent and `answer` what a right answer ends in: neither may be missing or empty"
+        if max(self.tcp + self.answer) > "\xff":
+            return r"every character of `tcp` and `answer` is a byte, up to \xff"
+        return None
+
+
 class LinkSpec(Spec, frozen=True, kw_only=True):
     """An edge that goes through Toxiproxy. `env` tells the process before the arrow where to connect.
 
-    `env` gets `http://HOST:PORT`, or what `env_value` makes of `{host}` and `{port}`. `probe` is the request
-    that proves a fault; it needs enough answer for the faults that gates put on the link.
+    `env` gets `http://HOST:PORT`, or what `env_value` makes of `{host}` and `{port}`. `probe` is what
+    proves a fault; it needs enough answer for the faults that gates put on the link.
     """
 
     to: str
     env: str | None = None
     env_value: str = "http://{host}:{port}"
-    probe: Send | None = None
+    probe: Probe | None = None
 
 
 class Collect(Spec, frozen=True, kw_only=True):

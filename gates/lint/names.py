@@ -19,9 +19,9 @@ Names = Mapping[str, frozenset[str]]
 """What may stand in a column, by `table.column`; a name with variables stands for all that it may become."""
 
 _MOST_LISTED = 6
-_PROCESSES = ("processes", "process_samples", "sockets", "hammers", "requests")
+_PROCESSES = ("processes", "process_samples", "sockets", "hammers", "requests", "frames")
 _LINKS = (
-    "requests", "links", "faults", "link_probes", "link_connections", "link_bypasses",
+    "requests", "frames", "links", "faults", "link_probes", "link_connections", "link_flows", "link_bypasses",
 )  # fmt: skip
 
 

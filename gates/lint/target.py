@@ -130,6 +130,9 @@ class _TargetLint:
                     f"unknown process {link.to!r}",
                     closest(link.to, target.processes),
                 )
+            problem = link.probe.problem() if link.probe is not None else None
+            if problem is not None:
+                self.document.problem(("links", name, "probe"), problem)
             if "->" not in name:
                 self.document.problem(
                     ("links", name), f"a link is named like `client->server`, not {name!r}"

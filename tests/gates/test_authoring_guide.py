@@ -11,7 +11,7 @@ from msgspec import Struct
 from chaos.spec.bounds import Bounds
 from chaos.spec.loader import load
 from chaos.spec.step import Bearer, Defaults, Expect, Send, Spec, Step
-from chaos.spec.target import Actor, Collect, LinkSpec, Prepare, ProcessSpec, Target, View
+from chaos.spec.target import Actor, Collect, LinkSpec, Prepare, Probe, ProcessSpec, Target, View
 from chaos.spec.units import Unit
 from chaos.steps import BY_NAME
 from chaos.steps.load import Stage
@@ -48,6 +48,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "Actors": Actor,
     "Processes": ProcessSpec,
     "Links": LinkSpec,
+    "Probes": Probe,
     "Tables of its own": Collect,
     "Views": View,
     "A scenario file": ScenarioFile,

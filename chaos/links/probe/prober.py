@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chaos.clock import RunClock
+from chaos.evidence.schema import Spoken
 from chaos.links.probe.child import Child, Spawn
 
 _WORKER = Path(__file__).with_name("worker.py")
@@ -36,10 +37,13 @@ class Ask(Struct, frozen=True, kw_only=True):
     """What a probe sends and when it stops looking.
 
     Without `request` a probe only connects. With `until_close` it reads on after the answer is whole,
-    until the other side closes. `head` says that the answer has no body.
+    until the other side closes. `head` says that the answer has no body. An answer over `tcp` is whole when it
+    ends in `ends`.
     """
 
     request: bytes = b""
+    protocol: Spoken = "http"
+    ends: bytes = b""
     head: bool = False
     until_close: bool = False
     give_up_ms: float = 2000.0
@@ -57,6 +61,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     closed_after_ms: float | None
     received_bytes: int
     failure: str | None
+    protocol: Spoken
+    answer: str | None
 
 
 _decode = msgspec.json.Decoder(list[Seen]).decode
@@ -122,6 +128,8 @@ def _shot(path: PathName, paths: Paths, ask: Ask, delay_ms: float) -> dict[str, 
         "address": paths.address(path),
         "delay_ms": delay_ms,
         "request": base64.b64encode(ask.request).decode(),
+        "protocol": ask.protocol,
+        "ends": base64.b64encode(ask.ends).decode(),
         "head": ask.head,
         "until_close": ask.until_close,
         "give_up_ms": ask.give_up_ms,

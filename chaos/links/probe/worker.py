@@ -11,8 +11,8 @@ It reads one JSON object per line from its standard input and writes one per lin
     {"id": 3, "do": "look", "key": "k"}                 which of the held connections are open
     {"id": 4, "do": "spend", "key": "k", "shots": [SHOT, ...]}  what becomes of them now
 
-A SHOT has `path`, `address`, `delay_ms` (when to start), `request` (base64, may be empty), `head`,
-`until_close` and `give_up_ms`. What is seen are the columns of `link_probes`: times in milliseconds
+A SHOT has `path`, `address`, `delay_ms` (when to start), `request` (base64, may be empty), `protocol`, `ends` (base64),
+`head`, `until_close` and `give_up_ms`. What is seen are the columns of `link_probes`: times in milliseconds
 from the start of the probe, `probed_ms` from the run's origin. `closed_after_ms` is when the other side
 ended the connection, or, where `failure` is `timeout`, when the probe gave up.
 """
@@ -29,6 +29,11 @@ from typing import TypedDict
 
 SOURCE = "127.0.0.2"
 READ_BYTES = 65_536
+BEGIN_BYTES = 60
+HTTP_1 = b"HTTP/1."
+SWITCHING = 101
+HANDSHAKE = b"\x16\x03"
+SERVER_HELLO = 2
 
 FAILURES = {
     errno.ECONNREFUSED: "refused",
@@ -45,6 +50,8 @@ class ShotSpec(TypedDict):
     address: tuple[str, int]
     delay_ms: float
     request: str
+    protocol: str
+    ends: str
     head: bool
     until_close: bool
     give_up_ms: float
@@ -64,7 +71,10 @@ Seen = dict[str, str | float | int | None]
 
 
 class AnswerEnd:
-    """Finds where an HTTP/1.1 answer ends: by length, by chunks or by the close (RFC 9112, section 6)."""
+    """Finds where an HTTP/1.1 answer ends: by length, by chunks or by the close (RFC 9112, section 6).
+
+    What is no HTTP is a ValueError. One that switches protocols ends with its head.
+    """
 
     def __init__(self, head: bool) -> None:
         self.complete = False
@@ -85,11 +95,15 @@ class AnswerEnd:
             self.complete = True
 
     def _read_head(self) -> bool:
+        if not self._buffer.startswith(HTTP_1[: len(self._buffer)]):
+            raise ValueError
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         if not found:
             return False
         self._buffer = rest
-        status = int(head.split(b" ", 2)[1]) if head.startswith(b"HTTP/1.") else 0
+        status = int(head.split(None, 2)[1].ljust(3, b"?"))
+        if status == SWITCHING:
+            self.complete = True
         if 100 <= status < 200:
             return True
         fields = {}
@@ -146,6 +160,53 @@ class AnswerEnd:
         return bool(found)
 
 
+class HelloEnd:
+    """Finds the end of a server's hello: the first record of a handshake (RFC 8446, sections 4 and 5.1). Else a ValueError."""
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._buffer += data
+        if not self._buffer.startswith(HANDSHAKE[: len(self._buffer)]):
+            raise ValueError
+        if len(self._buffer) > 5:
+            if self._buffer[5] != SERVER_HELLO:
+                raise ValueError
+            self.complete = len(self._buffer) >= 5 + int.from_bytes(self._buffer[3:5], "big")
+
+    def feed_close(self) -> None:
+        """The connection has ended."""
+
+
+class BytesEnd:
+    """Finds the end of an answer that ends in known bytes."""
+
+    def __init__(self, ends: bytes) -> None:
+        self.complete = False
+        self._ends = ends
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._buffer = (self._buffer + data)[-len(self._ends) :]
+        self.complete = self._buffer == self._ends
+
+    def feed_close(self) -> None:
+        """The connection has ended."""
+
+
+def end_of(spec: ShotSpec) -> AnswerEnd | HelloEnd | BytesEnd:
+    """What finds the end of an answer in the protocol that a probe speaks."""
+    if spec["protocol"] == "tls":
+        return HelloEnd()
+    if spec["protocol"] == "tcp":
+        return BytesEnd(base64.b64decode(spec["ends"]))
+    return AnswerEnd(spec["head"])
+
+
 class Shot:
     """One probe on one connection, from its start to what ended it."""
 
@@ -160,7 +221,9 @@ class Shot:
         self._request = base64.b64decode(spec["request"])
         self._asks = bool(self._request)
         self._until_close = spec["until_close"]
-        self._end = AnswerEnd(spec["head"])
+        self._protocol = spec["protocol"]
+        self._end = end_of(spec)
+        self._begin = b""
         self._connected_s: float | None = None
         self._first_s: float | None = None
         self._last_s: float | None = None
@@ -219,10 +282,11 @@ class Shot:
         self._first_s = self._first_s or now_s
         self._last_s = now_s
         self._received += len(data)
+        self._begin = (self._begin + data)[:BEGIN_BYTES]
         try:
             self._end.feed(data)
         except ValueError:
-            self._finish("not HTTP")
+            self._finish("not TLS" if self._protocol == "tls" else "not HTTP")
             return
         if self._end.complete and not self._until_close:
             self._finish(None)
@@ -257,6 +321,8 @@ class Shot:
             "closed_after_ms": self._after_ms(self._closed_s),
             "received_bytes": self._received,
             "failure": self._failure,
+            "protocol": self._protocol,
+            "answer": as_text(self._begin) if self._begin else None,
         }
 
     def _after_ms(self, at_s: float | None) -> float | None:
@@ -423,7 +489,14 @@ def looked_at(path: str, sock: socket.socket | None, origin_s: float) -> Seen:
         "closed_after_ms": None if failure is None else 0.0,
         "received_bytes": 0,
         "failure": failure,
+        "protocol": "tcp",
+        "answer": None,
     }
+
+
+def as_text(begin: bytes) -> str:
+    """The first line of what an answer begins with, with escapes for what is no printable ASCII."""
+    return begin.partition(b"\r\n")[0].decode("latin-1").encode("unicode_escape").decode()
 
 
 def reply(message: dict[str, int | list[Seen]]) -> None:

@@ -1,5 +1,6 @@
 """What can be known before anything runs: attributes that make no sense, proofs that cannot be carried."""
 
+import msgspec
 import pytest
 
 from chaos.faults import FAULTS, impossible
@@ -12,14 +13,13 @@ from chaos.faults.reset_peer import ResetPeer
 from chaos.faults.slicer import Slicer
 from chaos.faults.slow_close import SlowClose
 from chaos.faults.timeout import Timeout
-from chaos.spec.step import Send
-from chaos.spec.target import LinkSpec
+from chaos.spec.target import LinkSpec, Probe
 from chaos.spec.units import Duration, Size
 
 MS = Duration
 BARE = LinkSpec(to="b")
-PROBED = LinkSpec(to="b", probe=Send(get="/readyz"))
-BIG = LinkSpec(to="b", probe=Send(post="/echo", body="x" * 9000))
+PROBED = LinkSpec(to="b", probe=Probe(get="/readyz"))
+BIG = LinkSpec(to="b", probe=Probe(post="/echo", body="x" * 9000))
 KILOBYTES = ByteRate("10KB/s")
 
 GOOD: list[FaultStep] = [
@@ -79,6 +79,40 @@ def test_impossible_fault_says_why(step: FaultStep, reason: str) -> None:
     assert reason in (impossible(step, PROBED) or "")
 
 
+@pytest.mark.parametrize("protocol", ["websocket", "tls", "tcp"])
+@pytest.mark.parametrize("step", GOOD, ids=lambda step: step.kind)
+def test_handshakes_and_bytes_show_what_they_can(step: FaultStep, protocol: str) -> None:
+    probe = msgspec.convert({protocol: "x", "answer": "y" if protocol == "tcp" else None}, Probe)
+    assert probe.problem() is None
+    reason = impossible(step, LinkSpec(to="b", probe=probe))
+    closed = isinstance(step, SlowClose) and protocol != "tcp"
+    assert (reason is None) == (not closed)
+    assert not closed or "after which no server closes" in (reason or "")
+
+
+@pytest.mark.parametrize(
+    ("probe", "problem"),
+    [
+        ({}, "exactly one method"),
+        ({"get": "/", "head": "/"}, "exactly one method"),
+        ({"get": "/", "answer": "x"}, "`answer` belongs to `tcp`"),
+        ({"websocket": "/", "get": "/"}, "a probe with `websocket` has no get"),
+        (
+            {"websocket": "/", "tcp": "x", "answer": "y"},
+            "a probe with `websocket` has no answer, tcp",
+        ),
+        ({"websocket": "/", "body": "x"}, "has no body"),
+        ({"tls": "", "as": "someone"}, "a probe with `tls` has no as"),
+        ({"tcp": "PING"}, "neither may be missing or empty"),
+        ({"tcp": "", "answer": "x"}, "neither may be missing or empty"),
+        ({"tcp": "PING", "answer": "\u0100"}, "is a byte"),
+        ({"tcp": "PING", "answer": "x", "headers": {}}, "has no headers"),
+    ],
+)
+def test_what_is_no_probe(probe: dict[str, object], problem: str) -> None:
+    assert problem in (msgspec.convert(probe, Probe).problem() or "")
+
+
 def test_request_that_is_large_enough_carries_upstream_faults() -> None:
     assert (
         impossible(Bandwidth(bandwidth="a->b", rate=KILOBYTES, direction="upstream"), BIG) is None
@@ -89,7 +123,7 @@ def test_request_that_is_large_enough_carries_upstream_faults() -> None:
 
 @pytest.mark.parametrize("step", GOOD, ids=lambda step: step.kind)
 def test_probe_must_leave_the_connection_header_to_the_proof(step: FaultStep) -> None:
-    probe = Send(get="/", headers={"connection": "close"})
+    probe = Probe(get="/", headers={"connection": "close"})
     reason = impossible(step, LinkSpec(to="b", probe=probe))
     assert isinstance(step, Cut) or "Connection header" in (reason or "")
 
@@ -97,7 +131,7 @@ def test_probe_must_leave_the_connection_header_to_the_proof(step: FaultStep) ->
 @pytest.mark.parametrize("kind", ["bandwidth", "slicer", "limit_data"])
 def test_answer_without_a_body_carries_no_bytes(kind: str) -> None:
     step = next(step for step in GOOD if step.kind == kind)
-    assert "HEAD" in (impossible(step, LinkSpec(to="b", probe=Send(head="/"))) or "")
+    assert "HEAD" in (impossible(step, LinkSpec(to="b", probe=Probe(head="/"))) or "")
 
 
 @pytest.mark.parametrize("text", ["0KB/s", "1.5KB/s", "10KB", "10 KB/s", "-1KB/s", "10B/s"])

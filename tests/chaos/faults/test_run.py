@@ -22,8 +22,8 @@ from chaos.evidence.schema import (
 from chaos.evidence.schema import Step as StepRow
 from chaos.faults.cut import Cut
 from chaos.faults.latency import Latency
-from chaos.spec.step import Send, Step
-from chaos.spec.target import LinkSpec, ProcessSpec, Target
+from chaos.spec.step import Step
+from chaos.spec.target import LinkSpec, Probe, ProcessSpec, Target
 from chaos.spec.units import Duration
 from chaos.steps.clear import Clear
 from chaos.steps.pause import Pause
@@ -59,7 +59,7 @@ def target(*, by_pass: bool) -> Target:
                 run=f"{{python}} -S -c {client} {{port.client}} {goes_to}", port=2
             ),
         },
-        links={LINK: LinkSpec(to="server", env="SERVER_URL", probe=Send(get="/20"))},
+        links={LINK: LinkSpec(to="server", env="SERVER_URL", probe=Probe(get="/20"))},
     )
 
 

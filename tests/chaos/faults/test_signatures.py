@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.evidence.schema import LinkProbe
+from chaos.evidence.schema import LinkProbe, Spoken
 from chaos.faults import FAULTS, SIGNATURES
 from chaos.faults.base import Attributes
 
@@ -86,6 +86,7 @@ def row(
             "closed_after_ms": look.closed,
             "received_bytes": look.size,
             "failure": look.failure,
+            "answer": "HTTP/1.1 200 OK" if look.size else None,
         },
         LinkProbe,
     )
@@ -103,6 +104,56 @@ def test_every_fault_has_evidence_that_proves_it(kind: str) -> None:
     rows = evidence(RECIPES[kind])
     assert proof(kind, rows) is None
     assert SIGNATURES[kind].clean_again(RECIPES[kind].attributes, rows) is None
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("protocol", "answer"),
+    [
+        ("http", "HTTP/1.1 400 Bad Request"),
+        ("http", "HTTP/1.1 426 Upgrade Required"),
+        ("http", "HTTP/1.1 505 HTTP Version Not Supported"),
+        ("http", "HTTP/1.1 2000"),
+        ("http", "-ERR unknown command"),
+        ("http", None),
+        ("websocket", "HTTP/1.1 200 OK"),
+        ("websocket", "HTTP/1.1 401 Unauthorized"),
+        ("tls", "HTTP/1.0 400 Bad Request"),
+        ("tls", r"\x15\x03\x03"),
+    ],
+)
+def test_an_answer_in_another_protocol_proves_nothing(
+    kind: str, protocol: Spoken, answer: str | None
+) -> None:
+    """But a cut, which wants none."""
+    rows = [
+        msgspec.structs.replace(row, protocol=protocol, answer=answer)
+        for row in evidence(RECIPES[kind])
+    ]
+    why = proof(kind, rows)
+    assert (why is None) == (kind == "cut")
+    assert kind == "cut" or "in its server's own protocol" in (why or "")
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("protocol", "answer"),
+    [
+        ("http", "HTTP/1.0 503 Service Unavailable"),
+        ("http", "HTTP/1.1 200"),
+        ("websocket", "HTTP/1.1 101 Switching Protocols"),
+        ("tls", r"\x16\x03\x03\x00z\x02"),
+        ("tcp", "+PONG"),
+    ],
+)
+def test_an_answer_in_its_own_protocol_proves_a_fault(
+    kind: str, protocol: Spoken, answer: str
+) -> None:
+    rows = [
+        msgspec.structs.replace(row, protocol=protocol, answer=answer)
+        for row in evidence(RECIPES[kind])
+    ]
+    assert proof(kind, rows) is None
 
 
 @kinds

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec import structs
 
 from chaos.clock import RunClock
 from chaos.guard import Guard
@@ -76,6 +77,13 @@ async def talk_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     writer.close()
 
 
+async def talk_redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"-ERR unknown command 'GET'\r\n")
+    await reader.read()
+    writer.close()
+
+
 @pytest.mark.parametrize(
     ("serve", "until_close", "failure", "received"),
     [
@@ -86,6 +94,7 @@ async def talk_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         (reset, False, "reset", 0),
         (stay_silent, False, "timeout", 0),
         (talk_nonsense, False, "not HTTP", 16),
+        (talk_redis, True, "not HTTP", 28),
     ],
 )
 def test_what_a_probe_sees(
@@ -104,6 +113,54 @@ def test_what_a_probe_sees(
                 in_order(probe)
                 went_on = failure == "not HTTP" or (failure is None and not until_close)
                 assert (probe.closed_after_ms is None) == went_on
+
+    run(scenario)
+
+
+HELLO = b"\x16\x03\x03\x00\x04\x02\x00\x00\x00"
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+PLAIN = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+PING = Ask(request=b"PING\r\n", protocol="tcp", ends=b"PONG\r\n")
+TLS = Ask(request=b"hello", protocol="tls")
+UPGRADE = Ask(request=ASK.request, protocol="websocket")
+
+
+@pytest.mark.parametrize(
+    ("ask", "answered", "failure", "answer"),
+    [
+        (PING, b"+PONG\r\n", None, "+PONG"),
+        (PING, b"PONG", "eof", "PONG"),
+        (PING, b"-NOAUTH\xff\r\n", "eof", r"-NOAUTH\xff"),
+        (PING, PLAIN, "eof", "HTTP/1.0 400 Bad Request"),
+        (TLS, HELLO, None, r"\x16\x03\x03\x00\x04\x02\x00\x00\x00"),
+        (TLS, HELLO[:-1], "eof", r"\x16\x03\x03\x00\x04\x02\x00\x00"),
+        (TLS, b"\x15\x03\x03\x00\x02\x02\x28", "not TLS", r"\x15\x03\x03\x00\x02\x02("),
+        (TLS, HELLO[:5] + b"\x0e", "not TLS", r"\x16\x03\x03\x00\x04\x0e"),
+        (TLS, PLAIN, "not TLS", "HTTP/1.0 400 Bad Request"),
+        (UPGRADE, UPGRADED, None, "HTTP/1.1 101 Switching Protocols"),
+        (UPGRADE, HELLO, "not HTTP", r"\x16\x03\x03\x00\x04\x02\x00\x00\x00"),
+        (ASK, PLAIN, None, "HTTP/1.0 400 Bad Request"),
+        (ASK, b"+PONG\r\n", "not HTTP", "+PONG"),
+        (ASK, b"HTTP/1.1", "eof", "HTTP/1.1"),
+        (ASK, b"", "eof", None),
+    ],
+)
+def test_what_a_probe_is_answered_in_its_protocol(
+    ask: Ask, answered: bytes, failure: str | None, answer: str | None
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(ask.request)
+        writer.write(answered)
+        writer.close()
+
+    async def scenario() -> None:
+        async with probing(serve) as (prober, paths, _):
+            for seen in await prober.pairs(paths, structs.replace(ask, give_up_ms=20_000), 1):
+                assert (seen.protocol, seen.failure, seen.answer) == (
+                    ask.protocol,
+                    failure,
+                    answer,
+                )
 
     run(scenario)
 
