@@ -211,14 +211,14 @@ class LinkProbe(Row, frozen=True, kw_only=True):
 class LinkConnection(Row, frozen=True, kw_only=True):
     """One client that Toxiproxy accepted on a link. `own` is true for the target's own traffic.
 
-    It was accepted between `connected_after_ms` and `connected_ms`, when Toxiproxy's log was read.
+    It was accepted between `accepted_after_ms` and `connected_ms`, when Toxiproxy's log was read.
     """
 
     link: str
     client: str
     own: bool
     connected_ms: float
-    connected_after_ms: float | None = None
+    accepted_after_ms: float | None = None
 
 
 class LinkFlow(Row, frozen=True, kw_only=True):

@@ -61,7 +61,7 @@ class Connection(Struct, frozen=True):
     client: str
     own: bool
     connected_ms: float
-    connected_after_ms: float | None
+    accepted_after_ms: float | None
 
 
 class Flow(Struct, frozen=True, array_like=True):

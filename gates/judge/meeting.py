@@ -20,7 +20,7 @@ _MET: Final = " UNION ALL ".join(
         _inside(
             "link_connections",
             "opened",
-            "t.link = f.link AND t.own AND t.connected_after_ms >= f.proven_ms AND t.connected_ms <= f.off_ms",
+            "t.link = f.link AND t.own AND t.accepted_after_ms >= f.proven_ms AND t.connected_ms <= f.off_ms",
         ),
         # The end of a connection counts as a byte.
         _inside(

@@ -172,7 +172,7 @@ def test_what_moves_on_open_connections_is_recorded(tmp_path: Path) -> None:
                 row.client
                 for row in made.connections()
                 if row.own
-                and (row.connected_after_ms or 0) >= fault.proven_ms
+                and (row.accepted_after_ms or 0) >= fault.proven_ms
                 and row.connected_ms <= fault.off_ms
             ]
             assert inside == [later.client]

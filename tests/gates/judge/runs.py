@@ -173,7 +173,7 @@ class Run:
             client="127.0.0.1:1",
             own=own,
             connected_ms=at_ms,
-            connected_after_ms=at_ms - 1.0 if after_ms is None else after_ms,
+            accepted_after_ms=at_ms - 1.0 if after_ms is None else after_ms,
         )
         return self
 
