@@ -8,7 +8,7 @@ import msgspec
 from service.domain.sessions.records import live_session
 from service.effects import Effect, Origin
 from service.errors import Conflict
-from service.query import require_one
+from service.query import columns, require_one
 
 CANCELLABLE: Final = frozenset({"queued", "running", "needs_operator"})
 MAX_KIND: Final = 100
@@ -46,21 +46,32 @@ def create_task(
     """Queue a task. Raises NotFound and Conflict for its session."""
     if new.session_id is not None:
         live_session(connection, new.session_id, origin.now_ms)
+    payload = msgspec.json.encode(new.payload)
+    made = Task(
+        id=task_id,
+        kind=new.kind,
+        payload=msgspec.Raw(payload),
+        session_id=new.session_id,
+        status="queued",
+        created_at_ms=origin.now_ms,
+        updated_at_ms=origin.now_ms,
+        created_by=origin.actor_id,
+    )
     connection.execute(
-        "INSERT INTO tasks (id, kind, payload, session_id, status, created_at_ms, updated_at_ms,"
-        " created_by, request_id) VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?)",
+        f"INSERT INTO tasks ({columns(Task)}, request_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own column names
         (
-            task_id,
-            new.kind,
-            msgspec.json.encode(new.payload).decode(),
-            new.session_id,
-            origin.now_ms,
-            origin.now_ms,
-            origin.actor_id,
+            made.id,
+            made.kind,
+            payload.decode(),
+            made.session_id,
+            made.status,
+            made.created_at_ms,
+            made.updated_at_ms,
+            made.created_by,
             origin.request_id,
         ),
     )
-    return Effect(find(connection, task_id), "tasks", task_id, {"kind": new.kind})
+    return Effect(made, "tasks", task_id, {"kind": new.kind})
 
 
 def cancel_task(connection: apsw.Connection, task_id: str, origin: Origin) -> Effect[Task]:
