@@ -28,7 +28,7 @@ from chaos.evidence.database import in_memory
 Collected = Mapping[str, Mapping[str, str]]
 """Declared columns of the tables that targets collect, by table."""
 
-SMALL_BYTES = 64 * 1024
+SMALL_BYTES = 1024 * 1024
 MOST_BYTES = 8 * 1024 * 1024
 """What is smaller is passed as text, up to so much for a table: to open a file costs as much as a thousand lines."""
 

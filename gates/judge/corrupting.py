@@ -5,7 +5,7 @@ these, and no row says of itself that it belongs to another run.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -45,11 +45,17 @@ def counted(reads: Iterable[str]) -> Iterator[World]:
 _TAIL = World("tail", lambda rows, *_: f"FROM ({rows}) WHERE seq > (SELECT min(seq) FROM ({rows}))")
 
 
-def whole(bound: Bound, reads: Iterable[str], constants: Constants) -> Iterator[World]:
-    """One column of one table holds something else in every row."""
-    for name in sorted(reads):
-        for column, value in _pairs(bound, name, constants):
-            yield World(f"{name}.{column}", _only(name, _setting(column, value)))
+def whole(
+    bound: Bound, reads: Iterable[str], constants: Constants, words: Container[str]
+) -> Iterator[World]:
+    """One column of one table holds something else in every row: first those that the `words` of the SQL name."""
+    found = [
+        (name, column, value)
+        for name in sorted(reads)
+        for column, value in _pairs(bound, name, constants)
+    ]
+    for name, column, value in sorted(found, key=lambda one: one[1].lower() not in words):
+        yield World(f"{name}.{column}", _only(name, _setting(column, value)))
 
 
 def _only(name: str, change: Change) -> Change:

@@ -6,6 +6,7 @@ the tables behind them. An assertion that nothing turns is UNKNOWN, since it wou
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ def _rest_on_nothing(plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound)
     for index, plan in list(left.items()):
         for world in itertools.chain(
             corrupting.counted(plan.reads),
-            corrupting.whole(bound, plan.reads, constants[index]),
+            corrupting.whole(bound, plan.reads, constants[index], _words(plan, gate)),
         ):
             if not _still(world, {index: plan}, gate, bound):
                 del left[index]
@@ -88,6 +89,12 @@ def _constants(plan: AssertPlan, gate: GatePlan) -> list[tuple[str, str]]:
     """All that the SQL of an assertion compares with, that of its queries too."""
     own = [*plan.constants, *(one for query in gate.behind(plan) for one in query.constants)]
     return list(dict.fromkeys(own))
+
+
+def _words(plan: AssertPlan, gate: GatePlan) -> frozenset[str]:
+    """All words of the SQL of an assertion, that of its queries too."""
+    texts = [plan.source, plan.expression, *(query.text for query in gate.behind(plan))]
+    return frozenset(re.findall(r"\w+", " ".join(texts).lower()))
 
 
 def _still(

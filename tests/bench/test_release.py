@@ -25,7 +25,7 @@ def test_the_small_gates_are_a_whole_release(tmp_path: Path) -> None:
 
 
 def test_everything_is_measured_of_a_release_with_proofs(tmp_path: Path) -> None:
-    small = SmallRelease(tmp_path)
+    small = SmallRelease(tmp_path, drawn=True)
     report = small.release()
     rows = {row.what: row for row in release.looked_at(small.directory, "two gates", 1)}
     assert len(rows) == 5

@@ -136,7 +136,10 @@ FILES: Mapping[str, str | None] = {
 
 
 class SmallRelease:
-    """A project below `root` and what comes of it. Every run in it answers what it is told to."""
+    """A project below `root` and what comes of it. Every run in it answers what it is told to.
+
+    Its releases have no page, which is a third of making one, unless they are `drawn`.
+    """
 
     def __init__(
         self,
@@ -146,8 +149,10 @@ class SmallRelease:
         name: str = "first",
         load: str | None = None,
         named: Path | None = None,
+        drawn: bool = False,
     ) -> None:
         self.root = root
+        self.drawn = drawn
         self.load = load
         self.named = named
         files = {**FILES, **(changes or {})}
@@ -178,6 +183,7 @@ class SmallRelease:
         project_of.cache_clear()
         options = Options(
             specs=str(self.specs.resolve()),
+            page=self.drawn,
             ledger=str(self.named) if self.named is not None else None,
         )
         session = open_session(options, self.root / "runs", lambda _: None)

@@ -44,7 +44,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "specs/gates/a/first.yaml": None,
         f"specs/gates/a/{NAME}.yaml": SMALL,
     }
-    made = SmallRelease(root, listed, name=NAME, load="bystander")
+    made = SmallRelease(root, listed, name=NAME, load="bystander", drawn=True)
     assert made.release().verdict == "PROMOTE"
     return made.directory
 

@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     root = tmp_path_factory.mktemp("release")
     private = root / "key"
     public, _ = make_keys(private)
-    project = SmallRelease(root / "shop", {"pyproject.toml": PYPROJECT})
+    project = SmallRelease(root / "shop", {"pyproject.toml": PYPROJECT}, drawn=True)
     report = project.release(key=private)
     assert report.verdict == "PROMOTE", report.reason
     return Made(project.directory, project.commit, private, public, project)

@@ -12,7 +12,6 @@ from gates.prove.kept import FOLDER
 from gates.prove.proving import kept_of, ship
 from gates.release.conclude import conclude
 from gates.release.rejudge import rejudge
-from gates.release.rendered import OPTIONAL, RENDERED
 from gates.release.report import GateReport, Report
 from gates.release.stages import judge_directory
 from gates.verify.verify import Expected, verify
@@ -21,13 +20,6 @@ from tests.gates.tampering import close_again, edit_table
 
 SLOW, RED, GREEN, CUT_OFF = "slow", "red", "green", "cut off"
 """An attempt: UNKNOWN by the host, FAIL, PASS, and UNKNOWN for another reason."""
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Releases without a page, which is a third of making one."""
-    kept = {name: render for name, render in RENDERED.items() if name not in OPTIONAL}
-    monkeypatch.setattr("gates.release.rendered.RENDERED", kept)
 
 
 class Repeated(SmallRelease):

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gates.judge import measuring, selfcheck
 from gates.judge.result import AssertionResult
+from gates.judge.worlds import World
 from gates.spec.assertion import Named
 from tests.gates.judge.runs import Run, assertion
 
@@ -133,6 +136,23 @@ def test_a_query_that_depends_on_the_evidence_passes(
         plain_run, assertion(from_="w", **changes), with_=named, data={"fixed": fixed}
     )
     assert (result.status, result.why) == ("PASS", result.why)
+
+
+def test_what_the_sql_names_is_tried_first(
+    plain_run: Path, result_of: ResultOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table has thirty columns and more, and each try is a statement."""
+    tried = []
+
+    def evaluate(world: World, *rest: Any) -> list[Any]:
+        tried.append(world.name)
+        return measuring.evaluate(world, *rest)
+
+    monkeypatch.setattr(selfcheck, "evaluate", evaluate)
+    named = {"w": Named(query="select *, status = 200 as good from requests", at_least=5)}
+    spec = assertion(from_="w", share="good", is_=">= 0.9")
+    assert result_of(plain_run, spec, with_=named).status == "PASS"
+    assert [name for name in tried if "." in name] == ["requests.status"]
 
 
 def test_conservation_of_counts_can_fail(new_run: Callable[..., Run], result_of: ResultOf) -> None:

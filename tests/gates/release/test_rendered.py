@@ -55,7 +55,7 @@ def test_what_takes_too_long_to_draw_is_no_page(
 
 
 def test_what_the_page_compares_with_is_shipped_with_it(tmp_path: Path) -> None:
-    project = SmallRelease(tmp_path / "shop")
+    project = SmallRelease(tmp_path / "shop", drawn=True)
     first = project.release(lambda gate: 500 if gate == "first" else 200, prove=False)
     assert rendered.base_of(project.directory) is None
     older = project.releases / "v0"
