@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
+from gates.release.rendered import OPTIONAL, RENDERED
 from gates.release.signing import make_keys
 from tests.builders.small_release import PYPROJECT, SmallRelease
 
@@ -32,8 +33,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def copy(made: Made, tmp_path: Path) -> Path:
-    """A copy of the release that a test may spoil."""
+def drawn(made: Made, tmp_path: Path) -> Path:
+    """A copy of the release that a test may spoil, its page included."""
     directory = tmp_path / "v1"
     shutil.copytree(made.directory, directory)
     return directory
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are neither drawn nor compared: that is a third of all that is done with a small release."""
+    kept = {name: render for name, render in RENDERED.items() if name not in OPTIONAL}
+    monkeypatch.setattr("gates.release.rendered.RENDERED", kept)
+
+
+@pytest.fixture
+def copy(drawn: Path, undrawn: None) -> Path:
+    """A copy that a test may spoil, whatever its page says then."""
+    return drawn

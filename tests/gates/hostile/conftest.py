@@ -8,11 +8,10 @@ import pytest
 from chaos.evidence import sealing
 from gates.judge import connection
 from gates.judge.connection import Evidence
-from tests.gates.conftest import copy, made
 from tests.gates.judge.conftest import live, new_run, plain_run, result_of
 from tests.gates.judge.runs import Run
 
-__all__ = ["copy", "live", "made", "new_run", "plain_run", "result_of"]
+__all__ = ["live", "new_run", "plain_run", "result_of"]
 
 
 @pytest.fixture

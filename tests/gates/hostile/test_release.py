@@ -15,7 +15,6 @@ from gates.prove.jobs import Job, key_of
 from gates.release import ledger, statements
 from gates.release.conclude import conclude
 from gates.release.own_runs import planned_steps, strangers
-from gates.release.rendered import OPTIONAL, RENDERED
 from gates.release.report import EXIT_PROMOTE, InvariantReport, Report, absent, decide, summarise
 from gates.release.signing import read_public
 from gates.release.specs import RELEASE as POLICY
@@ -102,13 +101,6 @@ TOLD: dict[Twist, str] = {
 HELD = [yesterday, two_sources, another_gate, a_defect]
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Releases without a page, which is a third of making one."""
-    kept = {name: render for name, render in RENDERED.items() if name not in OPTIONAL}
-    monkeypatch.setattr("gates.release.rendered.RENDERED", kept)
-
-
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[SmallRelease, Session, Project]:
     """A session of a small release in which nothing has been run yet."""
@@ -139,7 +131,7 @@ def test_what_is_told_of_runs_that_are_not_the_sessions_own(
 
 
 @pytest.mark.parametrize("twist", HELD)
-def test_runs_that_are_not_the_sessions_own(tmp_path: Path, undrawn: None, twist: Twist) -> None:
+def test_runs_that_are_not_the_sessions_own(tmp_path: Path, twist: Twist) -> None:
     """Not even where the policy asks for nothing."""
     changes = {**ANOTHER_TARGET, "specs/release.yaml": NO_INVARIANTS}
     project = ForgedRelease(tmp_path / "shop", twist, changes)
@@ -154,7 +146,7 @@ def test_without_a_twist_it_is_promoted(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_asks_for_nothing_still_wants_a_committed_source(
-    tmp_path: Path, undrawn: None
+    tmp_path: Path,
 ) -> None:
     project = SmallRelease(tmp_path / "shop", {"specs/release.yaml": NO_INVARIANTS})
     path = project.root / "shop" / "app.py"
@@ -164,7 +156,7 @@ def test_a_policy_that_asks_for_nothing_still_wants_a_committed_source(
     assert report.reason == "what was run is not committed"
 
 
-def test_a_policy_without_gates_still_wants_proofs(tmp_path: Path, undrawn: None) -> None:
+def test_a_policy_without_gates_still_wants_proofs(tmp_path: Path) -> None:
     policy = re.sub(r"gates:\n(  - .*\n)+", "gates: []\n", NO_INVARIANTS)
     policy = policy.replace("target: shop", "target: other").replace(": 1\n", ": 0\n")
     report = SmallRelease(tmp_path / "shop", {"specs/release.yaml": policy}).release(prove=False)
@@ -172,7 +164,7 @@ def test_a_policy_without_gates_still_wants_proofs(tmp_path: Path, undrawn: None
     assert "proofs are missing" in report.reason
 
 
-def test_evidence_of_an_earlier_session(tmp_path: Path, undrawn: None) -> None:
+def test_evidence_of_an_earlier_session(tmp_path: Path) -> None:
     """A run that went well once is put in the place of one that does not."""
     project = SmallRelease(tmp_path / "shop")
     project.release(prove=False)
@@ -402,7 +394,7 @@ WISHES = [
 
 @pytest.mark.parametrize("wish", WISHES)
 def test_a_failed_release_is_never_found_promoted(
-    failed: SmallRelease, wanted: Path, undrawn: None, wish: Callable[[Path], None]
+    failed: SmallRelease, wanted: Path, wish: Callable[[Path], None]
 ) -> None:
     """Manifest and statements are written again by the real code, and the report where it was not edited itself."""
     before = (wanted / "gate-report.json").read_bytes()
@@ -422,7 +414,7 @@ def test_a_run_is_the_releases_or_its_proofs_and_not_both(wanted: Path) -> None:
     assert held(reread(wanted))
 
 
-def test_all_of_it_written_anew_is_nobodys(made: Made, copy: Path, undrawn: None) -> None:
+def test_all_of_it_written_anew_is_nobodys(made: Made, copy: Path) -> None:
     """Evidence can be made up with its digests; whoever does that has no key, and no commit."""
     edit_json(copy / "session.json", lambda session: session.update(commit="0" * 40))
     close_again(copy)
@@ -432,7 +424,7 @@ def test_all_of_it_written_anew_is_nobodys(made: Made, copy: Path, undrawn: None
     assert problems(copy, Expected(commit=made.commit)) != {}
 
 
-def test_a_looser_policy_is_another_policy(made: Made, copy: Path, undrawn: None) -> None:
+def test_a_looser_policy_is_another_policy(made: Made, copy: Path) -> None:
     policy = policy_digest(str(made.project.specs / "release.yaml"))
 
     path = copy / POLICY
@@ -462,13 +454,13 @@ def test_a_looser_policy_is_another_policy(made: Made, copy: Path, undrawn: None
         ("digests", "FROM old LIMIT 0"),
     ],
 )
-def test_tables_in_another_form(copy: Path, undrawn: None, table: str, sql: str) -> None:
+def test_tables_in_another_form(copy: Path, table: str, sql: str) -> None:
     edit_table(copy / "evidence" / f"{table}.parquet", sql)
     close_again(copy)
     assert held(reread(copy))
 
 
-def test_proofs_in_another_form(copy: Path, undrawn: None) -> None:
+def test_proofs_in_another_form(copy: Path) -> None:
     sql = "SELECT * REPLACE (status::DOUBLE AS status) FROM old"
     edit_table(copy / "proofs" / "evidence" / "requests.parquet", sql)
     close_again(copy)
@@ -485,7 +477,7 @@ def test_times_that_are_none(copy: Path, value: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["control", "defect"])
-def test_a_trial_less(copy: Path, undrawn: None, kind: str) -> None:
+def test_a_trial_less(copy: Path, kind: str) -> None:
     def without(proofs: Json) -> None:
         proofs["trials"] = [
             t for t in proofs["trials"] if (t["gate"], t["kind"]) != ("first", kind)
@@ -497,7 +489,7 @@ def test_a_trial_less(copy: Path, undrawn: None, kind: str) -> None:
     assert "proofs are missing of A1 first" in verify(copy, Expected()).reason
 
 
-def test_proofs_that_say_so_themselves(copy: Path, undrawn: None) -> None:
+def test_proofs_that_say_so_themselves(copy: Path) -> None:
     def without(proofs: Json) -> None:
         proofs["trials"] = []
 
@@ -514,7 +506,7 @@ def failing(gate: str) -> int:
 
 
 @pytest.mark.parametrize("between", ["another version", "a comment", "the report removed"])
-def test_fail_and_then_pass(tmp_path: Path, undrawn: None, between: str) -> None:
+def test_fail_and_then_pass(tmp_path: Path, between: str) -> None:
     project = SmallRelease(tmp_path / "shop")
     assert held(project.release(failing, prove=False))
     release = project.specs / "release.yaml"
@@ -530,7 +522,7 @@ def test_fail_and_then_pass(tmp_path: Path, undrawn: None, between: str) -> None
     assert "flaky" in report.reason or "cannot be relied on" in report.reason
 
 
-def test_a_gate_in_other_words_is_shown_beside_its_failures(tmp_path: Path, undrawn: None) -> None:
+def test_a_gate_in_other_words_is_shown_beside_its_failures(tmp_path: Path) -> None:
     """It is another gate by its digest; the failed attempt stands in the report for whoever reads it."""
     project = SmallRelease(tmp_path / "shop")
     project.release(failing, prove=False)

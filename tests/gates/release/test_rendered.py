@@ -16,7 +16,7 @@ from tests.gates.conftest import Made
 
 
 def test_the_page_is_drawn_with_what_each_gate_asserts(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
+    drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
@@ -25,23 +25,23 @@ def test_the_page_is_drawn_with_what_each_gate_asserts(
         return {}
 
     monkeypatch.setattr("gates.html.view.reading.shapes_of", shapes_of)
-    rendered.write(copy, judge_directory(copy))
+    rendered.write(drawn, judge_directory(drawn))
     assert sorted(asked) == ["first", "second"]
 
 
 def test_a_page_that_cannot_be_rendered_leaves_the_report(
-    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> str:
         raise ValueError("no picture today")
 
     monkeypatch.setattr(page, "render", fail)
-    (copy / page.NAME).unlink()
-    (copy / "gate-report.json").unlink()
-    judgement = judge_directory(copy)
-    rendered.write(copy, judgement)
-    assert stored_report(copy).gates == judgement.report.gates
-    assert not (copy / page.NAME).exists()
+    (drawn / page.NAME).unlink()
+    (drawn / "gate-report.json").unlink()
+    judgement = judge_directory(drawn)
+    rendered.write(drawn, judgement)
+    assert stored_report(drawn).gates == judgement.report.gates
+    assert not (drawn / page.NAME).exists()
     assert "no picture today" in capsys.readouterr().err
 
 

@@ -74,17 +74,17 @@ def test_every_sort_of_file_is_tried(made: Made) -> None:
 
 
 @pytest.mark.parametrize("path", [*SORTS, *sorted(OUTSIDE)])
-def test_a_changed_byte_anywhere_is_named(made: Made, copy: Path, path: str) -> None:
-    content = bytearray((copy / path).read_bytes())
+def test_a_changed_byte_anywhere_is_named(made: Made, drawn: Path, path: str) -> None:
+    content = bytearray((drawn / path).read_bytes())
     content[len(content) // 2] ^= 1
-    (copy / path).write_bytes(content)
+    (drawn / path).write_bytes(content)
     expected = Expected(key=read_public(made.public))
     if path == "manifest.json":
         # Whether it can still be read is chance.
         with contextlib.suppress(HarnessError):
-            assert problems(copy, expected)
+            assert problems(drawn, expected)
     else:
-        assert path in problems(copy, expected)
+        assert path in problems(drawn, expected)
 
 
 def test_a_release_in_an_older_form_is_refused_with_a_sentence(copy: Path) -> None:
@@ -94,13 +94,13 @@ def test_a_release_in_an_older_form_is_refused_with_a_sentence(copy: Path) -> No
 
 
 @pytest.mark.parametrize("path", [*SORTS, *sorted(OUTSIDE)])
-def test_a_missing_file_is_named(made: Made, copy: Path, path: str) -> None:
-    (copy / path).unlink()
+def test_a_missing_file_is_named(made: Made, drawn: Path, path: str) -> None:
+    (drawn / path).unlink()
     if path == "manifest.json":
         with pytest.raises(HarnessError, match="manifest"):
-            verify(copy, Expected())
+            verify(drawn, Expected())
     else:
-        found = problems(copy, Expected(key=read_public(made.public)))
+        found = problems(drawn, Expected(key=read_public(made.public)))
         assert any("missing" in text or "not signed" in text for text in found[path])
 
 
@@ -397,11 +397,11 @@ def another_spelling(copy: Path) -> None:
     ],
 )
 def test_what_is_rendered_is_rendered_again_and_compared(
-    copy: Path, change: Callable[[Path], None], path: str
+    drawn: Path, change: Callable[[Path], None], path: str
 ) -> None:
-    change(copy)
-    close_again(copy, judge=False)
-    assert set(problems(copy)) == {path}
+    change(drawn)
+    close_again(drawn, judge=False)
+    assert set(problems(drawn)) == {path}
 
 
 def test_of_a_repeated_key_no_program_makes_a_choice(copy: Path) -> None:
@@ -463,10 +463,10 @@ def test_without_a_key_too_an_envelope_holds_what_is_attested_and_no_more(
     assert list(problems(copy)) == [path.name]
 
 
-def test_a_release_without_a_page_is_one(copy: Path) -> None:
-    (copy / "gate-report.html").unlink()
-    close_again(copy, judge=False)
-    assert problems(copy) == {}
+def test_a_release_without_a_page_is_one(drawn: Path) -> None:
+    (drawn / "gate-report.html").unlink()
+    close_again(drawn, judge=False)
+    assert problems(drawn) == {}
 
 
 def test_what_there_is_not_is_said(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -475,18 +475,18 @@ def test_what_there_is_not_is_said(copy: Path, capfd: pytest.CaptureFixture[str]
 
 
 def test_exit_codes(
-    made: Made, copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    made: Made, drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     public = str(made.public)
-    assert main(["verify", str(copy), "--commit", made.commit, "--key", public]) == 0
+    assert main(["verify", str(drawn), "--commit", made.commit, "--key", public]) == 0
     assert "authenticated by commit, key; not by policy" in capfd.readouterr().out
-    (copy / "junit.xml").write_text("<testsuite/>")
-    assert main(["verify", str(copy), "--json"]) == 1
+    (drawn / "junit.xml").write_text("<testsuite/>")
+    assert main(["verify", str(drawn), "--json"]) == 1
     assert '"path": "junit.xml"' in capfd.readouterr().out
-    assert main(["sign", str(copy), "--key", str(made.private)]) == 1
+    assert main(["sign", str(drawn), "--key", str(made.private)]) == 1
     assert main(["verify", str(tmp_path)]) == 4
-    assert main(["verify", str(copy), "--commit", "main"]) == 4
-    assert main(["verify", str(copy), "--key", str(tmp_path / "none")]) == 4
+    assert main(["verify", str(drawn), "--commit", "main"]) == 4
+    assert main(["verify", str(drawn), "--key", str(tmp_path / "none")]) == 4
 
 
 def test_a_release_is_signed_afterwards(made: Made, copy: Path) -> None:
