@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gates.cli import COMMANDS, main
-from gates.cli import _parser as gates_parser
+from gates.cli import main
+from gates.cli import parser as gates_parser
 from gates.release.report import EXIT_PROMOTE, EXIT_SPEC
 from service.cli import parser as sonia_parser
 from tests.builders.small_project import write_project
@@ -30,7 +30,7 @@ RUN_GATES = {
 }
 """Sessions of nox that hand on what follows `--`, and to which command."""
 
-GATES = set(COMMANDS)
+GATES = set(gates_parser()._subparsers._group_actions[0].choices)
 SONIA = set(re.findall(r"sonia (\w+)", (ROOT / "docs/operating.md").read_text(encoding="utf-8")))
 """The second are known to exist: test_operating.py asks each for its help."""
 
