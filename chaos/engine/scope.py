@@ -179,6 +179,8 @@ class Scope:
     def endpoint(self, step: Step) -> Endpoint:
         """Where the step's requests go. HarnessError when the target has no such link or process."""
         target = self.stack.target
+        # Whoever is about to be asked is to be known, however soon it ends.
+        self.stack.look()
         if step.via is not None:
             link = self.variables.text(step.via)
             port = self.stack.link_port(link)

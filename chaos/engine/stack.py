@@ -24,13 +24,7 @@ from chaos.engine.output import Output, communicate
 from chaos.engine.paths import Places
 from chaos.engine.plan import Plan
 from chaos.engine.procfs import Listener, answering
-from chaos.engine.ready import (
-    described,
-    elsewhere,
-    listens,
-    strangers,
-    unready,
-)
+from chaos.engine.ready import described, elsewhere, listens, strangers, unready
 from chaos.errors import UNREADABLE, HarnessError, TargetError, told
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard, end_process
@@ -132,9 +126,8 @@ class Stack:
             config = self.plan.config.items()
             self.configure({key: self.variables.fill(value) for key, value in config})
             await self._start_links(probing)
-            processes = self.target.processes
-            own = [name for name in self.plan.needs if processes[name].child_of is None]
-            await _all([self.launch(name) for name in own])
+            started = [n for n in self.plan.needs if self.target.processes[n].child_of is None]
+            await _all([self.launch(name) for name in started])
             self._inner.begin()
             await _all([self.await_ready(name) for name in self.plan.needs])
             found = table()
@@ -173,8 +166,8 @@ class Stack:
         own = self.variables.texts(spec.env)
         mark = f"{LIFE_MARKER}={secrets.token_hex(8)}"
         # What it starts in its turn knows of its links from nobody else.
-        of_links = [name, *children_of(name, self.target.processes)]
-        links = [self.links.environment(one, HOST) for one in of_links]
+        family = [name, *children_of(name, self.target.processes)]
+        links = [self.links.environment(one, HOST) for one in family]
         environment = self._environment(*links, own, env or {})
         environment[LIFE_MARKER] = mark.partition("=")[2]
         log = self.logs / f"{self._starts:03}.{name}.log"
@@ -256,7 +249,7 @@ class Stack:
 
         HarnessError when it is not running, when something of it does not end, and when its port goes on to listen.
         """
-        self._inner.look()
+        self.look()
         life = self.lives.get(name)
         if life is None or not life.alive or not self._lives.send(life, number, alone=alone):
             raise HarnessError(f"{name} is not running, so it cannot be sent a signal")
@@ -266,6 +259,10 @@ class Stack:
         self.record_life(life)
         if not alone:
             await self._lives.await_refusal(life)
+
+    def look(self) -> None:
+        """See which processes others have started since the last look."""
+        self._inner.look()
 
     async def kill(self, life: Life) -> list[int]:
         """SIGKILL to all of a life until nothing is left; returns what could not be killed."""

@@ -97,10 +97,14 @@ def test_a_daemon_that_lost_its_mark_is_seen_past_the_link(tmp_path: Path) -> No
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
-            assert process.stdout is not None
+            assert process.stdin is not None and process.stdout is not None
             assert await process.stdout.readline() == b"done\n"
             await settled(made)
             assert len(made.bypasses()) == 2
+            # It ends when nobody can write to it any more, and its output with it.
+            process.stdin.close()
+            assert await process.stdout.read() == b""
+            await process.wait()
 
     run(scenario)
 
