@@ -2,6 +2,7 @@
 
 import apsw
 
+from service.audit.seals import SEALED, seals
 from service.clock import Clock, create_clock, open_clock
 from service.control import open_control
 from service.effects import Effect, system_cause
@@ -12,13 +13,13 @@ from service.state import StateDir
 
 _SETTLE = {
     "tokens": "UPDATE tokens SET revoked_at_ms = ?1, request_id = ?2"
-    " WHERE revoked_at_ms IS NULL AND expires_at_ms <= ?1",
-    "token_secrets": "DELETE FROM token_secrets WHERE expires_at_ms <= ?1 AND ?2 IS NOT NULL",
+    " WHERE revoked_at_ms IS NULL AND expires_at_ms <= ?1 RETURNING id",
+    "token_secrets": "DELETE FROM token_secrets WHERE expires_at_ms <= ?1 AND ?2 IS NOT NULL RETURNING token_id",
     "sessions": "UPDATE sessions SET closed_at_ms = ?1, request_id = ?2"
-    " WHERE closed_at_ms IS NULL AND expires_at_ms <= ?1",
+    " WHERE closed_at_ms IS NULL AND expires_at_ms <= ?1 RETURNING id",
     "confirmations": "UPDATE confirmations SET status = 'expired', decided_at_ms = ?1,"
     " decided_by = 'system:doctor', request_id = ?2"
-    " WHERE status = 'pending' AND expires_at_ms <= ?1",
+    " WHERE status = 'pending' AND expires_at_ms <= ?1 RETURNING id",
 }
 
 
@@ -51,10 +52,16 @@ def _ensure_mark(state: StateDir) -> None:
 
 def _settle(connection: apsw.Connection, clock: Clock, request_id: str) -> Effect[dict[str, int]]:
     before_ms = clock.now_ms()
-    settled: dict[str, int] = {}
-    for table, statement in _SETTLE.items():
-        connection.execute(statement, (before_ms, request_id))
-        settled[table] = connection.changes()
+    ended = {
+        table: [str(row[0]) for row in connection.execute(statement, (before_ms, request_id))]
+        for table, statement in _SETTLE.items()
+    }
+    settled = {table: len(ids) for table, ids in ended.items()}
+    sealed: Json = {
+        "tokens": dict(seals(connection, "tokens", {*ended["tokens"], *ended["token_secrets"]})),
+        "confirmations": dict(seals(connection, "confirmations", ended["confirmations"])),
+    }
     clock.forget()
-    detail: dict[str, Json] = {"before_ms": before_ms, "after_ms": clock.now_ms(), **settled}
+    times: dict[str, Json] = {"before_ms": before_ms, "after_ms": clock.now_ms()}
+    detail = {**times, **settled, SEALED: sealed}
     return Effect(settled, "clock", "mark", detail, clock.sync)

@@ -33,14 +33,14 @@ class MarkFile:
     def open(self) -> int:
         """Open the file and return its mark in milliseconds. Raises StartRefused."""
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             text = os.pread(self._descriptor, _DIGITS + 1, 0).decode("ascii")
             if len(text) != _DIGITS + 1:
                 raise ValueError(f"{len(text)} characters instead of {_DIGITS + 1}")
             return int(text)
         except (OSError, ValueError) as wrong:
             raise StartRefused(
-                f"{self._path.name}: {wrong}; `sonia doctor --accept-clock` writes a new one"
+                f"{self._path.name}: {wrong}", "`sonia doctor --accept-clock` writes a new one"
             ) from wrong
 
     def create(self, mark_ms: int) -> None:
@@ -117,6 +117,14 @@ class Clock:
         """Write the mark as of now and force it to disk."""
         self.persist(self.now_ms())
         self._file.sync()
+
+
+def read_mark(path: Path) -> int:
+    """The mark of a state directory in milliseconds, for whoever only reads. Raises StartRefused."""
+    mark = MarkFile(path)
+    mark_ms = mark.open()
+    mark.close()
+    return mark_ms
 
 
 def open_clock(path: Path) -> Clock:

@@ -1,24 +1,30 @@
 """Opening a state directory: what the gateway and the `sonia` commands have in common.
 
-Every check stands in `open_control`, in order; whatever is not as it must be raises StartRefused.
+Every check stands in `look_over`, in order; whatever is not as it must be raises StartRefused.
 """
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import apsw
 import msgspec
 
-from service.audit.chain import read_head
+from service.audit.verify import AuditReport, verify_start
+from service.auth.credentials import TokenRecord
 from service.auth.epoch import EpochFile
 from service.auth.registry import Registry, load_records
-from service.clock import Clock, open_clock
+from service.clock import Clock, open_clock, read_mark, wall_ms
+from service.errors import StartRefused, StateDamaged, Unavailable
 from service.keys import KeyMaterial, load_keys
 from service.settings import Settings, load_settings
 from service.state import StateDir
 from service.storage import Storage
-from service.storage.database import check_integrity, open_database
-from service.storage.migrations import migrate
+from service.storage.database import check_integrity, look_at, open_database
+from service.storage.migrations import check_schema, migrate
+from service.storage.store import Checked
+from service.trust import check_control
 
 EXIT_FATAL = 70
 
@@ -47,17 +53,83 @@ def die(reason: str) -> None:
     os._exit(EXIT_FATAL)
 
 
+class Sound(msgspec.Struct, frozen=True):
+    """What was found in a state directory that may be used. `now_ms` is the time that it stands at."""
+
+    settings: Settings
+    keys: KeyMaterial
+    checked: Checked
+    tokens: dict[str, TokenRecord]
+    now_ms: int
+    torn_checkpoint: str | None
+
+
+def look_over(state: StateDir) -> Sound:
+    """Check everything that a start rests on, and write nothing, so that what is refused stays as it was found.
+
+    Raises StartRefused.
+    """
+    check_control(state)
+    settings = load_settings(state.settings)
+    mark_ms = read_mark(state.clock)
+    keys = load_keys(state.keys)
+
+    def look(connection: apsw.Connection) -> Sound:
+        check_integrity(connection)
+        check_schema(connection)
+        report, head = verify_start(connection, state.checkpoints, keys.audit_key_bytes())
+        if not report.intact:
+            raise StartRefused(
+                _tampered(report), "keep a copy as it is; `sonia audit verify` says more"
+            )
+        return Sound(
+            settings,
+            keys,
+            Checked(head, report.last_checkpoint_seq),
+            load_records(connection),
+            max(mark_ms, head.at_ms, wall_ms()),
+            report.torn_checkpoint or None,
+        )
+
+    return look_at(state.database, look, settings.storage.busy_timeout_s)
+
+
+def _tampered(report: AuditReport) -> str:
+    if report.first_bad_seq is None:
+        return f"the audit log and the state do not agree: {report.reason}"
+    return f"the audit log was tampered with at row {report.first_bad_seq}: {report.reason}"
+
+
 def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control:
     """Check and open `state`. Raises StartRefused."""
-    settings = load_settings(state.settings)
-    clock = open_clock(state.clock)
-    keys = load_keys(state.keys)
-    connection = open_database(state.database, settings.storage)
-    check_integrity(connection)
-    migrate(connection, clock.now_ms())
-    clock.raise_to(read_head(connection).at_ms)
-    storage = Storage(connection, state, settings, clock, keys.audit_key_bytes(), fatal)
-    storage.start()
-    epoch = EpochFile(state.token_epoch)
-    registry = Registry(epoch, lambda: storage.read(load_records))
-    return Control(state, settings, keys, clock, storage, registry, epoch)
+    sound = look_over(state)
+    if sound.torn_checkpoint:
+        sys.stderr.write(f"a checkpoint was cut off and is put aside: {sound.torn_checkpoint}\n")
+    with refusing(state):
+        clock = open_clock(state.clock)
+        connection = open_database(state.database, sound.settings.storage)
+        migrate(connection, clock.now_ms())
+        clock.raise_to(sound.checked.head.at_ms)
+        storage = Storage(
+            connection,
+            state,
+            sound.settings,
+            clock,
+            sound.keys.audit_key_bytes(),
+            sound.checked,
+            fatal,
+        )
+        epoch = EpochFile(state.token_epoch)
+        storage.start()
+        registry = Registry(epoch, lambda: storage.read(load_records))
+        return Control(state, sound.settings, sound.keys, clock, storage, registry, epoch)
+
+
+@contextmanager
+def refusing(state: StateDir) -> Iterator[None]:
+    """Make a refusal of whatever else goes wrong while a state directory is opened: no disk space, no rights."""
+    try:
+        yield
+    except (OSError, apsw.Error, StateDamaged, Unavailable) as wrong:
+        remedy = "look at the disk's space and whether it can be written, then start again"
+        raise StartRefused(f"{state.root} cannot be used: {wrong}", remedy) from wrong

@@ -1,8 +1,8 @@
 """Every error SONIA raises on purpose, and what each becomes over HTTP or at the exit.
 
 SoniaError
-├── StartRefused              exit 78, nothing was bound
-├── StateDamaged              exit 1 of a command, or 78 at start
+├── StartRefused              exit 78, nothing was bound; says what to do
+├── StateDamaged              78 at start, otherwise what a verification says
 └── ProblemError              an answer (RFC 9457)
     ├── Invalid               400
     ├── Forbidden             403
@@ -11,7 +11,8 @@ SoniaError
     ├── PreconditionFailed    412
     ├── Unprocessable         422
     ├── PreconditionRequired  428
-    └── Unavailable           503, with Retry-After
+    ├── Unavailable           503, with Retry-After: certainly nothing was changed
+    └── OutcomeUnknown        503: it may have happened, and is not tried again
 """
 
 from typing import ClassVar, Final
@@ -24,11 +25,19 @@ class SoniaError(Exception):
 
 
 class StartRefused(SoniaError):
-    """A start-up check failed: the process exits with 78 and never listens."""
+    """A start-up check failed: the process exits with 78 and never listens. `remedy` says what to do about it."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
 
 
 class StateDamaged(SoniaError):
     """Stored state contradicts itself and must not be used."""
+
+
+RESTORE: Final = "restore the state directory from a backup"
+KEEP_AND_RESTORE: Final = f"keep a copy as it is, then {RESTORE}"
+"""What is to be done about damaged state."""
 
 
 class ProblemError(SoniaError):
@@ -117,3 +126,11 @@ class Unavailable(ProblemError):
         self, detail: str, code: str | None = None, retry_after_ms: int | None = 1000
     ) -> None:
         super().__init__(detail, code, retry_after_ms)
+
+
+class OutcomeUnknown(ProblemError):
+    """What was asked for may have happened or not. Whoever asked looks before asking again."""
+
+    status = 503
+    title = "Outcome unknown"
+    default_code = "outcome_unknown"

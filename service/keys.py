@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 import secrets
-import stat
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from service.errors import StartRefused
+from service.errors import RESTORE, StartRefused
+from service.trust import check_private
 
 FORMAT: Final = 1
 KEY_BYTES: Final = 32
@@ -102,7 +102,7 @@ def load_keys(path: Path) -> KeyMaterial:
     """
     material = _decode(path.name, _read_private(path))
     for reason in (*_weak_keys(material), *_duplicates(material), *_no_operator(material)):
-        raise StartRefused(f"{path.name}: {reason}")
+        raise StartRefused(f"{path.name}: {reason}", RESTORE)
     return material
 
 
@@ -112,35 +112,33 @@ def _read_private(path: Path) -> bytes:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags)
     except FileNotFoundError as missing:
-        raise StartRefused(f"{path.name} is missing; `sonia init` makes it") from missing
+        raise StartRefused(
+            f"{path.name} is missing", f"{RESTORE}; `sonia init` makes a new one"
+        ) from missing
     except OSError as unreadable:
-        raise StartRefused(f"{path.name} cannot be read: {unreadable.strerror}") from unreadable
+        raise StartRefused(
+            f"{path.name} cannot be read: {unreadable.strerror}",
+            "put the file itself in its place, and run as its owner",
+        ) from unreadable
     # A file that is not private ends the start, and its descriptor with it.
-    _check_private(path.name, os.fstat(descriptor))
+    check_private(path.name, os.fstat(descriptor))
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
 
 
-def _check_private(name: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise StartRefused(f"{name} is not a regular file")
-    if status.st_mode & 0o077:
-        mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise StartRefused(f"{name} is open to others (mode {mode}); use 0600")
-    if status.st_uid != os.geteuid():
-        raise StartRefused(f"{name} belongs to another user")
-
-
 def _decode(name: str, content: bytes) -> KeyMaterial:
     if not content.strip():
-        raise StartRefused(f"{name} is empty")
+        raise StartRefused(f"{name} is empty", RESTORE)
     try:
         json.loads(content, object_pairs_hook=_refuse_duplicate_names)
         material = msgspec.json.decode(content, type=KeyMaterial)
     except ValueError as wrong:
-        raise StartRefused(f"{name} cannot be parsed: {wrong}") from wrong
+        raise StartRefused(f"{name} cannot be parsed: {wrong}", RESTORE) from wrong
     if material.format != FORMAT:
-        raise StartRefused(f"{name} has format {material.format}; this release reads {FORMAT}")
+        raise StartRefused(
+            f"{name} has format {material.format} and this release reads {FORMAT}",
+            f"start the release that wrote it, or {RESTORE}",
+        )
     return material
 
 

@@ -55,7 +55,9 @@ class Process(msgspec.Struct, frozen=True):
         name = self.name.upper()
         text = environ.get(f"SONIA_{name}_PORT", str(self.port))
         if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
-            raise StartRefused(f"SONIA_{name}_PORT is not a port: {text!r}")
+            raise StartRefused(
+                f"SONIA_{name}_PORT is not a port: {text!r}", "set it to a number from 1 to 65535"
+            )
         return Listen(host=environ.get(f"SONIA_{name}_HOST", "127.0.0.1"), port=int(text))
 
     def url(self, environ: Mapping[str, str] = os.environ) -> str:

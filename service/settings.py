@@ -4,7 +4,9 @@ Unknown keys, wrong types and values out of range refuse to start. An absent sec
 defaults, so leaving `auth` out leaves authentication on.
 """
 
+import os
 import re
+import stat
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -126,21 +128,27 @@ class Settings(_Section, frozen=True):
 
 
 def load_settings(path: Path) -> Settings:
-    """Read `path`; a missing or empty file means all defaults.
+    """Read `path`; an empty file means all defaults, and one that is missing is not empty.
 
     Raises StartRefused naming the file and the place.
     """
-    if not path.exists():
-        return Settings()
-    if not path.is_file():
-        raise StartRefused(f"{path.name}: it is no regular file")
-    if path.stat().st_size > MOST_BYTES:
-        raise StartRefused(f"{path.name}: it has more than {MOST_BYTES} bytes")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read_regular(path).decode("utf-8")
         return Settings() if _NOTHING.fullmatch(text) else _read(text)
     except (OSError, ValueError, RecursionError) as wrong:
-        raise StartRefused(f"{path.name}: {wrong}") from wrong
+        raise StartRefused(f"{path.name}: {wrong}", "correct it, or restore it") from wrong
+
+
+def _read_regular(path: Path) -> bytes:
+    # Without O_NONBLOCK, a pipe in the file's place would hold the start for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no regular file")
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(f"it has more than {MOST_BYTES} bytes")
+    return content
 
 
 def _read(text: str) -> Settings:

@@ -35,6 +35,11 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "audit.checkpoints"
 
     @property
+    def torn_checkpoints(self) -> Path:
+        """What crashes have left of checkpoints."""
+        return self.root / "audit.checkpoints.torn"
+
+    @property
     def clock(self) -> Path:
         """The clock's high-water mark."""
         return self.root / "clock.mark"
@@ -61,6 +66,7 @@ class StateDir(msgspec.Struct, frozen=True):
             self.settings,
             self.database,
             self.checkpoints,
+            self.torn_checkpoints,
             self.clock,
             self.token_epoch,
             self.memory_database,
@@ -71,26 +77,32 @@ class StateDir(msgspec.Struct, frozen=True):
         """The tools' working directory, `name` relative to the state directory."""
         return self.root / name
 
-    def lock(self) -> int:
+    def lock(self, create: bool = True) -> int | None:
         """Take the gateway's lock and return its descriptor, held until the process ends.
+
+        Without `create` nothing is written: where there is no lock no gateway has ever run, and the answer is None.
 
         Raises StartRefused when there is no such directory, or another gateway runs on it: two would
         each believe they own the tokens.
         """
         try:
-            descriptor = os.open(self.gateway_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+            descriptor = os.open(self.gateway_lock, flags, 0o600)
         except OSError as missing:
-            reason = (
-                f"{self.root} is no state directory ({missing.strerror}); `sonia init` makes one"
-            )
-            raise StartRefused(reason) from missing
+            if not create and self.root.is_dir() and not self.gateway_lock.exists():
+                return None
+            reason = f"{self.root} is no state directory ({missing.strerror})"
+            raise StartRefused(reason, "`sonia init` makes one") from missing
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as held:
             os.close(descriptor)
-            raise StartRefused(f"another gateway is running on {self.root}") from held
+            raise StartRefused(
+                f"another gateway is running on {self.root}", "stop it first"
+            ) from held
         return descriptor
 
-    def unlock(self, descriptor: int) -> None:
+    def unlock(self, descriptor: int | None) -> None:
         """Give back what `lock` took."""
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)

@@ -14,8 +14,9 @@ import apsw
 import msgspec
 
 from service.effects import Cause
+from service.errors import StateDamaged
 from service.jsontypes import Json
-from service.query import columns
+from service.query import columns, each
 
 GENESIS: Final = "0" * 64
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -75,21 +76,59 @@ def row_hmac(key: bytes, row: AuditEntry) -> str:
     return hmac.digest(key, _encoder.encode(fields), hashlib.sha256).hex()
 
 
-class Chain:
-    """Appends to the audit log. Used by the writer's thread only, inside its transaction."""
+def wrong_with(key: bytes, row: AuditEntry, seq: int, previous: str | None) -> str | None:
+    """What is wrong with `row` as the one numbered `seq` after one with the HMAC `previous`; None if it is unknown."""
+    if row.seq != seq:
+        return f"a row is missing: {row.seq} follows {seq - 1}"
+    if previous is not None and row.prev_hmac != previous:
+        return "the row does not follow the one before it"
+    if not hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode()):
+        return "the row is not the one that was written"
+    return None
 
-    def __init__(self, key: bytes) -> None:
+
+def _changed(seq: int, reason: str) -> str:
+    return f"the audit log was changed at row {seq} while this process ran: {reason}"
+
+
+class Chain:
+    """Appends to the audit log after `head`, which was checked. Used by the writer's thread only, in its transaction."""
+
+    def __init__(self, key: bytes, head: Head) -> None:
         self._key = key
-        self._head = BEFORE_ALL
+        self._head = head
 
     @property
     def head(self) -> Head:
-        """The end of the chain as of the last `load` or `append`."""
+        """The end of the chain: what was checked or appended here, and nothing else."""
         return self._head
 
-    def load(self, connection: apsw.Connection) -> None:
-        """Take the head from the database: at the start of a transaction and after a rollback."""
-        self._head = read_head(connection)
+    def follow(self, connection: apsw.Connection) -> None:
+        """Take up what other processes have appended since. Raises StateDamaged when the log does not go on from here."""
+        found = read_head(connection)
+        if (found.seq, found.hmac) == (self._head.seq, self._head.hmac):
+            return
+        head = self._head
+        try:
+            for row in each(
+                connection, AuditEntry, "FROM audit WHERE seq >= ? ORDER BY seq", (head.seq,)
+            ):
+                if row.seq == head.seq and row.hmac == head.hmac:
+                    continue
+                if reason := wrong_with(self._key, row, head.seq + 1, head.hmac):
+                    raise StateDamaged(_changed(head.seq + 1, reason))
+                head = Head(row.seq, row.hmac, row.at_ms)
+        except msgspec.ValidationError as unreadable:
+            raise StateDamaged(
+                _changed(head.seq + 1, f"it cannot be read: {unreadable}")
+            ) from unreadable
+        if head.seq <= self._head.seq:
+            raise StateDamaged(_changed(self._head.seq, "rows are missing"))
+        self._head = head
+
+    def go_back(self, head: Head) -> None:
+        """Forget what was appended after `head`, because it was rolled back."""
+        self._head = head
 
     def append(
         self,

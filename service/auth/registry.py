@@ -72,13 +72,7 @@ class Registry:
 
     def live_roles(self, now_ms: int) -> set[str]:
         """The roles for which at least one token works at `now_ms`."""
-        return {
-            record.actor.role
-            for record in self._current().records.values()
-            if any(
-                isinstance(judge(record, secret.sha256, now_ms), Actor) for secret in record.secrets
-            )
-        }
+        return live_roles(self._current().records, now_ms)
 
     def _current(self) -> Snapshot:
         epoch, change = self._epoch.count[0], self._change
@@ -86,6 +80,15 @@ class Registry:
             self._snapshot = Snapshot(self._reload(), {})
             self._seen_epoch, self._seen_change = epoch, change
         return self._snapshot
+
+
+def live_roles(records: dict[str, TokenRecord], now_ms: int) -> set[str]:
+    """The roles for which at least one token of `records` works at `now_ms`. Pure."""
+    return {
+        record.actor.role
+        for record in records.values()
+        if any(isinstance(judge(record, secret.sha256, now_ms), Actor) for secret in record.secrets)
+    }
 
 
 class _TokenRow(msgspec.Struct, frozen=True):

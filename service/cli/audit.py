@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from contextlib import closing
 from typing import Final
 
 from service.cli.shared import Commands, add_command, print_json, print_line
@@ -24,25 +23,31 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         EXAMPLES,
     )
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    verify = actions.add_parser("verify", parents=[common], help="check every row and checkpoint")
+    verify = actions.add_parser(
+        "verify", parents=[common], help="check every row and checkpoint, and the state by them"
+    )
     verify.add_argument("--json", action="store_true", help="print JSON")
 
 
 def act(options: argparse.Namespace) -> int:
-    """Check the log, reading only; works beside a running gateway."""
+    """Check the log and the state, reading only; works beside a running gateway, and on a copy."""
     from service.audit.verify import verify_audit
     from service.keys import load_keys
-    from service.settings import load_settings
-    from service.storage.database import open_reader
+    from service.storage.database import look_at
 
     state = StateDir(options.state.absolute())
     key = load_keys(state.keys).audit_key_bytes()
-    with closing(open_reader(state.database, load_settings(state.settings).storage)) as connection:
-        report = verify_audit(connection, state.checkpoints, key)
+    report = look_at(
+        state.database, lambda connection: verify_audit(connection, state.checkpoints, key)
+    )
     if options.json:
         print_json(report)
-    elif report.intact:
+        return 0 if report.intact else 1
+    if report.torn_checkpoint:
+        print_line(f"a checkpoint was cut off, which is no tampering: {report.torn_checkpoint}")
+    if report.intact:
         print_line(f"intact: {report.rows} rows, {report.checkpoints} checkpoints")
-    else:
-        sys.stderr.write(f"tampered with at row {report.first_bad_seq}: {report.reason}\n")
-    return 0 if report.intact else 1
+        return 0
+    where = "" if report.first_bad_seq is None else f" at row {report.first_bad_seq}"
+    sys.stderr.write(f"tampered with{where}: {report.reason}\n")
+    return 1

@@ -45,7 +45,7 @@ def act(options: argparse.Namespace) -> int:
     """Run the checks; with --accept-clock, settle what had expired and start time anew."""
     state = StateDir(options.state.absolute())
     try:
-        lock = state.lock()
+        lock = state.lock(create=options.accept_clock)
     except StartRefused as running:
         raise SoniaError(str(running)) from running
     try:
@@ -63,23 +63,19 @@ def act(options: argparse.Namespace) -> int:
 
 
 def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
+    from service.auth.registry import live_roles
     from service.clock import wall_ms
-    from service.control import open_control
-    from service.gateway.checks import check_audit, check_operator
+    from service.control import look_over
+    from service.gateway.checks import check_operator
     from service.processes import PROCESSES
     from service.tools.workspace import require_apart
 
     addresses = {name: process.listen() for name, process in PROCESSES.items()}
     listens = {name: f"{each.host}:{each.port}" for name, each in addresses.items()}
-    control = open_control(state)
-    try:
-        check_audit(control)
-        ahead_ms = control.clock.now_ms() - wall_ms()
-        check_operator(control.registry, control.clock.now_ms())
-        require_apart(state.workspace(control.settings.tools.workspace), state)
-    finally:
-        control.close()
-    return DoctorReport(control.settings, listens, ahead_ms, settled)
+    sound = look_over(state)
+    check_operator(live_roles(sound.tokens, sound.now_ms))
+    require_apart(state.workspace(sound.settings.tools.workspace), state)
+    return DoctorReport(sound.settings, listens, max(0, sound.now_ms - wall_ms()), settled)
 
 
 def _accept_clock(state: StateDir, quiet: bool) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """`sonia init`: make a state directory with key material, a configuration and an empty database."""
 
 import argparse
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -60,6 +61,15 @@ def act(options: argparse.Namespace) -> int:
 
 def create_state(state: StateDir, force: bool) -> "NewKeys":
     """Make everything below `state`, the tokens' first audit rows and checkpoint included."""
+    # SQLite gives its files the mode that the umask leaves.
+    before = os.umask(0o077)
+    try:
+        return _create(state, force)
+    finally:
+        os.umask(before)
+
+
+def _create(state: StateDir, force: bool) -> "NewKeys":
     from service.auth.bootstrap import adopt_bootstrap_tokens
     from service.clock import create_clock
     from service.control import open_control
@@ -70,6 +80,7 @@ def create_state(state: StateDir, force: bool) -> "NewKeys":
     from service.storage.migrations import migrate
 
     state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.root.chmod(0o700)
     _make_room(state, force)
     if not state.settings.exists():
         state.settings.write_text(CONFIGURATION, encoding="utf-8")

@@ -47,11 +47,15 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Open the state directory and do one thing to its tokens."""
+    state = StateDir(options.state.absolute())
+    if options.action == "list":
+        _list(state, options)
+        return 0
     from service.control import open_control
 
-    control = open_control(StateDir(options.state.absolute()))
+    control = open_control(state)
     try:
-        ACTIONS[options.action](control, options)
+        CHANGES[options.action](control, options)
     finally:
         control.close()
     return 0
@@ -108,16 +112,19 @@ def _revoke(control: "Control", options: argparse.Namespace) -> None:
         print_line(f"{options.id} is revoked.")
 
 
-def _list(control: "Control", options: argparse.Namespace) -> None:
+def _list(state: StateDir, options: argparse.Namespace) -> None:
     from service.auth import tokens
+    from service.clock import read_mark, wall_ms
+    from service.storage.database import look_at
 
-    found = control.storage.read(partial(tokens.list_all, now_ms=control.clock.now_ms()))
+    now_ms = max(wall_ms(), read_mark(state.clock))
+    found = look_at(state.database, partial(tokens.list_all, now_ms=now_ms))
     if options.json:
         print_json({"items": found})
         return
     for token in found:
-        state = "works" if token.live_secrets else "over"
-        print_line(f"{token.id}  {token.role:8}  {state:5}  {token.source:9}  {token.name}")
+        works = "works" if token.live_secrets else "over"
+        print_line(f"{token.id}  {token.role:8}  {works:5}  {token.source:9}  {token.name}")
 
 
 def _show(issued: "Issued", as_json: bool) -> None:
@@ -128,4 +135,4 @@ def _show(issued: "Issued", as_json: bool) -> None:
         print_line(f"  {issued.token}")
 
 
-ACTIONS: Final = {"issue": _issue, "rotate": _rotate, "revoke": _revoke, "list": _list}
+CHANGES: Final = {"issue": _issue, "rotate": _rotate, "revoke": _revoke}

@@ -69,7 +69,7 @@ def open_dependencies(
             for each in BEHIND
         }
     except ValueError as error:
-        raise StartRefused(str(error)) from error
+        raise StartRefused(str(error), "correct SONIA_<PROCESS>_URL or sonia.yaml") from error
     return Dependencies(
         by_name,
         MemoryClient(by_name["memory"], turn.memory_timeout_s),

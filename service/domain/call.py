@@ -23,6 +23,7 @@ from service.keys import KeyMaterial
 from service.settings import Settings
 from service.state import StateDir
 from service.storage import Storage
+from service.timers import Timers
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -36,6 +37,7 @@ class Services(msgspec.Struct, frozen=True):
     registry: Registry
     denied: DeniedAttempts
     dependencies: Dependencies
+    timers: Timers
     metrics: Metrics
     new_id: NewId
     new_secret: Callable[[], str]

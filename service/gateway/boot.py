@@ -13,7 +13,8 @@ from service.dependencies import open_dependencies
 from service.domain.call import Services
 from service.domain.confirmations.records import expire_overdue
 from service.domain.tools.records import settle_interrupted
-from service.gateway.checks import check_audit, check_exposure, check_operator
+from service.gateway.checks import check_exposure, check_operator
+from service.gateway.lifespan import timers
 from service.http.idempotency import settle as settle_keys
 from service.http.metrics import Metrics
 from service.http.shared import Shared
@@ -25,9 +26,8 @@ from service.processes import BEHIND, Listen
 def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: NewId) -> Services:
     """Run every check of the gateway over an opened state directory. Raises StartRefused."""
     check_exposure(control.settings, listen)
-    check_audit(control)
     adopt_bootstrap_tokens(control.storage, control.registry, control.keys, control.clock, new_id)
-    check_operator(control.registry, control.clock.now_ms())
+    check_operator(control.registry.live_roles(control.clock.now_ms()))
     expire_overdue(control.storage, control.clock.now_ms(), new_id)
     control.storage.do_now(partial(settle_keys, now_ms=control.clock.now_ms()))
     settle_interrupted(control.storage, control.clock.now_ms(), new_id)
@@ -48,6 +48,7 @@ def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: N
             time.monotonic,
             random.SystemRandom().random,
         ),
+        timers=timers(control.clock, control.storage, control.registry),
         metrics=Metrics(),
         new_id=new_id,
         new_secret=new_secret,

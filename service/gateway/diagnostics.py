@@ -32,8 +32,13 @@ def services_of(state: State) -> Services:
 
 @route("/readyz", http_method=READ, opt=PUBLIC, sync_to_thread=False)
 def readyz(state: State) -> Readiness:
-    """Say that the gateway is ready. It stays ready while a dependency is down, and says so."""
-    return Readiness("ready", services_of(state).dependencies.states())
+    """Say that the gateway is ready. It stays ready while a dependency is down, and says so.
+
+    `impaired`: it answers, and something that it does by itself has not been done for a long time; its log says what.
+    """
+    services = services_of(state)
+    status = "impaired" if services.timers.late else "ready"
+    return Readiness(status, services.dependencies.states())
 
 
 @route("/v1/storage", http_method=READ, opt=PUBLIC)
@@ -49,9 +54,13 @@ def metrics(state: State) -> Response[str]:
     lines = services.metrics.render(
         {
             "sonia_denied_total": services.denied.total,
+            "sonia_checkpoints_failed_total": services.storage.checkpoints_failed,
             "sonia_storage_batches_total": services.storage.batches,
             "sonia_storage_operations_total": services.storage.operations,
             "sonia_storage_waiting": services.storage.waiting,
+            "sonia_storage_owed": services.storage.owed,
+            "sonia_timer_errors_total": services.timers.errors,
+            "sonia_timers_late": services.timers.late,
         }
     )
     return Response(lines, media_type=_METRICS)

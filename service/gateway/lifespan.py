@@ -4,11 +4,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 
 from litestar import Litestar
 
+from service.auth.registry import Registry
+from service.clock import Clock
 from service.domain.call import Services
+from service.storage import Storage
+from service.timers import Timer, Timers
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 TICK_EVERY_S: Final = 1.0
@@ -20,28 +25,37 @@ def running(services: Services) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         services.dependencies.start()
-        ticking = asyncio.create_task(tick(services))
+        services.timers.start()
         try:
             yield
         finally:
-            ticking.cancel()
+            await services.timers.stop()
             await services.dependencies.close()
             services.denied.flush(services.new_id("end"))
 
     return lifespan
 
 
-async def tick(services: Services) -> None:
-    """Once a second, put the clock's mark on disk and have the tokens read anew after any change.
+def timers(clock: Clock, storage: Storage, registry: Registry) -> Timers:
+    """What is done once a second, each by itself, so that none waits for another or ends with it.
 
-    So an idle gateway's time outlives it too, and a command that was killed after its COMMIT and
-    before it could say so has its effect nevertheless.
+    The clock's mark is put on disk, so that an idle gateway's time outlives it, too. The tokens are read anew after any
+    change, so that a command that was killed after its COMMIT and before it could say so has its effect nevertheless.
+    What happened and could not be written down is written.
     """
     seen: object = None
-    while True:
-        await asyncio.to_thread(services.clock.sync)
-        version = services.storage.read(lambda connection: connection.pragma("data_version"))
+
+    async def look_at_tokens() -> None:
+        nonlocal seen
+        version = storage.read(lambda connection: connection.pragma("data_version"))
         if version != seen:
-            services.registry.invalidate()
+            registry.invalidate()
             seen = version
-        await asyncio.sleep(TICK_EVERY_S)
+
+    return Timers(
+        (
+            Timer("clock", TICK_EVERY_S, partial(asyncio.to_thread, clock.sync)),
+            Timer("tokens", TICK_EVERY_S, look_at_tokens),
+            Timer("owed", TICK_EVERY_S, storage.catch_up),
+        )
+    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from service.control import open_control
+from service.control import open_control, refusing
 from service.ids import random_id
 from service.processes import GATEWAY
 from service.state import StateDir
@@ -27,7 +27,8 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
             from service.gateway.boot import boot  # noqa: PLC0415 - see above
             from service.internal.runner import bind, serve_on  # noqa: PLC0415 - see above
 
-            app = create_app(boot(control, listen, environ, random_id), listen)
+            with refusing(state):
+                app = create_app(boot(control, listen, environ, random_id), listen)
             # Bound here, so that a port in use is a refusal; it listens after the lifespan began.
             bound = bind(listen)
             with _children(state, environ) if with_children else nullcontext():

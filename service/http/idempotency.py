@@ -1,12 +1,14 @@
 """Idempotency-Key: a POST that is sent again has its effect once, and is answered as before.
 
 A key belongs to one actor and one route. It is written down before the handler runs and completed
-with the answer afterwards, so a key that is found begun and not completed may have had its effect:
-after a crash it is refused, never run again. Answers that say "try again" (5xx) are not kept, and answers
-with a secret in them are never written down: those are refused when they are asked for again.
+with what came of it afterwards: done, with the answer; certainly not done, and the key is forgotten; or unknown. A
+request that may have had its effect, because the server failed, its answer was lost or a crash came between, is
+`interrupted`: refused from then on, never run again. What cannot be written down at once is known to this process
+and written later. Answers with a secret in them are never written down: those are refused when they are asked for again.
 """
 
 import hashlib
+import logging
 import re
 from functools import partial
 from typing import Final
@@ -29,8 +31,16 @@ from litestar.types import (
 from service.auth.credentials import Actor
 from service.auth.roles import Role, permits
 from service.clock import Clock
-from service.errors import Conflict, Invalid, ProblemError, Unprocessable
+from service.errors import (
+    Conflict,
+    Invalid,
+    OutcomeUnknown,
+    ProblemError,
+    Unavailable,
+    Unprocessable,
+)
 from service.http.guards import REQUIRED
+from service.http.problems import NOTHING_DONE, Problem, send_problem
 from service.query import select_one
 from service.storage import Storage
 
@@ -38,6 +48,7 @@ HIDDEN: Final = "answers_with_secret"
 SECRET: Final[dict[str, object]] = {HIDDEN: True}
 """For the `opt` of a handler whose answer must not be stored."""
 
+_LOG: Final = logging.getLogger("sonia.gateway")
 KEPT_FOR_MS: Final = 86_400_000
 _HEADER: Final = b"idempotency-key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -60,6 +71,11 @@ class Slot(msgspec.Struct, frozen=True):
     actor_id: str
     route: str
     key: str
+
+
+INTERRUPTED: Final = (
+    "the first request was interrupted: it may have had its effect; look before trying again"
+)
 
 
 class Kept(msgspec.Struct):
@@ -99,25 +115,34 @@ def begin(
     return None
 
 
-def complete(connection: apsw.Connection, slot: Slot, kept: Kept, secret: bool) -> None:
-    """Keep the answer, or only that there was one, or forget the key, as the answer's nature asks."""
+def entry_of(
+    kept: Kept, payload_sha256: str, *, secret: bool, nothing_done: bool = False
+) -> Entry | None:
+    """What is to be known of a key after its answer; None when it is forgotten, as certainly nothing was done. Pure.
+
+    An answer of `secret` success is not kept itself; a server error that does not say that nothing was done leaves
+    it open what was.
+    """
+    if kept.status >= 500 or not kept.status:
+        return None if nothing_done else Entry(payload_sha256, "interrupted")
+    if secret and kept.status < 400:
+        return Entry(payload_sha256, "secret", kept.status)
+    headers = msgspec.json.encode(kept.headers).decode()
+    return Entry(payload_sha256, "done", kept.status, headers, kept.body)
+
+
+def complete(connection: apsw.Connection, slot: Slot, entry: Entry | None) -> None:
+    """Write down what came of a key, or forget it."""
     where = (slot.actor_id, slot.route, slot.key)
-    if kept.status >= 500:
+    if entry is None:
         connection.execute(
             "DELETE FROM idempotency WHERE actor_id = ? AND route = ? AND key = ?", where
         )
         return
-    hidden = secret and kept.status < 400
     connection.execute(
         "UPDATE idempotency SET state = ?, status = ?, headers = ?, body = ?"
         " WHERE actor_id = ? AND route = ? AND key = ?",
-        (
-            "secret" if hidden else "done",
-            kept.status,
-            None if hidden else msgspec.json.encode(kept.headers).decode(),
-            None if hidden else kept.body,
-            *where,
-        ),
+        (entry.state, entry.status, entry.headers, entry.body, *where),
     )
 
 
@@ -139,9 +164,7 @@ def judge(known: Entry, payload_sha256: str) -> Entry:
         case "secret":
             raise Conflict("the answer held a secret, which is shown once", "secret_not_repeated")
         case _:
-            raise Conflict(
-                "the first request was interrupted; look before trying again", "outcome_unknown"
-            )
+            raise Conflict(INTERRUPTED, "outcome_unknown")
 
 
 def key_of(scope: Scope) -> str | None:
@@ -175,6 +198,7 @@ class Idempotency:
         self._storage = storage
         self._clock = clock
         self._max_body_bytes = max_body_bytes
+        self._owed: dict[Slot, Entry] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request, or answer it as it was answered before."""
@@ -189,15 +213,57 @@ class Idempotency:
         slot = Slot(actor.id, scope["path_template"], key)
         payload_sha256 = digest(scope, body)
         run = partial(begin, slot=slot, payload_sha256=payload_sha256, now_ms=self._clock.now_ms())
-        known = await self._storage.do(run)
+        known = self._owed.get(slot) or await self._storage.do(run)
         if known is not None:
             await replay(judge(known, payload_sha256), send)
             return
         kept = Kept()
-        await self._app(scope, replayed(body, receive), keeping(kept))
-        secret = bool(scope["route_handler"].opt.get(HIDDEN))
-        await self._storage.do(partial(complete, slot=slot, kept=kept, secret=secret))
-        await give(kept, send)
+        # Whatever ends it, a cancellation included: until it is known what came of it, it may be anything.
+        entry: Entry | None = Entry(payload_sha256, "interrupted")
+        try:
+            await self._app(scope, replayed(body, receive), keeping(kept))
+            secret = bool(scope["route_handler"].opt.get(HIDDEN))
+            nothing_done = bool(scope["state"].get(NOTHING_DONE))
+            entry = entry_of(kept, payload_sha256, secret=secret, nothing_done=nothing_done)
+        except Exception:  # noqa: BLE001 - see below
+            # Nobody behind here answers errors any more: an answer may have begun, if only into `kept`.
+            _LOG.exception("request %s failed", scope["state"]["request_id"])
+            kept = Kept()
+        finally:
+            await self._write_down(slot, entry)
+        if kept.status:
+            await give(kept, send)
+        else:
+            await send_problem(send, _interrupted(scope))
+
+    async def _write_down(self, slot: Slot, entry: Entry | None) -> None:
+        """Write down what came of a key; when that fails, this process knows it until it is written."""
+        if entry is not None:
+            self._owed[slot] = entry
+        run = partial(complete, slot=slot, entry=entry)
+        written = False
+        try:
+            await self._storage.do(run)
+            written = True
+        except (Unavailable, apsw.Error) as error:
+            _LOG.warning("what came of a key is written down later: %s", error)
+        finally:
+            if written:
+                self._forget(slot)
+            else:
+                self._storage.do_later(run, partial(self._forget, slot))
+
+    def _forget(self, slot: Slot) -> None:
+        self._owed.pop(slot, None)
+
+
+def _interrupted(scope: Scope) -> Problem:
+    """The answer to a request of which nobody can say what came of it."""
+    detail = "the request was interrupted: it may have had its effect; look before trying again"
+    unknown = OutcomeUnknown(detail)
+    return Problem(
+        unknown.status, unknown.title, unknown.code, detail, str(scope["state"]["request_id"])
+    )
 
 
 def digest(scope: Scope, body: bytes) -> str:

@@ -17,11 +17,13 @@ from litestar.exceptions import (
 )
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
-from service.errors import ProblemError
+from service.errors import ProblemError, Unavailable
 from service.http.sockets import deny_socket
 from service.jsontypes import Json
 
 AnyRequest = Request[object, object, State]
+NOTHING_DONE: Final = "nothing_done"
+"""In the state of a request whose server error means that certainly nothing was changed."""
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG: Final = logging.getLogger("sonia.gateway")
 _CODES: Final = {
@@ -85,12 +87,24 @@ async def send_refusal(
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+async def send_problem(send: Send, problem: Problem) -> None:
+    """Answer `problem` where no handler of errors is left that could."""
+    body = msgspec.json.encode(problem)
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
 def _request_id(request: AnyRequest) -> str:
     return str(request.scope["state"].get("request_id", ""))
 
 
 def on_problem(request: AnyRequest, error: ProblemError) -> Response[bytes]:
-    """Answer an error that SONIA raised on purpose."""
+    """Answer an error that SONIA raised on purpose, and note whether it says that certainly nothing was changed."""
+    request.scope["state"][NOTHING_DONE] = isinstance(error, Unavailable)
     return problem_response(
         Problem(
             error.status,

@@ -63,7 +63,10 @@ def resolve_roles(app: Litestar, options: Callable[[str], str] = lambda _: EVERY
             if found is None:
                 undeclared.append(f"{method} {each.path_format}")
     if undeclared:
-        raise StartRefused(f"no role is declared for {', '.join(sorted(undeclared))}")
+        raise StartRefused(
+            f"no role is declared for {', '.join(sorted(undeclared))}",
+            "give each handler exactly one guard, or opt=PUBLIC",
+        )
 
 
 def complete_options(app: Litestar) -> None:

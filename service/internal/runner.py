@@ -31,7 +31,8 @@ def bind(listen: Listen) -> socket.socket:
     except OSError as error:
         bound.close()
         raise StartRefused(
-            f"cannot listen on {listen.host}:{listen.port}: {error.strerror}"
+            f"cannot listen on {listen.host}:{listen.port}: {error.strerror}",
+            "end what has the port, or set another in SONIA_<PROCESS>_PORT",
         ) from error
     return bound
 

@@ -9,6 +9,7 @@ from service.keys import load_keys
 from service.processes import Listen, Process
 from service.settings import Settings, load_settings
 from service.state import StateDir
+from service.trust import check_process
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -22,8 +23,9 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_start(process: Process, state: Path, environ: Mapping[str, str]) -> Checked:
-    """Read keys, settings and address of `process`. Raises StartRefused; opens no socket."""
+    """Look at whose the files are, and read keys, settings and address of `process`. Raises StartRefused; opens no socket."""
     directory = StateDir(state)
+    check_process(directory)
     return Checked(
         state=directory,
         settings=load_settings(directory.settings),

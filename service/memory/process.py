@@ -10,7 +10,7 @@ from litestar import Litestar, Response, post
 
 from service.auth.roles import Role
 from service.clock import wall_ms
-from service.errors import Conflict, StartRefused
+from service.errors import KEEP_AND_RESTORE, Conflict, StartRefused
 from service.http.guards import require_role
 from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
@@ -19,6 +19,7 @@ from service.internal.start import Checked
 from service.memory.store import MemoryConflict, MemoryStore, MemoryStoreUnusable
 from service.memory.tokens import within_budget
 from service.messages.memory import FoundMemories, Memory, SearchMemories, StoreMemory
+from service.trust import check_database
 
 T = TypeVar("T")
 
@@ -85,8 +86,9 @@ def memory_app(store: MemoryStore, service_token: str) -> InternalApp:
 
 def run(checked: Checked) -> None:
     """Serve until told to end. Raises StartRefused, before anything listens."""
+    check_database(checked.state.memory_database)
     try:
         store = MemoryStore(checked.state.memory_database)
     except MemoryStoreUnusable as error:
-        raise StartRefused(str(error)) from error
+        raise StartRefused(str(error), KEEP_AND_RESTORE) from error
     serve(memory_app(store, checked.service_token), checked.listen)

@@ -52,5 +52,5 @@ def run(checked: Checked) -> None:
     try:
         provider = provider_from(checked.environ)
     except ProviderMisconfigured as error:
-        raise StartRefused(str(error)) from error
+        raise StartRefused(str(error), "correct the environment of the model process") from error
     serve(model_app(provider, checked.service_token), checked.listen)

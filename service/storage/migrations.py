@@ -5,7 +5,7 @@ import hashlib
 import apsw
 import msgspec
 
-from service.errors import StartRefused
+from service.errors import RESTORE, StartRefused
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -174,6 +174,14 @@ MIGRATIONS: tuple[Migration, ...] = (
             UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
         """,
     ),
+    # Every start asks for these rows, however long the log is; service/audit/seals.py asks in the same words.
+    Migration(
+        3,
+        """
+        CREATE INDEX audit_sealed ON audit (seq)
+            WHERE effect_table IN ('tokens', 'policies', 'confirmations', 'clock')
+        """,
+    ),
 )
 
 _LEDGER = """
@@ -186,19 +194,8 @@ _LEDGER = """
 def migrate(
     connection: apsw.Connection, now_ms: int, steps: tuple[Migration, ...] = MIGRATIONS
 ) -> None:
-    """Bring the schema to the newest version, each step in one transaction.
-
-    Raises StartRefused for a database newer than this release, or one whose applied steps are
-    not, text for text, the ones this release knows.
-    """
-    current = _user_version(connection)
-    if current > steps[-1].version:
-        raise StartRefused(
-            f"control.db has schema {current}, newer than this release's {steps[-1].version}"
-        )
-    if current:
-        _check_ledger(connection, steps[:current])
-    for step in steps[current:]:
+    """Bring the schema to the newest version, each step in one transaction. Raises StartRefused as `check_schema`."""
+    for step in steps[check_schema(connection, steps) :]:
         with connection:
             for _ in connection.execute(_LEDGER):
                 pass
@@ -210,6 +207,23 @@ def migrate(
             connection.pragma("user_version", step.version)
 
 
+def check_schema(connection: apsw.Connection, steps: tuple[Migration, ...] = MIGRATIONS) -> int:
+    """Return how many of the steps the database has.
+
+    Raises StartRefused for a database newer than this release, or one whose applied steps are
+    not, text for text, the ones this release knows.
+    """
+    current = _user_version(connection)
+    if current > steps[-1].version:
+        raise StartRefused(
+            f"control.db has schema {current}, newer than this release's {steps[-1].version}",
+            f"start the release that wrote it, or {RESTORE}",
+        )
+    if current:
+        _check_ledger(connection, steps[:current])
+    return current
+
+
 def _user_version(connection: apsw.Connection) -> int:
     version = connection.pragma("user_version")
     assert isinstance(version, int)
@@ -219,4 +233,7 @@ def _user_version(connection: apsw.Connection) -> int:
 def _check_ledger(connection: apsw.Connection, applied: tuple[Migration, ...]) -> None:
     recorded = list(connection.execute("SELECT version, sha256 FROM migrations ORDER BY version"))
     if recorded != [(step.version, step.sha256) for step in applied]:
-        raise StartRefused("control.db was migrated by other steps than this release's")
+        raise StartRefused(
+            "control.db was migrated by other steps than this release's",
+            f"start the release that wrote it, or {RESTORE}",
+        )

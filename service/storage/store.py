@@ -1,16 +1,19 @@
 """What the rest of SONIA sees of the database: change it, with an audit row, or read it."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 import msgspec
 
-from service.audit.chain import Chain
+from service.audit.chain import Chain, Head
 from service.audit.checkpoints import CheckpointWriter
+from service.audit.seals import SEALED, seal
 from service.clock import Clock
 from service.effects import Cause, Effect
+from service.errors import Unavailable
 from service.jsontypes import Json
 from service.settings import Settings
 from service.state import StateDir
@@ -39,8 +42,15 @@ class StorageReport(msgspec.Struct, frozen=True):
     waiting: int
 
 
+class Checked(msgspec.Struct, frozen=True):
+    """How far the audit log was checked: its end, and the newest row with a checkpoint."""
+
+    head: Head
+    last_seq: int
+
+
 class Storage:
-    """One writer thread and one reading connection over an opened, migrated database."""
+    """One writer thread and one reading connection over an opened, migrated database whose audit log was checked."""
 
     def __init__(
         self,
@@ -49,26 +59,30 @@ class Storage:
         settings: Settings,
         clock: Clock,
         audit_key: bytes,
+        checked: Checked,
         fatal: Callable[[str], None],
     ) -> None:
         self._path = state.database
         self._settings = settings
         self._clock = clock
-        self._chain = Chain(audit_key)
+        self._chain = Chain(audit_key, checked.head)
         checkpoints = CheckpointWriter(
-            state.checkpoints, audit_key, settings.audit.checkpoint_every
+            state.checkpoints, audit_key, settings.audit.checkpoint_every, checked.last_seq
         )
         self._writer = Writer(connection, settings.storage, self._chain, checkpoints, fatal)
         self._reader = open_reader(state.database, settings.storage)
         self._reporting: asyncio.Future[StorageReport] | None = None
+        self._owed: deque[Callable[[apsw.Connection], tuple[object, AfterCommit | None]]] = deque()
 
     def start(self) -> None:
         """Start the writer; nothing can be changed before."""
         self._writer.start()
 
     def stop(self) -> None:
-        """Finish what is queued and close both connections."""
+        """Finish what is queued, and try once more what is owed; close both connections."""
         self._reader.close()
+        for run in self._owed:
+            self._writer.submit(Operation(run, lambda _: None))
         self._writer.stop()
 
     @property
@@ -85,6 +99,11 @@ class Storage:
     def waiting(self) -> int:
         """How many operations wait for the writer."""
         return self._writer.waiting
+
+    @property
+    def checkpoints_failed(self) -> int:
+        """How many checkpoints could not be written."""
+        return self._writer.checkpoints_failed
 
     async def change(self, cause: Cause, run: Run[Effect[T]]) -> T:
         """Apply one effect and its audit row in one transaction; return once both are durable.
@@ -108,6 +127,32 @@ class Storage:
     def do_now(self, run: Run[T]) -> T:
         """As `do`, for start-up, where there is no event loop."""
         return self._block(lambda connection: (run(connection), None))
+
+    def do_later(self, run: Run[object], after: AfterCommit) -> None:
+        """Owe `run`, without an audit row, until `catch_up` finds that it can be committed; `after` follows."""
+        self._owed.append(lambda connection: (run(connection), after))
+
+    def change_later(self, cause: Cause, run: Run[Effect[T]]) -> None:
+        """As `do_later`, for an effect and its audit row: what is known to have happened and could not be recorded."""
+        self._owed.append(lambda connection: self._audited(connection, cause, run))
+
+    async def catch_up(self) -> None:
+        """Commit what is owed, the oldest first. Raises Unavailable when it still cannot be; then it stays owed."""
+        while self._owed:
+            try:
+                await self._await(self._owed[0])
+            except Unavailable:
+                raise
+            except Exception:
+                # It will not get better by waiting, and must not keep back what comes after it.
+                self._owed.popleft()
+                raise
+            self._owed.popleft()
+
+    @property
+    def owed(self) -> int:
+        """How much happened that could not be written down yet."""
+        return len(self._owed)
 
     def note(self, cause: Cause, detail: Mapping[str, Json]) -> None:
         """Queue an audit row about something that changed nothing, and do not wait for it."""
@@ -176,8 +221,10 @@ class Storage:
     ) -> tuple[T, AfterCommit | None]:
         """The only place where effects meet the audit log: both or neither."""
         effect = run(connection)
+        digest = seal(connection, effect.table, effect.id)
+        detail = {**effect.detail, SEALED: digest} if digest else effect.detail
         self._chain.append(
-            connection, self._clock.now_ms(), cause, (effect.table, effect.id), effect.detail
+            connection, self._clock.now_ms(), cause, (effect.table, effect.id), detail
         )
         return effect.result, effect.after_commit
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import apsw
 
-from service.audit.chain import Chain
+from service.audit.chain import Chain, Head
 from service.audit.checkpoints import CheckpointWriter
-from service.errors import Unavailable
+from service.errors import StateDamaged, Unavailable
 from service.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 AfterCommit = Callable[[], None]
+UNWRITABLE: Final = "storage_unavailable"
+# What a statement meets through no fault of its own; it is rolled back, so certainly nothing was changed.
+_NO_ROOM: Final = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.BusyError,
+    apsw.ReadOnlyError,
+    apsw.NoMemError,
+)
 BUSY: Final = "the database is locked by somebody else; nothing was changed"
 
 
@@ -90,18 +99,21 @@ class Writer:
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self.batches = 0
         self.operations = 0
+        self.checkpoints_failed = 0
 
     def start(self) -> None:
-        """Take up the checkpoints and start the thread."""
-        self._checkpoints.start()
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is queued, write a last checkpoint, and close the connection."""
+        """Finish what is queued, write a last checkpoint of what is known to be sound, and close the connection."""
         self._queue.put(None)
         self._thread.join()
-        self._chain.load(self._connection)
-        self._checkpoints.write(self._chain.head)
+        try:
+            self._chain.follow(self._connection)
+        except (StateDamaged, apsw.Error) as wrong:
+            _say(f"{wrong}; `sonia audit verify` says more")
+        self._checkpoint(self._checkpoints.write)
         self._connection.close()
 
     @property
@@ -143,39 +155,62 @@ class Writer:
             operation.deliver()
 
     def _commit(self, batch: list[Operation[object]]) -> None:
+        before = self._chain.head
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._chain.load(self._connection)
+            self._chain.follow(self._connection)
             for operation in batch:
                 self._in_savepoint(operation)
             self._connection.execute("COMMIT")
-        except apsw.Error as failed:
+        except (apsw.Error, StateDamaged) as failed:
+            self._chain.go_back(before)
             self._fail(batch, failed)
             return
         self.batches += 1
         self.operations += len(batch)
         for operation in batch:
             operation.committed()
-        self._checkpoints.advance(self._chain.head)
+        self._checkpoint(self._checkpoints.advance)
+
+    def _checkpoint(self, write: Callable[[Head], None]) -> None:
+        """What is committed stays so, with or without a checkpoint; one that fails is said, and tried again later."""
+        try:
+            write(self._chain.head)
+        except OSError as failed:
+            self.checkpoints_failed += 1
+            _say(f"no checkpoint of the audit log could be written: {failed}")
 
     def _in_savepoint(self, operation: Operation[object]) -> None:
+        before = self._chain.head
         self._connection.execute("SAVEPOINT operation")
         operation.attempt(self._connection)
         if not self._connection.in_transaction:
             raise apsw.AbortError("SQLite gave the transaction up")
+        if isinstance(operation.error, _NO_ROOM):
+            operation.error = Unavailable(f"the database refused: {operation.error}", UNWRITABLE)
         if operation.error is not None:
             self._connection.execute("ROLLBACK TO operation")
-            self._chain.load(self._connection)
+            self._chain.go_back(before)
         self._connection.execute("RELEASE operation")
 
-    def _fail(self, batch: list[Operation[object]], failed: apsw.Error) -> None:
+    def _fail(self, batch: list[Operation[object]], failed: apsw.Error | StateDamaged) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        if isinstance(failed, StateDamaged):
+            # What was sound until now is worth a checkpoint: without it, a log that was cut off would pass the next start.
+            self._checkpoint(self._checkpoints.write)
+            self._fatal(f"{failed}; `sonia audit verify` says more")
         if isinstance(failed, apsw.IOError | apsw.CorruptError):
             self._fatal(f"the database cannot be written: {failed}")
         reason = BUSY if isinstance(failed, apsw.BusyError) else f"the database refused: {failed}"
         for operation in batch:
-            operation.error = Unavailable(reason, "storage_unavailable")
+            operation.error = Unavailable(reason, UNWRITABLE)
+
+
+def _say(what: str) -> None:
+    import logging  # noqa: PLC0415 - commands start without it, and few of them have anything to say
+
+    logging.getLogger("sonia.storage").error(what)
 
 
 def deliver_to(future: "asyncio.Future[T]") -> Callable[[Operation[T]], None]:

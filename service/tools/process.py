@@ -79,13 +79,14 @@ def required_confinement(settings: ToolsSettings, environ: Mapping[str, str]) ->
         confinement = Confinement(text)
     except ValueError as error:
         raise StartRefused(
-            f"{CONFINEMENT} is neither required nor not_required: {text!r}"
+            f"{CONFINEMENT} is neither required nor not_required: {text!r}", "set it to one of them"
         ) from error
     missing = missing_for_confinement()
     if missing and confinement is Confinement.REQUIRED:
         raise StartRefused(
-            f"commands cannot be confined here, the kernel lacks {'; '.join(missing)}: use one that has it, or let commands"
-            " read and change all that SONIA can, by `tools: {confinement: not_required}` in sonia.yaml"
+            f"commands cannot be confined here, the kernel lacks {'; '.join(missing)}",
+            "use one that has it, or let commands"
+            " read and change all that SONIA can, by `tools: {confinement: not_required}` in sonia.yaml",
         )
     return msgspec.structs.replace(settings, confinement=confinement)
 
@@ -96,7 +97,10 @@ def run(checked: Checked) -> None:
     try:
         workspace = Workspace(checked.state.workspace(settings.workspace), settings)
     except OSError as error:
-        raise StartRefused(f"the tools' workspace cannot be used: {error}") from error
+        raise StartRefused(
+            f"the tools' workspace cannot be used: {error}",
+            "make it a directory of the user that SONIA runs as, or correct tools.workspace",
+        ) from error
     require_apart(workspace.root, checked.state)
     if settings.confinement is Confinement.REQUIRED:
         require_private(checked.state)

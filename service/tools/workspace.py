@@ -119,7 +119,8 @@ def require_apart(root: Path, state: StateDir) -> None:
     for what, path in (_kept(state) | code).items():
         if path.resolve().is_relative_to(root.resolve()):
             raise StartRefused(
-                f"tools.workspace is {root}, which holds {what}: give tools a directory of their own"
+                f"tools.workspace is {root}, which holds {what}",
+                "give tools a directory of their own",
             )
 
 
@@ -129,7 +130,8 @@ def require_private(state: StateDir) -> None:
         for readable in SYSTEM_DIRECTORIES:
             if path.resolve().is_relative_to(Path(readable).resolve()):
                 raise StartRefused(
-                    f"{what} lies below {readable}, which commands can read: move the state elsewhere"
+                    f"{what} lies below {readable}, which commands can read",
+                    "move the state elsewhere",
                 )
 
 

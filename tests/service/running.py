@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ import apsw
 import msgspec
 
 from chaos.ports import PortPool
+from service.audit.chain import GENESIS, AuditEntry, read_head, row_hmac
+from service.audit.checkpoints import CheckpointWriter
 from service.cli.init import create_state
 from service.processes import BEHIND
+from service.query import select
 from service.state import StateDir
 
 START_WITHIN_S = 30.0
@@ -178,6 +181,22 @@ def rows(state: State, statement: str, *bindings: Any) -> list[tuple[Any, ...]]:
         return list(connection.execute(statement, bindings))
     finally:
         connection.close()
+
+
+def restamp(state: State, key: bytes) -> None:
+    """Write the stopped database's whole log as `key` would have written it, and a checkpoint of its end."""
+    previous = GENESIS
+    connection = apsw.Connection(str(state.directory.database))
+    with closing(connection):
+        for entry in select(connection, AuditEntry, "FROM audit ORDER BY seq"):
+            row = msgspec.structs.replace(entry, prev_hmac=previous)
+            previous = row_hmac(key, row)
+            connection.execute(
+                "UPDATE audit SET prev_hmac = ?, hmac = ? WHERE seq = ?",
+                (row.prev_hmac, previous, row.seq),
+            )
+        head = read_head(connection)
+    CheckpointWriter(state.directory.checkpoints, key, 1, 0).write(head)
 
 
 def alter(state: State, statement: str, *bindings: Any) -> None:

@@ -99,7 +99,10 @@ class Stack(msgspec.Struct, frozen=True):
     def remember(self, text: str) -> None:
         """Store a memory directly in the memory process."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["memory"], timeout=20)
-        headers = {"Authorization": f"Bearer {self.gateway.state.service}"}
+        headers = {
+            "Authorization": f"Bearer {self.gateway.state.service}",
+            "Content-Type": "application/json",
+        }
         connection.request(
             "POST", "/internal/memories", msgspec.json.encode({"text": text}), headers
         )

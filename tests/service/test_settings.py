@@ -17,7 +17,6 @@ def loaded(tmp_path: Path, text: str) -> Settings:
 
 def test_absent_sections_mean_their_defaults(tmp_path: Path) -> None:
     assert loaded(tmp_path, "") == Settings()
-    assert load_settings(tmp_path / "nothing.yaml").auth.enabled
     assert loaded(tmp_path, "turn: {memory_timeout_s: 1}").auth.enabled
 
 
@@ -61,6 +60,11 @@ def test_absent_sections_mean_their_defaults(tmp_path: Path) -> None:
 def test_what_is_not_understood_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(StartRefused, match=r"sonia\.yaml: "):
         loaded(tmp_path, text)
+
+
+def test_no_file_is_not_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(StartRefused, match=r"sonia\.yaml: .*No such file"):
+        load_settings(tmp_path / "sonia.yaml")
 
 
 def test_a_pipe_is_no_configuration(tmp_path: Path) -> None:

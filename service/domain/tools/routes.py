@@ -1,7 +1,5 @@
 """Tools as seen by operators: what there is, and the policy that every call meets before anything runs."""
 
-from typing import ClassVar
-
 import apsw
 import msgspec
 from litestar import Response, post, route
@@ -16,7 +14,7 @@ from service.domain.sessions.records import live_session
 from service.domain.tools.records import ToolAnswer, ToolRun, begin_run, tool_answer
 from service.domain.tools.running import run_tool
 from service.effects import Effect
-from service.errors import Forbidden, NotFound, ProblemError, Unavailable, Unprocessable
+from service.errors import Forbidden, NotFound, OutcomeUnknown, Unavailable, Unprocessable
 from service.http.guards import require_role
 from service.http.routing import READ
 from service.messages.tool_table import (
@@ -29,12 +27,11 @@ from service.messages.tool_table import (
 )
 
 
-class OutcomeUnknown(ProblemError):
+class AnswerLost(OutcomeUnknown):
     """The tool may have run; its answer was lost. It is not tried again."""
 
-    status: ClassVar[int] = 504
-    title: ClassVar[str] = "Outcome unknown"
-    default_code: ClassVar[str] = "tool_outcome_unknown"
+    status = 504
+    default_code = "tool_outcome_unknown"
 
 
 class ToolItem(msgspec.Struct, frozen=True):
@@ -181,7 +178,7 @@ def _answer(call: Call, run: ToolRun) -> Response[ToolAnswer]:
                 "the tools process is unavailable; nothing was run", run.error_code, retry_after_ms
             )
         case "tool_outcome_unknown":
-            raise OutcomeUnknown(f"run {run.run_id}: {reason}")
+            raise AnswerLost(f"run {run.run_id} was interrupted: {reason}")
         case "path_outside_workspace":
             raise Forbidden(reason, run.error_code)
         case _:

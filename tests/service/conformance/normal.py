@@ -18,8 +18,8 @@ _EPOCH_MS = 10**12
 _MINUTE_MS = 60_000
 # Well apart from what is usual, windows of 30 s and lives of 60 s, so that no answer comes too fast or too late for its word.
 _SOON_MS = 40_000
-# HMACs hang on a key that is drawn at `sonia init`; what is hashed without a key stays as it is.
-_KEYED = frozenset({"hmac", "prev_hmac", "mac", "head", "prev"})
+# HMACs hang on a key that is drawn at `sonia init`, seals on secrets; what is hashed without either stays as it is.
+_KEYED = frozenset({"hmac", "prev_hmac", "mac", "head", "prev", "sealed"})
 _VERSIONED = frozenset({"sqlite_version", "version", "page_count", "confinement"})
 
 

@@ -1,5 +1,6 @@
 """What a start asks of keys, files and settings, at its limits and just beyond: `sonia doctor` asks the same."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from service.errors import StartRefused
+from service.keys import load_keys
 from service.state import StateDir
 from tests.service.conformance.conversation import Conversation
-from tests.service.running import State, alter, new_state
+from tests.service.running import State, alter, new_state, restamp
 
 Edit = Callable[[StateDir], object]
 NO_SECRET = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -19,13 +22,15 @@ HASH = "00112233445566778899aabbccddeeff" * 2
 
 
 def keys(**fields: object) -> Edit:
-    """Other fields in the key file; the log is emptied, as the audit key has to match it."""
+    """Other fields in the key file; with another audit key, the log is what that key has written."""
 
     def edit(state: StateDir) -> None:
         found: dict[str, Any] = json.loads(state.keys.read_text())
         state.keys.write_text(json.dumps({**found, **fields}))
-        alter(State(state, "", "", ""), "DELETE FROM audit WHERE true")
-        state.checkpoints.write_text("")
+        if "audit_key" in fields:
+            state.checkpoints.write_text("")
+            with contextlib.suppress(StartRefused):
+                restamp(State(state, "", "", ""), load_keys(state.keys).audit_key_bytes())
 
     return edit
 
@@ -101,7 +106,7 @@ CASES: dict[str, Edit] = {
     "a link in its place": linked,
     "all operators revoked": sql("UPDATE tokens SET revoked_at_ms = 1 WHERE role = 'operator'"),
     "other migrations": sql("UPDATE migrations SET sha256 = 'another'"),
-    "a newer schema": sql("PRAGMA user_version = 3; UPDATE migrations SET version = version"),
+    "a newer schema": sql("PRAGMA user_version = 4; UPDATE migrations SET version = version"),
     "a secret of no token": sql("PRAGMA foreign_keys = 0; INSERT INTO token_secrets VALUES (zeroblob(32), 'tok_none', 1, NULL, 'req')"),
     "a damaged database": damaged,
     "an empty database": lambda state: state.database.write_bytes(b""),
@@ -156,6 +161,7 @@ def test_settings_in_force(
     sound: StateDir, tmp_path: Path, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk = copied(sound, tmp_path / "state")
+    talk.sonia("empty settings", "doctor", "--json")
     talk.state.directory.settings.unlink()
     talk.sonia("no settings", "doctor", "--json")
     talk.state.directory.settings.write_text(EDGE)

@@ -16,6 +16,7 @@ from service.http.idempotency import (
     Slot,
     begin,
     complete,
+    entry_of,
     find,
     judge,
     read_body,
@@ -177,19 +178,24 @@ def begun() -> apsw.Connection:
 
 
 @pytest.mark.parametrize(
-    ("status", "secret", "kept"),
+    ("status", "secret", "nothing_done", "kept"),
     [
-        (200, False, Entry("aa", "done", 200, '[["a","b"]]', b"x")),
-        (399, True, Entry("aa", "secret", 399)),
-        (400, True, Entry("aa", "done", 400, '[["a","b"]]', b"x")),
-        (499, False, Entry("aa", "done", 499, '[["a","b"]]', b"x")),
-        (500, False, None),
+        (200, False, False, Entry("aa", "done", 200, '[["a","b"]]', b"x")),
+        (399, True, False, Entry("aa", "secret", 399)),
+        (400, True, False, Entry("aa", "done", 400, '[["a","b"]]', b"x")),
+        (499, False, False, Entry("aa", "done", 499, '[["a","b"]]', b"x")),
+        (500, False, False, Entry("aa", "interrupted")),
+        (503, False, False, Entry("aa", "interrupted")),
+        (504, True, False, Entry("aa", "interrupted")),
+        (0, False, False, Entry("aa", "interrupted")),
+        (503, False, True, None),
     ],
 )
 def test_what_is_kept_of_an_answer(
-    begun: apsw.Connection, status: int, secret: bool, kept: Entry | None
+    begun: apsw.Connection, status: int, secret: bool, nothing_done: bool, kept: Entry | None
 ) -> None:
-    complete(begun, SLOT, Kept(status, [("a", "b")], b"x"), secret)
+    answer = Kept(status, [("a", "b")], b"x")
+    complete(begun, SLOT, entry_of(answer, "aa", secret=secret, nothing_done=nothing_done))
     assert find(begun, SLOT) == kept
     assert begin(begun, SLOT, "bb", 11 * DAY_MS) == kept
 

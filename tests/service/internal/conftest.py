@@ -71,6 +71,7 @@ def keys() -> NewKeys:
 def state(tmp_path_factory: pytest.TempPathFactory, keys: NewKeys) -> Path:
     directory = tmp_path_factory.mktemp("state")
     write_keys(directory / "keys.json", keys.material)
+    (directory / "sonia.yaml").touch()
     return directory
 
 

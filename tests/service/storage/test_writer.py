@@ -201,7 +201,7 @@ def test_a_tampered_tail_of_the_audit_log_is_refused_at_start(state: State) -> N
 
 def test_a_disk_error_under_commit_is_fatal(state: State) -> None:
     """After it nobody knows what is durable, so nothing may be answered any more."""
-    from service.audit.chain import Chain
+    from service.audit.chain import Chain, read_head
     from service.audit.checkpoints import CheckpointWriter
     from service.storage.writer import Operation, Writer
 
@@ -224,12 +224,12 @@ def test_a_disk_error_under_commit_is_fatal(state: State) -> None:
     told: list[str] = []
     outcomes: list[Exception | None] = []
     real = open_database(state.directory.database, StorageSettings())
-    chain = Chain(b"k" * 32)
+    chain = Chain(b"k" * 32, read_head(real))
     writer = Writer(
         Failing(real),  # type: ignore[arg-type]
         StorageSettings(),
         chain,
-        CheckpointWriter(state.directory.checkpoints, b"k" * 32, 100),
+        CheckpointWriter(state.directory.checkpoints, b"k" * 32, 100, 0),
         told.append,
     )
     writer.start()
