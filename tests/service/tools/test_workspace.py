@@ -163,7 +163,7 @@ def test_a_workspace_that_holds_what_sonia_is_made_of_is_refused(tmp_path: Path,
     state.keys.symlink_to(tmp_path / "elsewhere" / "keys")
     (state.root / "link").symlink_to(".")
     (tmp_path / "code").symlink_to(Path(files.__file__).parents[2])
-    with pytest.raises(StartRefused, match=r"^tools\.workspace is /.*, which holds .*: give"):
+    with pytest.raises(StartRefused, match=r"^tools\.workspace is /.*, which holds .*; give"):
         require_apart(Workspace(state.workspace(name)).root, state)
 
 
