@@ -229,7 +229,7 @@ def test_a_start_demands_confinement_unless_it_is_let_off_in_words(
 ) -> None:
     asked, let_off = ToolsSettings(), ToolsSettings(confinement=Confinement.NOT_REQUIRED)
     monkeypatch.setattr(process, "missing_for_confinement", lambda: ["Landlock (…)"])
-    with pytest.raises(StartRefused, match=r"lacks Landlock \(…\): use one .*not_required"):
+    with pytest.raises(StartRefused, match=r"lacks Landlock \(…\); use one .*not_required"):
         required_confinement(asked, {})
     with pytest.raises(StartRefused, match="lacks Landlock"):
         required_confinement(let_off, {CONFINEMENT: "required"})
