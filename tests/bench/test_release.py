@@ -40,7 +40,7 @@ def test_everything_is_measured_of_a_release_with_proofs(tmp_path: Path) -> None
 
 
 def test_of_a_release_without_proofs_it_is_said_that_there_are_none(tmp_path: Path) -> None:
-    small = SmallRelease(tmp_path)
+    small = SmallRelease(tmp_path, drawn=True)
     small.release(prove=False)
     notes = [row.note for row in release.looked_at(small.directory, "x", 1) if row.ratio is None]
     assert notes == ["it was released without proofs"]

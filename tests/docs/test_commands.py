@@ -77,7 +77,7 @@ def understood(command: str) -> bool:
             return named_only(arguments) or any(
                 parsed(gates_parser(), [*arguments, *value]) for value in ([], ["text"])
             )
-        case ["nox", "-l"]:
+        case ["nox", "-l"] | ["sonia", "--version"]:
             return True
         case ["nox", "-s", session, "--", *arguments]:
             handed = [RUN_GATES[session], *arguments]

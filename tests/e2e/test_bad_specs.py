@@ -60,7 +60,7 @@ WRONG = {
         GATE,
         "service_ms",
         "servce_ms",
-        '"servce_ms" not found',
+        "did you mean 'service_ms'?",
         "service_ms",
     ),
     "unknown table": (GATE, "from: requests", "from: request", "no table request", "'requests'?"),

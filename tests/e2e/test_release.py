@@ -154,7 +154,7 @@ def test_a_release_is_made_verified_and_compared_with_the_one_before(door: Comma
     (defect,) = gate["defects"]
     assert defect["proven"] is True
     assert "+        self.send_response(200)" in defect["diff"]
-    assert defect["measured"] == {"nobody gets in": 10}
+    assert defect["measured"] == {"nobody gets in": "10 of 10 rows violating it"}
 
     before = door.finish("baseline")
     assert before.exit == EXIT_PROMOTE, before.output

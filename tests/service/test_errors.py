@@ -8,6 +8,7 @@ from service.errors import EXIT_REFUSED, Invalid, ProblemError, Unavailable
 
 ANSWERS = {
     "Invalid": (400, "Bad request", "invalid_request"),
+    "UnsupportedMediaType": (415, "Unsupported media type", "unsupported_media_type"),
     "Forbidden": (403, "Forbidden", "forbidden"),
     "NotFound": (404, "Not found", "not_found"),
     "Conflict": (409, "Conflict", "conflict"),
@@ -18,7 +19,7 @@ ANSWERS = {
     "Busy": (429, "Too many requests", "tools_busy"),
     "ProviderFailed": (502, "Bad gateway", "provider_failed"),
     "Unavailable": (503, "Service unavailable", "unavailable"),
-    "OutcomeUnknown": (504, "Outcome unknown", "tool_outcome_unknown"),
+    "OutcomeUnknown": (503, "Outcome unknown", "outcome_unknown"),
 }
 
 

@@ -60,6 +60,9 @@ class FakeStack:
         )
         self._port = port
 
+    def look(self) -> None:
+        """Nobody starts others here."""
+
     def port(self, process: str) -> int:
         return self._port
 

@@ -200,6 +200,8 @@ RULES: dict[int | str, Rule] = {
         f"{FAULTS}::test_traffic_of_the_harness_is_not_the_targets_own",
         f"{FAULTS}::test_an_exercise_that_was_cut_off_shows_nothing",
         f"{FAULTS}::test_an_exercise_of_another_target_shows_nothing",
+        f"{HOSTILE}/test_real_faults.py::test_faults_on_links_of_several_protocols",
+        f"{JUDGE}/test_meeting.py::test_a_fault_after_the_traffic_has_ended_is_unknown",
         f"{CHAOS}/links/test_connections.py::test_connections_past_the_link_are_seen",
     )),
     "23a": Rule("a process is all that came of it, and its end is seen", (

@@ -89,7 +89,7 @@ def test_a_changed_byte_anywhere_is_named(made: Made, drawn: Path, path: str) ->
 
 def test_a_release_in_an_older_form_is_refused_with_a_sentence(copy: Path) -> None:
     edit(copy / "manifest.json", '"schema_version": "4.0"', '"schema_version": "2.0"')
-    with pytest.raises(HarnessError, match=r"is in form 2\.0 of releases, this harness reads 3\.0"):
+    with pytest.raises(HarnessError, match=r"is in form 2\.0 of releases, this harness reads 4\.0"):
         verify(copy, Expected())
 
 
