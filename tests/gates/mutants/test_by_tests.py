@@ -157,6 +157,7 @@ def test_a_test_that_fails_by_chance_kills_nothing(root: Path, tmp_path: Path) -
     (root / "tests" / "app" / "test_rules.py").write_text(
         textwrap.dedent(f"""\
             import pathlib
+            import time
             from app import rules
             RAN = pathlib.Path({str(marker)!r})
             def test_by_chance():
@@ -167,6 +168,9 @@ def test_a_test_that_fails_by_chance_kills_nothing(root: Path, tmp_path: Path) -
                 assert times % 2 == 0
             def test_sharp():
                 assert rules.f() < 5
+            def test_of_something_else():
+                # Those that are asked take at most half of the time of all.
+                time.sleep(0.5)
             """)
     )
     _, printed = run("--tests", "--sample", "100", "--workers", "1", "-o", "out.json")

@@ -161,8 +161,12 @@ def test_descendants_end_with_the_tools_process(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["for i in $(seq 100); do sleep 300 & done; wait", "f() { f | f & f; }; f 2>/dev/null"],
-    ids=["many", "a bomb"],
+    [
+        "for i in $(seq 100); do sleep 300 & done; wait",
+        # It would come to an end by itself, at 81 and those that wait for them.
+        'f() { [ "$1" = 0 ] && exec sleep 300; f $(($1 - 1)) | f $(($1 - 1)) & f $(($1 - 1)); wait; }; f 4',
+    ],
+    ids=["many", "ever more"],
 )
 def test_processes_are_bounded(workspace: Workspace, command: str) -> None:
     assert shell(command, workspace).limit == "processes"
