@@ -8,9 +8,13 @@ from hypothesis import HealthCheck, settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes says something about the machine only, and a busy one is no reason to fail.
+# How long an example takes says something about the machine only, and a busy one is no reason to fail. Every run tries
+# the same examples: what is red is red by a change. New ones are what `nox -s fuzz` is for.
 settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "any machine",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("any machine")
 

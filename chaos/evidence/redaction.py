@@ -26,11 +26,12 @@ BLOCK_SECRETS: Final = 32
 
 _PREFIX_BYTES: Final = 16
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]*")
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[^ux])"
-    rb"|%[0-9a-fA-F]{2}|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|quot|lt|gt|apos);",
-    re.DOTALL,
-)
+_OF_JSON: Final = rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[^ux])"
+_OF_URLS: Final = rb"%[0-9a-fA-F]{2}"
+_OF_HTML: Final = rb"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|quot|lt|gt|apos);"
+_ESCAPE: Final = re.compile(b"|".join((_OF_JSON, _OF_URLS, _OF_HTML)), re.DOTALL)
+_ESCAPES_OF_ONE: Final = tuple(re.compile(one, re.DOTALL) for one in (_OF_JSON, _OF_URLS, _OF_HTML))
+"""A secret may hold itself what begins an escape of another sort: `%` is nothing but `%` to JSON."""
 _ESCAPED_LETTERS: Final = (b"%", b"\\u", b"\\x", b"\\/", b"&#")
 _ESCAPED_OTHERS: Final = (b"\\", b"&")
 _SHORT: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f"}
@@ -51,6 +52,7 @@ class Redactor:
         self.secrets: dict[str, str] = {}
         self._blocks = [_Block(patterns)]
         self._marks: tuple[bytes, ...] = _ESCAPED_LETTERS
+        self._escapes: tuple[re.Pattern[bytes], ...] = (_ESCAPE,)
         self._patterns = [of_bytes(pattern) for pattern in patterns]
         for text, name in secrets.items():
             self.keep(text, name)
@@ -62,6 +64,7 @@ class Redactor:
         self.secrets[text] = name
         if not _PLAIN.fullmatch(text):
             self._marks = (*_ESCAPED_LETTERS, *_ESCAPED_OTHERS)
+            self._escapes = (_ESCAPE, *_ESCAPES_OF_ONE)
         if self._blocks[-1].secrets >= BLOCK_SECRETS:
             self._blocks.append(_Block(()))
         self._blocks[-1].add(text, name)
@@ -113,15 +116,13 @@ class Redactor:
             return places
         if not any(mark in data for mark in self._marks):
             return places
-        layers: list[_Layer] = []
-        text = data
-        for _ in range(DEEPEST_QUOTES):
-            layer = _unescaped(text)
-            if layer is None:
-                break
-            layers.append(layer)
-            text = layer.text
-            places += [_origin(layers, place) for place in self._literally(text)]
+        for escape in self._escapes:
+            layers: list[_Layer] = []
+            text = data
+            while len(layers) < DEEPEST_QUOTES and (layer := _unescaped(text, escape)):
+                layers.append(layer)
+                text = layer.text
+                places += [_origin(layers, place) for place in self._literally(text)]
         return places
 
     def _literally(self, data: bytes) -> list[Place]:
@@ -226,13 +227,13 @@ def _origin(layers: Sequence[_Layer], place: Place) -> Place:
     return start, end, name
 
 
-def _unescaped(data: bytes) -> _Layer | None:
+def _unescaped(data: bytes, escape: re.Pattern[bytes]) -> _Layer | None:
     """`data` with the escapes of one layer resolved; None when there are none."""
     parts: list[bytes] = []
     starts: list[int] = []
     spans: list[tuple[int, int, int]] = []
     done = length = 0
-    for match in _ESCAPE.finditer(data):
+    for match in escape.finditer(data):
         begin, end = match.span()
         stands = _stands_for(match[0])
         parts += [data[done:begin], stands]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chaos.errors import RecordingError
@@ -228,6 +228,9 @@ SECRETS = st.text(min_size=8, max_size=20)
 
 
 @given(SECRETS, st.text("ab ", max_size=5), st.integers(0, 2))
+# What begins an escape of URLs, in a text with one of JSON.
+@example("000000\x1f%", "aa", 0)
+@example("&#97;\x1f%<", "aa", 1)
 def test_a_secret_is_found_however_often_it_is_quoted(secret: str, around: str, times: int) -> None:
     value: object = around + secret + around
     for _ in range(times):
