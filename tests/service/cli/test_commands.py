@@ -114,6 +114,8 @@ def started_up(state: State) -> tuple[Gateway, "subprocess.Popen[bytes]"]:
     extra: dict[str, str] = {}
     for name, port in ports.items():
         extra |= {f"SONIA_{name}_PORT": str(port), f"SONIA_{name}_URL": f"http://127.0.0.1:{port}"}
+    # A slow machine takes its time, which is none of the matter here.
+    state.directory.settings.write_text("turn: {memory_timeout_s: 30, model_timeout_s: 30}\n")
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "up", "--state", str(state.directory.root)],
