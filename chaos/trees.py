@@ -10,7 +10,7 @@ Imports nothing but the standard library, as processes that have to start at onc
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from chaos.marks import (
@@ -49,6 +49,10 @@ def seen(pid: int) -> Seen | None:
     # The first thread may be over before the others, which hold all that it held.
     if stat[0] in _GONE and int(stat[THREADS]) <= 1:
         return None
+    return _seen(stat)
+
+
+def _seen(stat: Sequence[bytes]) -> Seen:
     return Seen(int(stat[PARENT]), int(stat[SESSION]), int(stat[STARTED]))
 
 
@@ -68,12 +72,19 @@ def family(found: Table, pids: Iterable[int], sessions: Iterable[int] = ()) -> s
 
     No process can join a session but by birth: whoever is in one of a member's came of the same beginning.
     """
+    return _grown(found, pids, sessions, lambda pid: found[pid].session)
+
+
+def _grown(
+    found: Table, pids: Iterable[int], sessions: Iterable[int], session_of: Callable[[int], int]
+) -> set[int]:
+    """Those of `pids` that are there, all that came of them, and all in these sessions and in those that members stand for."""
     members = {pid for pid in pids if pid in found}
     within = set(sessions)
     before = -1
     while before != len(members):
         before = len(members)
-        within |= {found[pid].session for pid in members}
+        within |= {session_of(pid) for pid in members}
         members |= {
             pid
             for pid, process in found.items()
@@ -146,16 +157,7 @@ class Branch(Tree):
         super().__init__(pid, b"", started)
 
     def _gathered(self, found: Table, pids: set[int]) -> set[int]:
-        members = {pid for pid in pids if pid in found}
-        before = -1
-        while before != len(members):
-            before = len(members)
-            members |= {
-                pid
-                for pid, process in found.items()
-                if process.parent in members or process.session in members
-            }
-        return members
+        return _grown(found, pids, (), lambda pid: pid)
 
 
 def _without(found: Table, pids: set[int]) -> Table:
@@ -173,22 +175,24 @@ def reap(started_here: Mapping[int, int], since: int) -> None:
             return
     except ChildProcessError:
         return
-    own, here = os.getpid(), os.getsid(0)
     for pid in all_pids():
         try:
             stat = stat_of(pid)
         except OSError:
             continue
-        started = int(stat[STARTED])
-        if (
-            stat[0] in _GONE
-            and int(stat[PARENT]) == own
-            and int(stat[SESSION]) != here
-            and started >= since
-            and started_here.get(pid) != started
-        ):
+        if stat[0] in _GONE and _is_adopted(pid, _seen(stat), started_here, since):
             with contextlib.suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
+
+
+def _is_adopted(pid: int, process: Seen, started_here: Mapping[int, int], since: int) -> bool:
+    """Whether a process is a child of this one that it did not start, and that began since then in a session of its own."""
+    return (
+        process.parent == os.getpid()
+        and process.session != os.getsid(0)
+        and process.started >= since
+        and started_here.get(pid) != process.started
+    )
 
 
 def adopt_orphans() -> bool:
@@ -207,18 +211,12 @@ def orphans(found: Table, started_here: Mapping[int, int], mark: bytes, since: i
     `started_here` are those of its children that it started. One that is just being started may be none of them
     yet: until it has become its program it has the environment of this process, and afterwards the mark.
     """
-    own, here = os.getpid(), os.getsid(0)
     adopted = {
-        pid
-        for pid, process in found.items()
-        if process.parent == own
-        and process.session != here
-        and process.started >= since
-        and started_here.get(pid) != process.started
+        pid for pid, process in found.items() if _is_adopted(pid, process, started_here, since)
     }
     if not adopted:
         return adopted
-    environment = environment_of(own)
+    environment = environment_of(os.getpid())
     return {
         pid
         for pid in adopted

@@ -66,13 +66,13 @@ class Process(msgspec.Struct, frozen=True):
         Raises StartRefused for a port that is not one.
         """
         listen = self.listen(environ)
-        host = _REACHED_AT.get(listen.host, listen.host)
+        host = REACHED_AT.get(listen.host, listen.host)
         default = f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"
         return environ.get(f"SONIA_{self.name.upper()}_URL", default).rstrip("/")
 
 
-# An address that means all of them is one to listen on only.
-_REACHED_AT: Final = {"": "127.0.0.1", "0": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - see above
+REACHED_AT: Final = {"": "127.0.0.1", "0": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - see below
+"""Addresses that mean all of them, which are ones to listen on only, and where what listens there is reached."""
 
 # In front of all others: it takes the state directory as it is and checks it itself.
 GATEWAY: Final = Process("gateway", 7000, "service.gateway.server:run_gateway")

@@ -66,6 +66,7 @@ class Inner:
     ) -> None:
         self._lives = lives
         self._processes = processes
+        self._names = [name for name, spec in processes.items() if spec.child_of is not None]
         self._ports = ports
         self._record = record
         self._clock = clock
@@ -73,8 +74,7 @@ class Inner:
 
     def begin(self) -> None:
         """Look for them from now on."""
-        names = [name for name, spec in self._processes.items() if spec.child_of is not None]
-        self._watching += [asyncio.create_task(self._watch(name)) for name in names]
+        self._watching += [asyncio.create_task(self._watch(name)) for name in self._names]
 
     async def end(self) -> None:
         """Look no more."""
@@ -85,9 +85,8 @@ class Inner:
 
     def look(self) -> None:
         """See who is there now: a step may come sooner than the next look."""
-        for name, spec in self._processes.items():
-            if spec.child_of is not None:
-                self._life(name)
+        for name in self._names:
+            self._life(name)
 
     async def _watch(self, name: str) -> None:
         while True:

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from chaos.clock import RunClock
 from chaos.evidence.recorder import Recorder
 from chaos.evidence.schema import Process
+from chaos.guard import Signalled
 from chaos.trees import Tree
 
 _LEAVING = frozenset(
@@ -19,16 +20,8 @@ _LEAVING = frozenset(
 """What processes are told with to end by themselves, each by its own custom."""
 
 
-class Handle(Protocol):
-    """A process, as far as a life asks for it."""
-
-    @property
-    def pid(self) -> int:
-        """Its id."""
-
-    @property
-    def returncode(self) -> int | None:
-        """What it ended with; None while it lives."""
+class Handle(Signalled, Protocol):
+    """A process, as far as a life asks for it; its `returncode` is what it ended with."""
 
     async def wait(self) -> int:
         """Wait for its end."""

@@ -53,13 +53,15 @@ class Recorder:
 
     def add(self, struct: type[Row], **columns: object) -> int:
         """Append one row; `run_id`, `gate` and `seq` are filled in. Returns its seq."""
-        table = _TABLE_OF[struct]
+        row = self._row(struct, columns)
+        self._write(_TABLE_OF[struct], _encode(row))
+        return row.seq
+
+    def _row(self, struct: type[Row], columns: dict[str, object]) -> Row:
         seq = columns.pop("seq", None)
-        number = self.reserve(table, 1).start if seq is None else seq
+        number = self.reserve(_TABLE_OF[struct], 1).start if seq is None else seq
         assert isinstance(number, int)
-        row = struct(run_id=self.run_id, gate=self.gate, seq=number, **columns)
-        self._write(table, _encode(row))
-        return number
+        return struct(run_id=self.run_id, gate=self.gate, seq=number, **columns)
 
     def add_collected(self, table: str, row: dict[str, object]) -> None:
         """Append one row of a table that the target declares."""
@@ -102,8 +104,7 @@ class Recorder:
         for path in sorted(self.directory.glob("*.jsonl")):
             if path.name == "closings.jsonl":
                 continue
-            lines, digest = count_and_digest(path)
-            self.add(Closing, file=path.name, lines=lines, sha256=digest)
+            self.add(Closing, **_closing(path))
         with self._lock:
             self._closed = True
             for descriptor in self._files.values():
@@ -112,25 +113,13 @@ class Recorder:
 
     def add_late(self, table: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Rows that could be known only after the run was closed: they get a file, and a closing row, of their own."""
-        struct, file = TABLES[table], f"{table}.late"
-        path = self.directory / f"{file}.jsonl"
+        path = self.directory / f"{table}.late.jsonl"
         with path.open("xb") as late:
-            for row in rows:
-                (number,) = self.reserve(table, 1)
-                made = struct(run_id=self.run_id, gate=self.gate, seq=number, **row)
-                late.write(self._redactor.redact_line(_encode(made)) + b"\n")
-        lines, digest = count_and_digest(path)
-        (number,) = self.reserve("closings", 1)
-        closing = Closing(
-            run_id=self.run_id,
-            gate=self.gate,
-            seq=number,
-            file=path.name,
-            lines=lines,
-            sha256=digest,
-        )
+            for columns in rows:
+                line = _encode(self._row(TABLES[table], dict(columns)))
+                late.write(self._redactor.redact_line(line) + b"\n")
         with (self.directory / "closings.jsonl").open("ab") as closings:
-            closings.write(_encode(closing) + b"\n")
+            closings.write(_encode(self._row(Closing, _closing(path))) + b"\n")
 
     def _redact_again(self) -> None:
         for path in sorted(self.directory.glob("*.jsonl")):
@@ -184,6 +173,12 @@ class Recorder:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
             self._files[file] = os.open(self.directory / f"{file}.jsonl", flags, 0o644)
         return self._files[file]
+
+
+def _closing(path: Path) -> dict[str, object]:
+    """What the closing row of a file says."""
+    lines, digest = count_and_digest(path)
+    return {"file": path.name, "lines": lines, "sha256": digest}
 
 
 def count_and_digest(path: Path, chunk_bytes: int = 1 << 20) -> tuple[int, str]:

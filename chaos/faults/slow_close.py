@@ -43,16 +43,12 @@ class SlowClose(FaultStep, frozen=True, kw_only=True):
 
     def unseen_by(self, link: LinkSpec) -> str | None:
         """It takes a server that closes after its answer."""
-        return _never_closed(self, link)
-
-
-def _never_closed(step: FaultStep, link: LinkSpec) -> str | None:
-    problem = carries(step, link)
-    if problem is not None or link.probe is None:
-        return problem
-    if link.probe.protocol in ("websocket", "tls"):
-        return f"the probe of {step.link} is a handshake, after which no server closes: ask for something else"
-    return None
+        problem = carries(self, link)
+        if problem is not None or link.probe is None:
+            return problem
+        if link.probe.protocol in ("websocket", "tls"):
+            return f"the probe of {self.link} is a handshake, after which no server closes: ask for something else"
+        return None
 
 
 def _check(compare: Comparison) -> Check:

@@ -19,6 +19,7 @@ from gates.commands.shared import (
     store_of,
 )
 from gates.formats.console import counted, print_proofs, print_report
+from gates.formats.printing import near
 from gates.judge.connection import message_of
 from gates.prove.kept import FOLDER
 from gates.prove.proving import carry_out, evaluated, kept_of, ship
@@ -120,7 +121,7 @@ def act(arguments: argparse.Namespace, console: Console) -> int:
         )
     console.print(
         f"{counted(len(session.gates), 'gate')}, {counted(options.workers, 'worker')},"
-        f" recording below {_near(session.path)}",
+        f" recording below {near(session.path)}",
         markup=False,
     )
     exercise(session)
@@ -181,7 +182,7 @@ def _concluded(
         reason = message_of(error) if isinstance(error, duckdb.Error) else str(error)
         raise HarnessError(
             f"the evidence could not be sealed and judged: {reason}\n"
-            f"what was recorded is below {_near(session.path)}"
+            f"what was recorded is below {near(session.path)}"
         ) from error
 
 
@@ -212,10 +213,3 @@ def options_of(arguments: argparse.Namespace) -> Options:
         page=not arguments.no_page,
         ledger=str(arguments.ledger.resolve()) if arguments.ledger is not None else None,
     )
-
-
-def _near(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -21,6 +22,12 @@ _MARKED: Final = re.compile(r"##(?=\w*\[)")
 def printable(text: str) -> str:
     """The text with what cannot be seen as escapes, and nothing that a terminal or a log would obey."""
     return _escaped(_UNSEEN, _MARKED.sub(r"#\\#", _COMMAND.sub(r"\1\\", text)))
+
+
+def near(path: Path) -> str:
+    """A path as it is told: from where the run was started, if it lies below."""
+    here, whole = Path.cwd(), path.resolve()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def xml_text(text: str) -> str:

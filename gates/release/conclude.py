@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chaos.errors import HarnessError
 from chaos.evidence.sealing import seal
+from gates.formats.printing import near
 from gates.html import changes
 from gates.release import ledger, rendered, waivers, wheel
 from gates.release.closing import close
@@ -133,15 +134,9 @@ def _conclusion(
             for name in session.gates
         },
         prove=prove_command(_elsewhere(project)),
-        place=_near(final),
+        place=near(final),
         existing=sorted(project.gates),
     )
-
-
-def _near(path: Path) -> str:
-    """A path as it is told: from where the run was started, if it lies below."""
-    here, whole = Path.cwd(), path.resolve()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def _elsewhere(project: Project) -> str | None:

@@ -17,9 +17,9 @@ from service.audit.denied import DeniedAttempts
 from service.effects import Cause
 from service.http.problems import Problem, send_refusal
 from service.http.sockets import method_of
+from service.processes import REACHED_AT
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-WILDCARDS: Final = frozenset({"", "0", "0.0.0.0", "::"})  # noqa: S104 - these are refused, not listened on
 
 
 class Foreign(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class Surroundings:
     """Which names this gateway goes by, and whose pages may use it. Entries are names of hosts, or whole origins."""
 
     def __init__(self, hosts: Iterable[str], origins: Iterable[str], listens_on: str) -> None:
-        own = () if listens_on in WILDCARDS else (listens_on,)
+        own = () if listens_on in REACHED_AT else (listens_on,)
         self._hosts = frozenset(_bare(each) for each in (*hosts, *own))
         self._origins = frozenset(each.lower() for each in origins if "://" in each)
         self._names = frozenset(_bare(each) for each in origins if "://" not in each)

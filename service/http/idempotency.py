@@ -40,7 +40,7 @@ from service.errors import (
     Unprocessable,
 )
 from service.http.guards import REQUIRED
-from service.http.problems import NOTHING_DONE, Problem, send_problem
+from service.http.problems import NOTHING_DONE, Problem, send_refusal
 from service.query import select_one
 from service.storage import Storage
 
@@ -234,7 +234,7 @@ class Idempotency:
         if kept.status:
             await give(kept, send)
         else:
-            await send_problem(send, _interrupted(scope))
+            await send_refusal(scope, receive, send, _interrupted(scope))
 
     async def _write_down(self, slot: Slot, entry: Entry | None) -> None:
         """Write down what came of a key; when that fails, this process knows it until it is written."""

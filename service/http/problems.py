@@ -87,17 +87,6 @@ async def send_refusal(
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def send_problem(send: Send, problem: Problem) -> None:
-    """Answer `problem` where no handler of errors is left that could."""
-    body = msgspec.json.encode(problem)
-    headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
 def _request_id(request: AnyRequest) -> str:
     return str(request.scope["state"].get("request_id", ""))
 

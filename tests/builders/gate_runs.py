@@ -75,8 +75,10 @@ def target(name: str = "trivial") -> Target:
     return load(TARGETS / f"{name}.yaml", Target, {Step: choose_step})[0]
 
 
-def plan(directory: Path, steps: str, needs: Sequence[str] = ("web",), **changes: object) -> Plan:
-    """What the engine is to do for steps written in YAML."""
+def plan(
+    directory: Path, /, steps: str, needs: Sequence[str] = ("web",), **changes: object
+) -> Plan:
+    """What the engine is to do for steps written in YAML; `changes` are those of its fields."""
     number = next(_numbers)
     file = directory / f"steps-{number}.yaml"
     file.write_text(steps or "scenario: []\n")

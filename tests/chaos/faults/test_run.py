@@ -1,6 +1,5 @@
 """Faults as steps of a whole run: a target of two processes, its link, and the evidence of it."""
 
-import asyncio
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +7,6 @@ from typing import TypeVar
 
 import msgspec
 
-from chaos.engine.plan import Plan
-from chaos.engine.run import Worker
 from chaos.evidence.schema import (
     Fault,
     LinkBypass,
@@ -27,7 +24,8 @@ from chaos.spec.target import LinkSpec, Probe, ProcessSpec, Target
 from chaos.spec.units import Duration
 from chaos.steps.clear import Clear
 from chaos.steps.pause import Pause
-from tests.builders.link_rig import SERVER, toxiproxy
+from tests.builders import gate_runs
+from tests.builders.link_rig import SERVER
 
 R = TypeVar("R", bound=Row)
 
@@ -66,36 +64,19 @@ def target(*, by_pass: bool) -> Target:
 def run(
     directory: Path, scenario: Sequence[Step], mode: Mode = "healthy", *, by_pass: bool = False
 ) -> Path:
-    plan = Plan(
+    plan = gate_runs.plan(
+        directory,
+        "",
+        ("server", "client"),
         run_id="run",
         gate="pair",
         target=target(by_pass=by_pass),
-        needs=("server", "client"),
-        config={},
-        control=(),
         scenario=tuple(scenario),
-        shared=False,
-        nominal_ports=False,
         mode=mode,
-        defect=None,
-        seed=1,
-        digests={},
-        versions={},
-        directory=directory / "evidence",
         source_root=directory,
-        toxiproxy=toxiproxy(),
-        keep=False,
+        toxiproxy=gate_runs.toxiproxy(),
     )
-
-    async def work() -> None:
-        worker = Worker()
-        try:
-            async with asyncio.timeout(60):
-                await worker.run(plan)
-        finally:
-            await worker.close()
-
-    asyncio.run(work())
+    gate_runs.run(plan)
     (end,) = rows(plan.directory, RunEnd, "run_ends")
     assert (end.end_state, end.end_detail) == ("completed", None)
     return plan.directory

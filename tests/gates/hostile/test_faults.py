@@ -103,15 +103,7 @@ def probed(run: Run, rows: Sequence[LinkProbe]) -> Run:
 
 
 def carried(run: Run) -> Run:
-    run.recorder.add(
-        schema.Link,
-        link=LINK,
-        own_connections=3,
-        of_harness=False,
-        sent_bytes=100,
-        received_bytes=100,
-    )
-    return run
+    return run.carried(link=LINK, own_connections=3, sent_bytes=100, received_bytes=100)
 
 
 def cut_off(new_run: NewRun, **changes: object) -> Run:

@@ -1,6 +1,5 @@
 """Real faults on links whose servers speak something else, and on one that nobody used: one run, judged."""
 
-import asyncio
 import datetime as dt
 import shlex
 from collections.abc import Callable
@@ -11,9 +10,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from chaos.engine.plan import Plan
-from chaos.engine.run import Worker
-from chaos.evidence import schema
 from chaos.evidence.sealing import Loader
 from chaos.faults import SIGNATURES
 from chaos.faults.limit_data import LimitData
@@ -23,7 +19,7 @@ from chaos.spec.units import Size
 from chaos.steps.clear import Clear
 from chaos.steps.request import Request
 from gates.judge.connection import Evidence
-from tests.builders.link_rig import toxiproxy
+from tests.builders import gate_runs
 from tests.gates.judge.runs import Run, assertion, judged, verdict_of
 
 NewRun = Callable[..., Run]
@@ -148,37 +144,21 @@ def short(link: str) -> LimitData:
 
 def ran(directory: Path, *scenario: Step) -> Path:
     known = target(certificate(directory / "safe.pem"))
-    plan = Plan(
+    plan = gate_runs.plan(
+        directory,
+        "",
+        list(known.processes),
         run_id="run-1",
         gate="front",
         target=known,
-        needs=tuple(known.processes),
-        config={},
-        control=(),
         scenario=scenario,
-        shared=False,
-        nominal_ports=False,
-        mode="healthy",
-        defect=None,
-        seed=1,
-        digests={},
-        versions={},
-        directory=directory / "runs" / "run-1" / "front",
+        # Evidence is of the gate that its folder is called like.
+        directory=directory / "front",
         source_root=directory,
-        toxiproxy=toxiproxy(),
-        keep=False,
+        toxiproxy=gate_runs.toxiproxy(),
     )
-
-    async def work() -> None:
-        worker = Worker()
-        try:
-            async with asyncio.timeout(60):
-                await worker.run(plan)
-        finally:
-            await worker.close()
-
-    asyncio.run(work())
-    return plan.directory
+    (evidence,) = gate_runs.run(plan)
+    return evidence.directory
 
 
 def test_faults_on_links_of_several_protocols(
@@ -200,14 +180,7 @@ def test_faults_on_links_of_several_protocols(
     )
     check = new_run(gate="exercise-front", run_id="run-2").begin(target="front")
     for link in (*met, "outside->front", "outside->talk"):
-        check.recorder.add(
-            schema.Link,
-            link=link,
-            own_connections=1,
-            of_harness=False,
-            sent_bytes=10,
-            received_bytes=10,
-        )
+        check.carried(link=link)
     exercise = check.step("control.0").step("scenario.0").end().close()
     loader.load([directory, exercise])
     evidence.refresh()

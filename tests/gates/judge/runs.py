@@ -177,6 +177,17 @@ class Run:
         )
         return self
 
+    def carried(self, **changes: object) -> "Run":
+        columns: dict[str, object] = {
+            "link": "gateway->memory",
+            "own_connections": 1,
+            "of_harness": False,
+            "sent_bytes": 10,
+            "received_bytes": 10,
+        }
+        self.recorder.add(schema.Link, **(columns | changes))
+        return self
+
     def flow(self, *, from_ms: float, to_ms: float, **changes: object) -> "Run":
         columns: dict[str, object] = {
             "link": "gateway->memory",

@@ -44,15 +44,7 @@ def probed(run: Run) -> Run:
 
 
 def carried(run: Run, connections: int = 1, sent: int = 10) -> Run:
-    run.recorder.add(
-        schema.Link,
-        link="gateway->memory",
-        own_connections=connections,
-        of_harness=False,
-        sent_bytes=sent,
-        received_bytes=0,
-    )
-    return run
+    return run.carried(own_connections=connections, sent_bytes=sent, received_bytes=0)
 
 
 def faulted(new_run: NewRun, **changes: object) -> Run:

@@ -55,14 +55,7 @@ def whys(new_run: NewRun, live: tuple[Evidence, Loader]) -> Whys:
             for phase in ("before", "start", "end", "after"):
                 run.probe(phase, fault=kind).probe(phase, fault=kind, path="direct")
         for link in LINKS:
-            run.recorder.add(
-                schema.Link,
-                link=link,
-                own_connections=1,
-                of_harness=False,
-                sent_bytes=10,
-                received_bytes=10,
-            )
+            run.carried(link=link)
         change(run)
         # None of these is sent later than at 29 ms.
         loader.load([run.plain(link="gateway->memory", process="memory").close()])
