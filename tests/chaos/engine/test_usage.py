@@ -7,7 +7,7 @@ import time
 
 from chaos.engine.usage import Usage, usage
 
-BUSY = "import time\nwhile time.process_time() < 0.15: pass\nprint('spent', flush=True)\ninput()"
+BUSY = "import time\nwhile time.process_time() < 0.16: pass\nprint('spent', flush=True)\ninput()"
 
 
 def test_what_is_spent_counts_while_a_process_lives_and_when_it_has_ended() -> None:
