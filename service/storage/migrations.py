@@ -182,6 +182,96 @@ MIGRATIONS: tuple[Migration, ...] = (
             WHERE effect_table IN ('tokens', 'policies', 'confirmations', 'clock')
         """,
     ),
+    # Tasks that are run: how often one was claimed, the epoch that fences off earlier claims, what came of it, and where
+    # those go that are given up. A task is claimed before its run begins, so that what was claimed only is safe to queue again.
+    Migration(
+        4,
+        """
+        ALTER TABLE tasks ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE tasks ADD COLUMN claim_epoch INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE tasks ADD COLUMN not_before_ms INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE tasks ADD COLUMN outcome TEXT;
+        CREATE INDEX tasks_open ON tasks (status, seq) WHERE status IN ('queued', 'running');
+        ALTER TABLE tool_runs ADD COLUMN task_id TEXT REFERENCES tasks (id);
+        ALTER TABLE confirmations ADD COLUMN task_id TEXT REFERENCES tasks (id);
+
+        CREATE TABLE dead_letters (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            task_id TEXT NOT NULL REFERENCES tasks (id),
+            reason TEXT NOT NULL,
+            at_ms INTEGER NOT NULL,
+            replayed_as TEXT REFERENCES tasks (id),
+            created_by TEXT NOT NULL,
+            request_id TEXT NOT NULL
+        ) STRICT;
+        """,
+    ),
+    # What is owed to another process: in order for each aggregate, each effect once by its key.
+    Migration(
+        5,
+        """
+        CREATE TABLE outbox (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            aggregate TEXT NOT NULL,
+            effect_key TEXT NOT NULL UNIQUE,
+            kind TEXT NOT NULL,
+            payload TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('pending', 'delivered', 'needs_operator')),
+            attempts INTEGER NOT NULL,
+            created_at_ms INTEGER NOT NULL,
+            updated_at_ms INTEGER NOT NULL,
+            created_by TEXT NOT NULL,
+            request_id TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX outbox_pending ON outbox (aggregate, seq) WHERE status = 'pending';
+        """,
+    ),
+    # Restarts of the other processes: every attempt is written before its spawn; the budget is the state of record of
+    # them. Its columns are pinned by the scope of v4.6. A boot that has no end was ended by a kill.
+    Migration(
+        6,
+        """
+        CREATE TABLE boots (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            at_ms INTEGER NOT NULL,
+            ended_at_ms INTEGER
+        ) STRICT;
+        CREATE TABLE restart_attempts (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            service_name TEXT NOT NULL,
+            cause TEXT NOT NULL,
+            at_ms INTEGER NOT NULL,
+            boot_id TEXT NOT NULL REFERENCES boots (id),
+            request_id TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX restart_attempts_by_service ON restart_attempts (service_name, at_ms);
+        CREATE TABLE restart_budgets (
+            service_name TEXT PRIMARY KEY,
+            window_start_ms INTEGER NOT NULL,
+            attempt_count INTEGER NOT NULL,
+            backoff_until_epoch_ms INTEGER NOT NULL,
+            exhausted INTEGER NOT NULL CHECK (exhausted IN (0, 1)),
+            updated_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        DROP VIEW effects;
+        CREATE VIEW effects (effect_table, effect_id, created_by, request_id) AS
+            SELECT 'sessions', id, created_by, request_id FROM sessions
+            UNION ALL SELECT 'tasks', id, created_by, request_id FROM tasks
+            UNION ALL SELECT 'turns', id, created_by, request_id FROM turns
+            UNION ALL SELECT 'confirmations', id, created_by, request_id FROM confirmations
+            UNION ALL SELECT 'tool_runs', id, created_by, request_id FROM tool_runs
+            UNION ALL SELECT 'dead_letters', id, created_by, request_id FROM dead_letters
+            UNION ALL SELECT 'outbox', id, created_by, request_id FROM outbox
+            UNION ALL SELECT 'restart_attempts', id, NULL, request_id FROM restart_attempts
+            UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
+            UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
+        """,
+    ),
 )
 
 _LEDGER = """

@@ -153,10 +153,11 @@ UNTOLD = {
     "a policy was taken out": "DELETE FROM policies WHERE name = 'destructive'",
 }
 UNTOLD_WORK = {
-    "a task was put in": "INSERT INTO tasks VALUES"
-    " (1, 'task_x', 'k', '{}', NULL, 'queued', 1, 1, 'tok', 'req_x')",
-    "a confirmation was put in": "INSERT INTO confirmations VALUES"
-    " (1, 'conf_x', 'shell.run', x'7b7d', 'aa', NULL, 'pending', 1, 9000000000000, NULL, NULL, 'tok', 'req_x')",
+    "a task was put in": "INSERT INTO tasks (id, kind, payload, status, created_at_ms, updated_at_ms,"
+    " created_by, request_id) VALUES ('task_x', 'k', '{}', 'queued', 1, 1, 'tok', 'req_x')",
+    "a confirmation was put in": "INSERT INTO confirmations (id, tool, args, args_sha256, status,"
+    " created_at_ms, expires_at_ms, created_by, request_id)"
+    " VALUES ('conf_x', 'shell.run', x'7b7d', 'aa', 'pending', 1, 9000000000000, 'tok', 'req_x')",
 }
 
 

@@ -106,7 +106,7 @@ CASES: dict[str, Edit] = {
     "a link in its place": linked,
     "all operators revoked": sql("UPDATE tokens SET revoked_at_ms = 1 WHERE role = 'operator'"),
     "other migrations": sql("UPDATE migrations SET sha256 = 'another'"),
-    "a newer schema": sql("PRAGMA user_version = 4; UPDATE migrations SET version = version"),
+    "a newer schema": sql("PRAGMA user_version = 999; UPDATE migrations SET version = version"),
     "a secret of no token": sql("PRAGMA foreign_keys = 0; INSERT INTO token_secrets VALUES (zeroblob(32), 'tok_none', 1, NULL, 'req')"),
     "a damaged database": damaged,
     "an empty database": lambda state: state.database.write_bytes(b""),
