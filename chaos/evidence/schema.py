@@ -310,6 +310,21 @@ class Hammer(Row, frozen=True, kw_only=True):
     accepted_ms: float | None
 
 
+class Hold(Row, frozen=True, kw_only=True):
+    """The write lock of a database, held from outside between `held_ms` and `released_ms`.
+
+    `proven` says that nobody else could take it, neither when it had just been taken nor just before it was given back.
+    """
+
+    hold: str
+    vars: Raw
+    file: str
+    held_ms: float | None
+    released_ms: float | None
+    proven: bool
+    why: str | None
+
+
 class Command(Row, frozen=True, kw_only=True):
     """A command that was run, or a process that was started and exited during `start`."""
 
@@ -396,6 +411,7 @@ TABLES: Mapping[str, type[Row]] = {
     "process_samples": ProcessSample,
     "sockets": Socket,
     "hammers": Hammer,
+    "holds": Hold,
     "commands": Command,
     "rows": QueryRow,
     "unchanged": Unchanged,

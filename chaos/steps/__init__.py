@@ -28,6 +28,7 @@ FILES: Final = (
     "hammer",
     "watch",
     # state
+    "hold",
     "run",
     "write",
     "corrupt",

@@ -261,3 +261,71 @@ def test_digests_tell_a_text_from_equal_bytes_and_not_the_order_of_rows(tmp_path
     assert digest(1) != digest("1")
     assert digest(1, 2) == digest(2, 1)
     assert digest(None) != digest()
+
+
+_MAKE = '"{python} -c \'import sqlite3; c = sqlite3.connect(\\"{state}/a.db\\"); c.executescript(\\"pragma journal_mode=wal; create table t (x)\\")\'"'
+_WRITE = '"{python} -c \'import sqlite3; c = sqlite3.connect(\\"{state}/a.db\\", timeout=0); c.execute(\\"insert into t values (1)\\"); c.commit()\'"'
+
+
+def test_a_lock_is_held_from_outside_and_proven(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        f"""
+        scenario:
+          - run: {_MAKE}
+          - hold: "{{state}}/a.db"
+            name: inside
+            meanwhile:
+              - {{run: {_WRITE}, expect: {{exit: 1, errors: /database is locked/}}}}
+          - run: {_WRITE}
+          - {{hold: "{{state}}/a.db", name: a while, for: 50ms}}
+          - run: {_WRITE}
+          - query: "{{state}}/a.db"
+            sql: select count(*) as n from t
+            capture: {{n: "$.rows[0].n"}}
+          - {{run: "echo {{n}}", expect: {{output: 2}}}}
+        """,
+        needs=[],
+    )
+    assert evidence.details() == []
+    inside, a_while = evidence.rows("holds")
+    for row in (inside, a_while):
+        assert (row["file"], row["proven"], row["why"]) == ("a.db", True, None)
+    write = next(row for row in evidence.rows("commands") if row["exit"] == 1)
+    assert float(str(inside["held_ms"])) <= float(str(write["command_began_ms"]))
+    assert float(str(write["command_ended_ms"])) <= float(str(inside["released_ms"]))
+    assert float(str(a_while["released_ms"])) - float(str(a_while["held_ms"])) >= 50
+
+
+def test_a_lock_that_was_not_held_all_the_while_is_an_error(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        f"""
+        scenario:
+          - hold: "{{state}}/a.db"
+            for: 1ms
+          - run: {_MAKE}
+          - hold: "{{state}}/a.db"
+            meanwhile:
+              - {{write: "{{state}}/a.db-shm", absent: true}}
+          - {{write: "{{state}}/a.db", text: "no database, whatever its name says, and long enough to be looked at"}}
+          - hold: "{{state}}/a.db"
+            meanwhile:
+              - pause: 1ms
+        """,
+        needs=[],
+    )
+    assert evidence.outcomes() == [
+        ("scenario.0", "error"),
+        ("scenario.1", "ok"),
+        ("scenario.2.meanwhile.0", "ok"),
+        ("scenario.2", "error"),
+        ("scenario.3", "ok"),
+        ("scenario.4.meanwhile.0", "skipped"),
+        ("scenario.4", "error"),
+    ]
+    assert [row["proven"] for row in evidence.rows("holds")] == [False, False]
+    missing, replaced, _, strange = evidence.details()
+    assert missing == "a.db does not exist, so its lock cannot be held"
+    assert replaced == "the lock of a.db was not held all the while: somebody else could take it"
+    assert strange == "the lock of a.db is not held: file is not a database"
