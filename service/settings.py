@@ -105,6 +105,13 @@ class ToolsSettings(_Section, frozen=True):
     max_workspace_files: Count = 10_000
 
 
+class OutboxSettings(_Section, frozen=True):
+    """How long one delivery may take, and at most between two tries while the receiver answers and does not take it."""
+
+    timeout_s: Positive = 5.0
+    max_pause_s: Positive = 2.0
+
+
 class StorageSettings(_Section, frozen=True):
     """The single writer: how many operations share a commit and how many may wait."""
 
@@ -124,6 +131,7 @@ class Settings(_Section, frozen=True):
     confirmations: ConfirmationSettings = ConfirmationSettings()
     audit: AuditSettings = AuditSettings()
     tools: ToolsSettings = ToolsSettings()
+    outbox: OutboxSettings = OutboxSettings()
     storage: StorageSettings = StorageSettings()
 
 

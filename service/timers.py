@@ -5,6 +5,7 @@ how long ago the last one ended, so that one that hangs, or is gone, shows.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +16,7 @@ LATE_ROUNDS: Final = 10
 
 
 class Timer:
-    """Does `work` every `every_s` seconds from `start` to `stop`."""
+    """Does `work` every `every_s` seconds, and whenever woken, from `start` to `stop`."""
 
     def __init__(
         self,
@@ -31,6 +32,8 @@ class Timer:
         self._clock = clock
         self._failing = False
         self._ended_s = clock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -41,7 +44,13 @@ class Timer:
     def start(self) -> None:
         """Begin; needs a running loop."""
         self._ended_s = self._clock()
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name=f"timer {self.name}")
+
+    def wake(self) -> None:
+        """Make the next round due now; from any thread, and without effect on a timer that does not run."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._due.set)
 
     async def stop(self) -> None:
         """End in the middle of whatever is done."""
@@ -66,8 +75,11 @@ class Timer:
 
     async def _run(self) -> None:
         while True:
+            self._due.clear()
             await self.round()
-            await asyncio.sleep(self._every_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await self._due.wait()
 
 
 class Timers:

@@ -8,6 +8,7 @@ from service.dependencies.breaker import Breaker, BreakerLimits
 from service.dependencies.dependency import Dependency
 from service.dependencies.errors import (
     DependencyUnavailable,
+    MemoryRefused,
     MemoryUnavailable,
     ModelUnavailable,
     ToolOutcomeUnknown,
@@ -72,7 +73,7 @@ def open_dependencies(
         raise StartRefused(str(error), "correct SONIA_<PROCESS>_URL or sonia.yaml") from error
     return Dependencies(
         by_name,
-        MemoryClient(by_name["memory"], turn.memory_timeout_s),
+        MemoryClient(by_name["memory"], turn.memory_timeout_s, settings.outbox.timeout_s),
         ModelClient(by_name["model"], turn.model_timeout_s),
         ToolsClient(by_name["tools"], settings.tools.timeout_s + TOOLS_GRACE_S),
     )
@@ -104,6 +105,7 @@ def _open(
 __all__ = [
     "Dependencies",
     "DependencyUnavailable",
+    "MemoryRefused",
     "MemoryUnavailable",
     "ModelUnavailable",
     "ToolOutcomeUnknown",

@@ -45,6 +45,7 @@ class Dependency:
         self._answered_once = False
         self._probing: asyncio.Task[None] | None = None
         self._tripped = asyncio.Event()
+        self._is_up = asyncio.Event()
 
     @property
     def up(self) -> bool:
@@ -55,6 +56,10 @@ class Dependency:
     def breaker_state(self) -> BreakerState:
         """Where the breaker stands."""
         return self._breaker.state
+
+    async def wait_until_up(self) -> None:
+        """Wait until calls go out; at once when they do."""
+        await self._is_up.wait()
 
     def retry_in_s(self) -> float:
         """Seconds after which asking again makes sense."""
@@ -123,6 +128,7 @@ class Dependency:
         self._breaker.failed(permit)
         if was_closed and self._breaker.state is BreakerState.OPEN:
             self._tripped.set()
+            self._is_up.clear()
             log.warning("%s is down: %s", self.name, why)
             # What broke one connection has broken its neighbours; the next call starts afresh.
             await self._client.renew()
@@ -133,6 +139,8 @@ class Dependency:
         if self._breaker.generation != before or not self._answered_once:
             log.info("%s is up", self.name)
         self._answered_once = True
+        if self.up:
+            self._is_up.set()
 
     async def _probe_for_ever(self) -> None:
         while True:

@@ -5,6 +5,7 @@ DependencyError
 │   ├── MemoryUnavailable        a turn is answered without memories (degraded, never 5xx)
 │   ├── ModelUnavailable         a turn is answered by the built-in fallback (degraded, never 5xx)
 │   └── ToolsUnavailable         503 with Retry-After: the call was not sent
+├── MemoryRefused                it was asked, and will never do this: asking again does not help
 └── ToolOutcomeUnknown           504: the call was sent and its answer lost, so it may have run
 """
 
@@ -23,6 +24,10 @@ class DependencyUnavailable(DependencyError):
 
 class MemoryUnavailable(DependencyUnavailable):
     """The memory process gave no usable answer in time."""
+
+
+class MemoryRefused(DependencyError):
+    """The memory process said no: other content has the key, or it is none that it takes."""
 
 
 class ModelUnavailable(DependencyUnavailable):

@@ -20,6 +20,7 @@ from service.http.shared import Shared
 from service.http.sockets import method_of
 from service.ids import NewId
 from service.keys import KeyMaterial
+from service.outbox.dispatcher import Outbox
 from service.settings import Settings
 from service.state import StateDir
 from service.storage import Storage
@@ -37,6 +38,7 @@ class Services(msgspec.Struct, frozen=True):
     registry: Registry
     denied: DeniedAttempts
     dependencies: Dependencies
+    outbox: Outbox
     timers: Timers
     metrics: Metrics
     new_id: NewId

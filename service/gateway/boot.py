@@ -20,6 +20,7 @@ from service.http.metrics import Metrics
 from service.http.shared import Shared
 from service.ids import NewId
 from service.keys import new_secret
+from service.outbox.dispatcher import Outbox
 from service.processes import BEHIND, Listen
 
 
@@ -31,6 +32,14 @@ def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: N
     expire_overdue(control.storage, control.clock.now_ms(), new_id)
     control.storage.do_now(partial(settle_keys, now_ms=control.clock.now_ms()))
     settle_interrupted(control.storage, control.clock.now_ms(), new_id)
+    dependencies = open_dependencies(
+        {each.name: each.url(environ) for each in BEHIND},
+        control.keys.service_token,
+        control.settings,
+        time.monotonic,
+        random.SystemRandom().random,
+    )
+    outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
     return Services(
         state=control.state,
         settings=control.settings,
@@ -41,14 +50,9 @@ def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: N
         denied=DeniedAttempts(
             control.storage, control.clock, control.settings.auth.denied_audit_per_s
         ),
-        dependencies=open_dependencies(
-            {each.name: each.url(environ) for each in BEHIND},
-            control.keys.service_token,
-            control.settings,
-            time.monotonic,
-            random.SystemRandom().random,
-        ),
-        timers=timers(control.clock, control.storage, control.registry),
+        dependencies=dependencies,
+        outbox=outbox,
+        timers=timers(control.clock, control.storage, control.registry, outbox.timer),
         metrics=Metrics(),
         new_id=new_id,
         new_secret=new_secret,

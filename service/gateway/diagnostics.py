@@ -59,6 +59,7 @@ def metrics(state: State) -> Response[str]:
             "sonia_storage_operations_total": services.storage.operations,
             "sonia_storage_waiting": services.storage.waiting,
             "sonia_storage_owed": services.storage.owed,
+            "sonia_outbox_pending": services.outbox.pending,
             "sonia_timer_errors_total": services.timers.errors,
             "sonia_timers_late": services.timers.late,
         }

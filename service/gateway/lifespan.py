@@ -30,14 +30,15 @@ def running(services: Services) -> Lifespan:
             yield
         finally:
             await services.timers.stop()
+            await services.outbox.stop()
             await services.dependencies.close()
             services.denied.flush(services.new_id("end"))
 
     return lifespan
 
 
-def timers(clock: Clock, storage: Storage, registry: Registry) -> Timers:
-    """What is done once a second, each by itself, so that none waits for another or ends with it.
+def timers(clock: Clock, storage: Storage, registry: Registry, *others: Timer) -> Timers:
+    """`others`, and what is done once a second, each by itself, so that none waits for another or ends with it.
 
     The clock's mark is put on disk, so that an idle gateway's time outlives it, too. The tokens are read anew after any
     change, so that a command that was killed after its COMMIT and before it could say so has its effect nevertheless.
@@ -57,5 +58,6 @@ def timers(clock: Clock, storage: Storage, registry: Registry) -> Timers:
             Timer("clock", TICK_EVERY_S, partial(asyncio.to_thread, clock.sync)),
             Timer("tokens", TICK_EVERY_S, look_at_tokens),
             Timer("owed", TICK_EVERY_S, storage.catch_up),
+            *others,
         )
     )

@@ -16,7 +16,7 @@ from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
 from service.internal.start import Checked
-from service.memory.store import MemoryConflict, MemoryStore, MemoryStoreUnusable
+from service.memory.store import Effect, MemoryConflict, MemoryStore, MemoryStoreUnusable
 from service.memory.tokens import within_budget
 from service.messages.memory import FoundMemories, Memory, SearchMemories, StoreMemory
 from service.trust import check_database
@@ -43,13 +43,13 @@ class MemoryThread:
 
 @post("/internal/memories", guards=[require_role(Role.SERVICE)])
 async def store_memory(data: StoreMemory, memories: MemoryThread) -> Response[Memory]:
-    """Remember a text: 201 when it is new, 200 when this id holds it already, 409 when it holds another."""
+    """Remember a text: 201 when it is new, 200 when that was done under this id already, 409 when something else was."""
     memory_id = data.memory_id or random_id("mem")
     now_ms = wall_ms()
     try:
         memory, new = await memories.run(
             lambda store: store.store(
-                data.text, memory_id=memory_id, session_id=data.session_id, now_ms=now_ms
+                Effect(memory_id, data.seq, data.text, data.session_id), now_ms=now_ms
             )
         )
     except MemoryConflict as error:

@@ -23,11 +23,15 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class StoreMemory(msgspec.Struct, frozen=True):
-    """Remember a text. With a `memory_id` the call may be repeated: the same text is stored once."""
+    """Remember a text. With a `memory_id` the call may be repeated: the same text is stored once.
+
+    `seq`: where the effect stands among all that the sender has sent, kept beside its key.
+    """
 
     text: MemoryText
     memory_id: MemoryId | None = None
     session_id: MemoryId | None = None
+    seq: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class SearchMemories(msgspec.Struct, frozen=True):

@@ -207,19 +207,18 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT;
         """,
     ),
-    # What is owed to another process: in order for each aggregate, each effect once by its key.
+    # What is owed to another process: in order for each aggregate, each effect once by its key. The rows about one
+    # aggregate are found in the order of `seq`, and the next aggregate with one, by the index alone.
     Migration(
         5,
         """
         CREATE TABLE outbox (
             seq INTEGER PRIMARY KEY,
-            id TEXT NOT NULL UNIQUE,
-            aggregate TEXT NOT NULL,
             effect_key TEXT NOT NULL UNIQUE,
+            aggregate TEXT NOT NULL,
             kind TEXT NOT NULL,
             payload TEXT NOT NULL,
             status TEXT NOT NULL CHECK (status IN ('pending', 'delivered', 'needs_operator')),
-            attempts INTEGER NOT NULL,
             created_at_ms INTEGER NOT NULL,
             updated_at_ms INTEGER NOT NULL,
             created_by TEXT NOT NULL,
@@ -266,7 +265,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             UNION ALL SELECT 'confirmations', id, created_by, request_id FROM confirmations
             UNION ALL SELECT 'tool_runs', id, created_by, request_id FROM tool_runs
             UNION ALL SELECT 'dead_letters', id, created_by, request_id FROM dead_letters
-            UNION ALL SELECT 'outbox', id, created_by, request_id FROM outbox
+            UNION ALL SELECT 'outbox', effect_key, created_by, request_id FROM outbox
             UNION ALL SELECT 'restart_attempts', id, NULL, request_id FROM restart_attempts
             UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
             UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens

@@ -1,14 +1,16 @@
-"""Looking into memory without taking a turn."""
+"""Adding to memory, and looking into it, without taking a turn."""
 
+from functools import partial
 from typing import Annotated
 
 import msgspec
-from litestar import route
-from litestar.params import Parameter
+from litestar import Response, post, route
+from litestar.params import FromPath, JSONBody, Parameter
 
 from service.auth.roles import Role
 from service.dependencies import MemoryUnavailable
 from service.domain.call import InjectedCall
+from service.domain.memory.records import AcceptedMemory, NewMemory, accept_memory, find
 from service.errors import Unavailable
 from service.http.guards import require_role
 from service.http.routing import READ
@@ -41,4 +43,34 @@ async def find_memories(
     return MemoryPage(found, sum(memory.tokens for memory in found))
 
 
-HANDLERS = (find_memories,)
+@post("/v1/memory", guards=[require_role(Role.OPERATOR)], status_code=202)
+async def add_memory(call: InjectedCall, data: JSONBody[NewMemory]) -> Response[AcceptedMemory]:
+    """Accept a text to be remembered: once answered, that is certain, whether or not memory is there now.
+
+    It is found as soon as memory has it; until then `Location` says that it is pending. 404 for an unknown session, 409
+    for one that is over.
+    """
+    memory_id = call.services.new_id("mem")
+    run = partial(
+        accept_memory,
+        outbox=call.services.outbox,
+        memory_id=memory_id,
+        new=data,
+        origin=call.origin(),
+    )
+    accepted = await call.storage.change(call.cause("memory.add", memory_id), run)
+    return Response(accepted, headers={"Location": f"/v1/memory/{memory_id}"})
+
+
+@route(
+    "/v1/memory/{memory_id:str}",
+    http_method=READ,
+    guards=[require_role(Role.OBSERVER)],
+    sync_to_thread=False,
+)
+def get_accepted(call: InjectedCall, memory_id: FromPath[str]) -> AcceptedMemory:
+    """Show how far a memory is that was accepted: pending, delivered, or in need of an operator."""
+    return call.storage.read(lambda connection: find(connection, memory_id))
+
+
+HANDLERS = (find_memories, add_memory, get_accepted)

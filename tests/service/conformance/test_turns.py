@@ -3,9 +3,12 @@
 from syrupy.assertion import SnapshotAssertion
 
 from tests.service.conformance.conversation import Conversation
+from tests.service.running import rows, until
 
 LONGEST_TEXT = "t" * 32_768
 WORDS = " ".join(f"w{number}" for number in range(63))
+STATUS = "SELECT status FROM outbox WHERE effect_key = ?"
+DELIVERED = ("delivered",)
 TEA = {"text": "Tea is  made\nof leaves, water.", "memory_id": "tea"}
 
 
@@ -65,6 +68,32 @@ def test_memories(talk_to_all: Conversation, snapshot: SnapshotAssertion) -> Non
     ):
         ask(f"by the gateway, {query}", f"GET /v1/memory?{query}", who="observer", to="gateway")
     assert talk_to_all.said == snapshot
+
+
+def test_memories_that_are_accepted(talk_to_all: Conversation, snapshot: SnapshotAssertion) -> None:
+    talk = talk_to_all
+    session = talk.ask("session", "POST /v1/sessions", {})["id"]
+    accepted = [
+        talk.ask("of no session", "POST /v1/memory", {"text": "Salt is a rock."}),
+        talk.ask("of a session", "POST /v1/memory", {"text": "Salt.", "session_id": session}),
+    ]
+    for memory in accepted:
+        until(lambda: DELIVERED in rows(talk.state, STATUS, memory["id"]))  # noqa: B023 - over before the next
+        talk.ask("delivered", f"GET /v1/memory/{memory['id']}", who="observer")
+    talk.ask("found", "GET /v1/memory?q=rock", who="observer")
+    talk.ask("unknown", "GET /v1/memory/mem_none", who="observer")
+    talk.ask("of an unknown session", "POST /v1/memory", {"text": "x", "session_id": "none"})
+    talk.ask("ended", f"DELETE /v1/sessions/{session}")
+    talk.ask("of one that is over", "POST /v1/memory", {"text": "x", "session_id": session})
+    talk.ask("of no text", "POST /v1/memory", {"text": ""})
+    talk.ask("too long", "POST /v1/memory", {"text": LONGEST_TEXT + "t"})
+    talk.ask("for an observer", "POST /v1/memory", {"text": "x"}, who="observer")
+    talk.stored("SELECT aggregate, kind, status FROM outbox ORDER BY seq")
+    talk.stored(
+        "SELECT action, actor_role, target, effect_table, detail FROM audit"
+        " WHERE action LIKE 'memory%' ORDER BY (SELECT seq FROM outbox WHERE effect_key = effect_id), seq"
+    )
+    assert talk.said == snapshot
 
 
 def test_the_model(talk_to_all: Conversation, snapshot: SnapshotAssertion) -> None:

@@ -22,6 +22,7 @@ PLACES = {
     "{session_id}": "ses_x",
     "{confirmation_id}": "conf_x",
     "{token_id}": "tok_x",
+    "{memory_id}": "mem_x",
     "{name}": "nothing",
 }
 

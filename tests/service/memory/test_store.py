@@ -7,14 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.memory.store import MemoryConflict, MemoryStore, MemoryStoreUnusable, match_expression
+from service.memory.store import (
+    Effect,
+    MemoryConflict,
+    MemoryStore,
+    MemoryStoreUnusable,
+    match_expression,
+)
 from service.memory.tokens import token_count, within_budget
 from service.messages.memory import Memory
 
 
 def remember(store: MemoryStore, *texts: str) -> None:
     for number, text in enumerate(texts):
-        store.store(text, memory_id=f"m{number}", session_id=None, now_ms=number)
+        store.store(Effect(f"m{number}", None, text, None), now_ms=number)
 
 
 @pytest.fixture
@@ -44,15 +50,48 @@ def test_no_text_is_query_syntax(store: MemoryStore, query: str) -> None:
     assert store.count() == 1
 
 
-def test_the_same_memory_twice_is_one_and_another_text_is_refused(store: MemoryStore) -> None:
-    first, new = store.store("text", memory_id="m", session_id=None, now_ms=1)
-    again, again_new = store.store("text", memory_id="m", session_id=None, now_ms=2)
+def test_the_same_effect_twice_is_had_once_and_another_under_its_key_is_refused(
+    store: MemoryStore,
+) -> None:
+    effect = Effect("m", 7, "text", None)
+    first, new = store.store(effect, now_ms=1)
+    again, again_new = store.store(effect, now_ms=2)
     assert (new, again_new, again) == (True, False, first)
-    with pytest.raises(MemoryConflict):
-        store.store("other", memory_id="m", session_id=None, now_ms=3)
-    with pytest.raises(MemoryConflict):
-        store.store("text", memory_id="m", session_id="s", now_ms=4)
+    for other in ("other", None), ("text", "s"):
+        with pytest.raises(MemoryConflict):
+            store.store(Effect("m", 7, *other), now_ms=3)
     assert store.count() == 1
+
+
+def test_an_effect_is_known_after_what_it_made_is_gone(store: MemoryStore, tmp_path: Path) -> None:
+    first, _ = store.store(Effect("m", 7, "text", None), now_ms=1)
+    store.close()
+    altered(tmp_path / "memory.db", "DELETE FROM memories")
+    store = MemoryStore(tmp_path / "memory.db")
+    assert store.store(Effect("m", 7, "text", None), now_ms=2) == (first, False)
+    assert store.count() == 0
+
+
+def test_an_effect_and_its_key_are_one_commit(store: MemoryStore, tmp_path: Path) -> None:
+    remember(store, "text")
+    altered(tmp_path / "memory.db", "DELETE FROM applied")
+    with pytest.raises(apsw.ConstraintError):
+        remember(store, "text")
+    assert query(tmp_path / "memory.db", "SELECT * FROM applied") == []
+
+
+def test_what_an_older_release_has_stored_is_known_by_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    store = MemoryStore(path)
+    remember(store, "one", "two")
+    found = store.search("two", 5)
+    store.close()
+    altered(path, "DROP TABLE applied; PRAGMA user_version = 1")
+    store = MemoryStore(path)
+    assert store.store(Effect("m1", 3, "two", None), now_ms=9) == (found[0], False)
+    with pytest.raises(MemoryConflict):
+        remember(store, "other")
+    assert store.search("two", 5) == found
 
 
 def test_it_is_all_there_after_reopening(store: MemoryStore, tmp_path: Path) -> None:
@@ -72,13 +111,19 @@ def test_what_is_no_database_or_newer_is_refused(tmp_path: Path) -> None:
         MemoryStore(tmp_path)
 
 
-def altered(path: Path, statement: str) -> None:
+def query(path: Path, statement: str) -> list[tuple[object, ...]]:
     connection = apsw.Connection(str(path))
-    connection.execute(statement)
-    connection.close()
+    try:
+        return list(connection.execute(statement))
+    finally:
+        connection.close()
 
 
-@pytest.mark.parametrize(("version", "said"), [(0, "already exists"), (2, "version 2")])
+def altered(path: Path, statement: str) -> None:
+    query(path, statement)
+
+
+@pytest.mark.parametrize(("version", "said"), [(0, "already exists"), (3, "version 3")])
 def test_another_version_is_refused(tmp_path: Path, version: int, said: str) -> None:
     path = tmp_path / "memory.db"
     MemoryStore(path).close()
