@@ -4,9 +4,10 @@ A further process is its package and its row. What a row names is imported when 
 command imports a server that it does not start.
 """
 
+import graphlib
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
@@ -65,10 +66,14 @@ class Process(msgspec.Struct, frozen=True):
 
         Raises StartRefused for a port that is not one.
         """
+        default = self.own_url(environ)
+        return environ.get(f"SONIA_{self.name.upper()}_URL", default).rstrip("/")
+
+    def own_url(self, environ: Mapping[str, str] = os.environ) -> str:
+        """Return where it listens itself, whatever lies before it for others. Raises StartRefused as `listen`."""
         listen = self.listen(environ)
         host = REACHED_AT.get(listen.host, listen.host)
-        default = f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"
-        return environ.get(f"SONIA_{self.name.upper()}_URL", default).rstrip("/")
+        return f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"
 
 
 REACHED_AT: Final = {"": "127.0.0.1", "0": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - see below
@@ -93,3 +98,10 @@ BEHIND: Final = (
     Process("tools", 7040, "service.tools.process:run"),
 )
 PROCESSES: Final = {each.name: each for each in (GATEWAY, *BEHIND)}
+
+
+def start_order(processes: Iterable[Process]) -> tuple[str, ...]:
+    """The names of `processes`, each after those of them that it depends on. Raises CycleError where that cannot be."""
+    by_name = {each.name: each for each in processes}
+    before = {name: by_name.keys() & each.depends_on for name, each in by_name.items()}
+    return tuple(graphlib.TopologicalSorter(before).static_order())

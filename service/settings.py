@@ -120,6 +120,20 @@ class StorageSettings(_Section, frozen=True):
     queue_max: Count = 4096
 
 
+class SupervisorSettings(_Section, frozen=True):
+    """How the other processes are watched and replaced: at most `attempts` restarts in `window_s`, each after a back-off
+    that begins with `backoff_base_s` and doubles. One that answers nothing for `hang_after_s` hangs.
+    """
+
+    window_s: Positive = 300.0
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
+    backoff_base_s: Annotated[float, msgspec.Meta(ge=0.25)] = 2.0
+    probe_every_s: Positive = 1.0
+    hang_after_s: Positive = 10.0
+    start_within_s: Positive = 60.0
+    stop_within_s: Positive = 5.0
+
+
 class Settings(_Section, frozen=True):
     """The whole of `sonia.yaml`."""
 
@@ -133,6 +147,7 @@ class Settings(_Section, frozen=True):
     tools: ToolsSettings = ToolsSettings()
     outbox: OutboxSettings = OutboxSettings()
     storage: StorageSettings = StorageSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
 
 
 def load_settings(path: Path) -> Settings:

@@ -24,6 +24,7 @@ from service.outbox.dispatcher import Outbox
 from service.settings import Settings
 from service.state import StateDir
 from service.storage import Storage
+from service.supervisor.status import Supervision
 from service.timers import Timers
 
 
@@ -45,6 +46,7 @@ class Services(msgspec.Struct, frozen=True):
     new_secret: Callable[[], str]
     verification: Shared[AuditReport]
     searches: asyncio.Lock
+    supervisor: Supervision
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from service.domain.confirmations import routes as confirmations
 from service.domain.memory import routes as memory
 from service.domain.policies import routes as policies
 from service.domain.sessions import routes as sessions
+from service.domain.supervision import routes as supervision
 from service.domain.tasks import routes as tasks
 from service.domain.tokens import routes as tokens
 from service.domain.tools import routes as tools
@@ -48,6 +49,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     *policies.HANDLERS,
     *tokens.HANDLERS,
     *audit.HANDLERS,
+    *supervision.HANDLERS,
     *stream.HANDLERS,
 )
 """Every route of the gateway. To add one, write its handler with its guard and list it here."""

@@ -8,7 +8,7 @@ from functools import partial
 
 from service.audit.denied import DeniedAttempts
 from service.auth.bootstrap import adopt_bootstrap_tokens
-from service.control import Control
+from service.control import Control, die
 from service.dependencies import open_dependencies
 from service.domain.call import Services
 from service.domain.confirmations.records import expire_overdue
@@ -22,9 +22,16 @@ from service.ids import NewId
 from service.keys import new_secret
 from service.outbox.dispatcher import Outbox
 from service.processes import BEHIND, Listen
+from service.supervisor.status import Supervision, Unsupervised
 
 
-def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: NewId) -> Services:
+def boot(
+    control: Control,
+    listen: Listen,
+    environ: Mapping[str, str],
+    new_id: NewId,
+    with_children: bool = False,
+) -> Services:
     """Run every check of the gateway over an opened state directory. Raises StartRefused."""
     check_exposure(control.settings, listen)
     adopt_bootstrap_tokens(control.storage, control.registry, control.keys, control.clock, new_id)
@@ -58,4 +65,20 @@ def boot(control: Control, listen: Listen, environ: Mapping[str, str], new_id: N
         new_secret=new_secret,
         verification=Shared(),
         searches=asyncio.Lock(),
+        supervisor=_supervisor(control, environ, new_id) if with_children else Unsupervised(),
+    )
+
+
+def _supervisor(control: Control, environ: Mapping[str, str], new_id: NewId) -> Supervision:
+    """What starts the other processes; it is imported by whoever has some."""
+    from service.supervisor.supervisor import Supervisor  # noqa: PLC0415 - see above
+
+    return Supervisor(
+        control.storage,
+        control.clock,
+        control.settings.supervisor,
+        control.state,
+        environ,
+        new_id,
+        die,
     )

@@ -62,6 +62,9 @@ def metrics(state: State) -> Response[str]:
             "sonia_outbox_pending": services.outbox.pending,
             "sonia_timer_errors_total": services.timers.errors,
             "sonia_timers_late": services.timers.late,
+            "sonia_supervisor_exhausted": sum(
+                each.exhausted for each in services.supervisor.statuses()
+            ),
         }
     )
     return Response(lines, media_type=_METRICS)

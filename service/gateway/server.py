@@ -1,7 +1,6 @@
 """Serving the gateway: checks, then the application, then, last of all, the port."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from service.control import open_control, refusing
@@ -28,19 +27,13 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
             from service.internal.runner import bind, serve_on  # noqa: PLC0415 - see above
 
             with refusing(state):
-                app = create_app(boot(control, listen, environ, random_id), listen)
+                services = boot(control, listen, environ, random_id, with_children)
+                app = create_app(services, listen)
             # Bound here, so that a port in use is a refusal; it listens after the lifespan began.
             bound = bind(listen)
-            with _children(state, environ) if with_children else nullcontext():
+            with services.supervisor:
                 serve_on(app, bound, MAX_FRAME_BYTES)
         finally:
             control.close()
     finally:
         state.unlock(lock)
-
-
-def _children(state: StateDir, environ: Mapping[str, str]) -> AbstractContextManager[object]:
-    """The other processes; what starts them is imported by whoever has some."""
-    from service.gateway.children import Children  # noqa: PLC0415 - see above
-
-    return Children(state, environ)

@@ -247,7 +247,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             boot_id TEXT NOT NULL REFERENCES boots (id),
             request_id TEXT NOT NULL
         ) STRICT;
-        CREATE INDEX restart_attempts_by_service ON restart_attempts (service_name, at_ms);
+        CREATE INDEX restart_attempts_by_service ON restart_attempts (service_name, seq);
         CREATE TABLE restart_budgets (
             service_name TEXT PRIMARY KEY,
             window_start_ms INTEGER NOT NULL,
@@ -255,6 +255,12 @@ MIGRATIONS: tuple[Migration, ...] = (
             backoff_until_epoch_ms INTEGER NOT NULL,
             exhausted INTEGER NOT NULL CHECK (exhausted IN (0, 1)),
             updated_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE maintenance (
+            service_name TEXT PRIMARY KEY,
+            enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+            updated_at_ms INTEGER NOT NULL,
+            request_id TEXT NOT NULL
         ) STRICT, WITHOUT ROWID;
 
         DROP VIEW effects;
@@ -267,6 +273,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             UNION ALL SELECT 'dead_letters', id, created_by, request_id FROM dead_letters
             UNION ALL SELECT 'outbox', effect_key, created_by, request_id FROM outbox
             UNION ALL SELECT 'restart_attempts', id, NULL, request_id FROM restart_attempts
+            UNION ALL SELECT 'maintenance', service_name, NULL, request_id FROM maintenance
             UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
             UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
         """,

@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from graphlib import CycleError
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import pytest
 import yaml
 
 from service.errors import StartRefused
-from service.gateway.children import start_order
-from service.processes import BEHIND, GATEWAY, PROCESSES, Process
+from service.processes import BEHIND, GATEWAY, PROCESSES, Process, start_order
 from tests.service.running import Gateway, State, environment, free_port, until
 
 PROJECT = Path(__file__).parents[2]
@@ -30,15 +30,6 @@ def run(checked: Checked) -> None:
     serve(internal_app([], {}, checked.service_token, random_id), checked.listen)
 '''
 ROW = '    Process("dummy", 7999, "service.dummy.process:run", depends_on=("tools",)),\n'
-
-
-def batches(rows: Iterable[Process]) -> list[set[str]]:
-    """Which may start at once, when all that started are ready."""
-    order, found = start_order(rows), list[set[str]]()
-    while order.is_active():
-        found.append(set(order.get_ready()))
-        order.done(*found[-1])
-    return found
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "", "7e3", "7²"])
@@ -66,7 +57,7 @@ def test_names_and_ports_are_their_own_and_dependencies_are_in_the_table() -> No
     rows = [GATEWAY, *BEHIND]
     assert len({each.port for each in rows}) == len({each.name for each in rows}) == len(rows)
     assert {name for each in rows for name in each.depends_on} <= set(PROCESSES)
-    assert {name for batch in batches(BEHIND) for name in batch} == {each.name for each in BEHIND}
+    assert set(start_order(BEHIND)) == {each.name for each in BEHIND}
 
 
 def test_every_entry_point_is_there() -> None:
@@ -92,8 +83,10 @@ def test_what_others_depend_on_starts_before_them() -> None:
         return Process(name, 1, "", depends_on)
 
     rows = [row("sight", "light", "gateway"), row("sound"), row("light", "sun"), row("sun")]
-    assert batches(rows) == [{"sound", "sun"}, {"light"}, {"sight"}]
-    assert batches([row("b"), row("a"), row("c")]) == [{"a", "b", "c"}]
+    order = [name for name in start_order(rows) if name != "sound"]
+    assert order == ["sun", "light", "sight"]
+    with pytest.raises(CycleError):
+        start_order([row("a", "b"), row("b", "a")])
 
 
 @pytest.fixture

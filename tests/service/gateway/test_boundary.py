@@ -16,7 +16,14 @@ from service.http.routing import walk
 from tests.service.running import Answer, Gateway, State, alter, new_state, rows, running, until
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
-PUBLIC_PATHS = {"/healthz", "/readyz", "/metrics", "/v1/version", "/v1/storage"}
+PUBLIC_PATHS = {
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v1/version",
+    "/v1/storage",
+    "/v1/supervisor/services",
+}
 PLACES = {
     "{task_id}": "task_x",
     "{session_id}": "ses_x",
@@ -24,6 +31,7 @@ PLACES = {
     "{token_id}": "tok_x",
     "{memory_id}": "mem_x",
     "{name}": "nothing",
+    "{service}": "nobody",
 }
 
 
