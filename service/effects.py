@@ -45,7 +45,8 @@ class Origin(msgspec.Struct, frozen=True):
 class Effect(msgspec.Struct, Generic[T], frozen=True):
     """What one operation changed: the row it wrote, and what to answer.
 
-    `after_commit` runs in the writer's thread once the change is durable, before anybody is told.
+    `also` is what else it changed: each has an audit row of its own, of the same cause. `after_commit` runs in the
+    writer's thread once the change is durable, before anybody is told.
     """
 
     result: T
@@ -53,6 +54,7 @@ class Effect(msgspec.Struct, Generic[T], frozen=True):
     id: str
     detail: Mapping[str, Json] = {}
     after_commit: Callable[[], None] | None = None
+    also: "tuple[Effect[None], ...]" = ()
 
 
 def system_cause(component: str, action: str, request_id: str, target: str = "") -> Cause:

@@ -76,6 +76,16 @@ class ConfirmationSettings(_Section, frozen=True):
     ttl_s: Positive = 300.0
 
 
+class TaskSettings(_Section, frozen=True):
+    """How many tasks are run at once, and how often one is claimed before it is given up.
+
+    The tools process takes eight calls at once; some of them are for whoever asks or approves meanwhile.
+    """
+
+    at_once: Annotated[int, msgspec.Meta(ge=1, le=6)] = 4
+    max_claims: Count = 3
+
+
 class AuditSettings(_Section, frozen=True):
     """After how many audit rows the chain's head is written outside the database."""
 
@@ -143,6 +153,7 @@ class Settings(_Section, frozen=True):
     turn: TurnSettings = TurnSettings()
     sessions: SessionSettings = SessionSettings()
     confirmations: ConfirmationSettings = ConfirmationSettings()
+    tasks: TaskSettings = TaskSettings()
     audit: AuditSettings = AuditSettings()
     tools: ToolsSettings = ToolsSettings()
     outbox: OutboxSettings = OutboxSettings()

@@ -25,7 +25,7 @@ _ROWS: Final = {
     " FROM tokens AS t LEFT JOIN token_secrets AS s ON s.token_id = t.id",
     "policies": "SELECT t.name AS id, t.decision, t.version, t.updated_at_ms, t.request_id FROM policies AS t",
     "confirmations": "SELECT t.id, t.tool, hex(t.args), t.args_sha256, t.session_id, t.status, t.created_at_ms,"
-    " t.expires_at_ms, t.decided_at_ms, t.decided_by, t.created_by, t.request_id FROM confirmations AS t",
+    " t.expires_at_ms, t.decided_at_ms, t.decided_by, t.created_by, t.request_id, t.task_id FROM confirmations AS t",
 }
 _KEYS: Final = {"tokens": "t.id", "policies": "t.name", "confirmations": "t.id"}
 AUTHORITY: Final = ("tokens", "policies")

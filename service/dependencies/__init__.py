@@ -109,6 +109,7 @@ __all__ = [
     "MemoryUnavailable",
     "ModelUnavailable",
     "ToolOutcomeUnknown",
+    "ToolsClient",
     "ToolsUnavailable",
     "open_dependencies",
 ]

@@ -23,7 +23,8 @@ class Dependency:
     """Calls one process through its breaker.
 
     `probe_within_s` bounds one probe; `probe_every_s` is the pause between probes while all is well.
-    Probes take the same client, link and credentials as traffic, so what they find out holds for it.
+    Probes take the same client, link and credentials as traffic, so what they find out holds for it. `on_up` is called
+    whenever it turns out to be there, or there again.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Dependency:
         self._probing: asyncio.Task[None] | None = None
         self._tripped = asyncio.Event()
         self._is_up = asyncio.Event()
+        self.on_up: Callable[[], None] = lambda: None
 
     @property
     def up(self) -> bool:
@@ -138,7 +140,8 @@ class Dependency:
         self._breaker.succeeded(permit)
         if self._breaker.generation != before or not self._answered_once:
             log.info("%s is up", self.name)
-        self._answered_once = True
+            self._answered_once = True
+            self.on_up()
         if self.up:
             self._is_up.set()
 

@@ -14,6 +14,8 @@ from service.auth.credentials import Actor
 from service.auth.registry import Registry
 from service.clock import Clock
 from service.dependencies import Dependencies
+from service.domain.tasks.worker import Worker
+from service.domain.tools.running import Runner
 from service.effects import Cause, Origin
 from service.http.metrics import Metrics
 from service.http.shared import Shared
@@ -40,6 +42,8 @@ class Services(msgspec.Struct, frozen=True):
     denied: DeniedAttempts
     dependencies: Dependencies
     outbox: Outbox
+    runner: Runner
+    worker: Worker
     timers: Timers
     metrics: Metrics
     new_id: NewId

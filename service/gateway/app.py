@@ -15,6 +15,7 @@ from service import SONIA_VERSION
 from service.domain.audit import routes as audit
 from service.domain.call import Services, provide_call
 from service.domain.confirmations import routes as confirmations
+from service.domain.deadletters import routes as dead_letters
 from service.domain.memory import routes as memory
 from service.domain.policies import routes as policies
 from service.domain.sessions import routes as sessions
@@ -44,6 +45,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     *turns.HANDLERS,
     *memory.HANDLERS,
     *tasks.HANDLERS,
+    *dead_letters.HANDLERS,
     *tools.HANDLERS,
     *confirmations.HANDLERS,
     *policies.HANDLERS,

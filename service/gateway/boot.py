@@ -12,7 +12,10 @@ from service.control import Control, die
 from service.dependencies import open_dependencies
 from service.domain.call import Services
 from service.domain.confirmations.records import expire_overdue
+from service.domain.tasks.claims import settle_running
+from service.domain.tasks.worker import Worker
 from service.domain.tools.records import settle_interrupted
+from service.domain.tools.running import Runner
 from service.gateway.checks import check_exposure, check_operator
 from service.gateway.lifespan import timers
 from service.http.idempotency import settle as settle_keys
@@ -39,6 +42,7 @@ def boot(
     expire_overdue(control.storage, control.clock.now_ms(), new_id)
     control.storage.do_now(partial(settle_keys, now_ms=control.clock.now_ms()))
     settle_interrupted(control.storage, control.clock.now_ms(), new_id)
+    settle_running(control.storage, control.clock.now_ms(), new_id)
     dependencies = open_dependencies(
         {each.name: each.url(environ) for each in BEHIND},
         control.keys.service_token,
@@ -47,6 +51,8 @@ def boot(
         random.SystemRandom().random,
     )
     outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
+    runner = Runner(control.storage, control.clock, dependencies.tools)
+    worker = Worker(runner, dependencies.by_name["tools"], control.settings, new_id)
     return Services(
         state=control.state,
         settings=control.settings,
@@ -59,7 +65,9 @@ def boot(
         ),
         dependencies=dependencies,
         outbox=outbox,
-        timers=timers(control.clock, control.storage, control.registry, outbox.timer),
+        runner=runner,
+        worker=worker,
+        timers=timers(control.clock, control.storage, control.registry, outbox.timer, worker.timer),
         metrics=Metrics(),
         new_id=new_id,
         new_secret=new_secret,

@@ -1,4 +1,4 @@
-"""What runs beside the requests: probes of the dependencies, the clock's mark, a look at the tokens."""
+"""What runs beside the requests: probes of the dependencies, the clock's mark, a look at the tokens, tasks."""
 
 import asyncio
 import contextlib
@@ -29,6 +29,7 @@ def running(services: Services) -> Lifespan:
         try:
             yield
         finally:
+            await services.worker.stop()
             await services.timers.stop()
             await services.outbox.stop()
             await services.dependencies.close()

@@ -182,23 +182,28 @@ MIGRATIONS: tuple[Migration, ...] = (
             WHERE effect_table IN ('tokens', 'policies', 'confirmations', 'clock')
         """,
     ),
-    # Tasks that are run: how often one was claimed, the epoch that fences off earlier claims, what came of it, and where
-    # those go that are given up. A task is claimed before its run begins, so that what was claimed only is safe to queue again.
+    # Tasks that are run: how often one was claimed without an end, the epoch that fences off earlier claims, from when on
+    # it may be claimed (never: a note, or one that waits for a decision), what came of it, and where those go that are given up.
     Migration(
         4,
         """
         ALTER TABLE tasks ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE tasks ADD COLUMN claim_epoch INTEGER NOT NULL DEFAULT 0;
-        ALTER TABLE tasks ADD COLUMN not_before_ms INTEGER NOT NULL DEFAULT 0;
-        ALTER TABLE tasks ADD COLUMN outcome TEXT;
-        CREATE INDEX tasks_open ON tasks (status, seq) WHERE status IN ('queued', 'running');
+        ALTER TABLE tasks ADD COLUMN not_before_ms INTEGER;
+        ALTER TABLE tasks ADD COLUMN outcome TEXT NOT NULL DEFAULT 'null';
+        CREATE INDEX tasks_due ON tasks (not_before_ms, seq) WHERE status = 'queued' AND not_before_ms IS NOT NULL;
+        CREATE INDEX tasks_running ON tasks (seq) WHERE status = 'running';
         ALTER TABLE tool_runs ADD COLUMN task_id TEXT REFERENCES tasks (id);
+        CREATE INDEX tool_runs_of_task ON tool_runs (task_id) WHERE task_id IS NOT NULL;
+        CREATE INDEX tool_runs_started ON tool_runs (seq) WHERE status = 'started';
         ALTER TABLE confirmations ADD COLUMN task_id TEXT REFERENCES tasks (id);
+        CREATE INDEX confirmations_of_task ON confirmations (task_id) WHERE task_id IS NOT NULL;
+        CREATE INDEX confirmations_pending ON confirmations (expires_at_ms) WHERE status = 'pending';
 
         CREATE TABLE dead_letters (
             seq INTEGER PRIMARY KEY,
             id TEXT NOT NULL UNIQUE,
-            task_id TEXT NOT NULL REFERENCES tasks (id),
+            task_id TEXT NOT NULL UNIQUE REFERENCES tasks (id),
             reason TEXT NOT NULL,
             at_ms INTEGER NOT NULL,
             replayed_as TEXT REFERENCES tasks (id),

@@ -221,11 +221,11 @@ class Storage:
     ) -> tuple[T, AfterCommit | None]:
         """The only place where effects meet the audit log: both or neither."""
         effect = run(connection)
-        digest = seal(connection, effect.table, effect.id)
-        detail = {**effect.detail, SEALED: digest} if digest else effect.detail
-        self._chain.append(
-            connection, self._clock.now_ms(), cause, (effect.table, effect.id), detail
-        )
+        told = [(each.table, each.id, each.detail) for each in effect.also]
+        for table, effect_id, detail in [(effect.table, effect.id, effect.detail), *told]:
+            digest = seal(connection, table, effect_id)
+            sealed = {**detail, SEALED: digest} if digest else detail
+            self._chain.append(connection, self._clock.now_ms(), cause, (table, effect_id), sealed)
         return effect.result, effect.after_commit
 
     async def _await(self, run: Run[tuple[T, AfterCommit | None]]) -> T:

@@ -1,7 +1,8 @@
 """Confirmations: a tool call waits for a decision, and exactly one decision is taken.
 
 The arguments were made canonical once, when the call was made; their bytes are stored, their hash
-is what the operator approves, and the stored bytes are what runs.
+is what the operator approves, and the stored bytes are what runs. What is decided about a task's confirmation is decided
+about the task in the same transaction.
 """
 
 import hashlib
@@ -12,16 +13,19 @@ import apsw
 import msgspec
 
 from service.domain.policies.records import decision
+from service.domain.sessions.records import find as find_session
+from service.domain.tasks.records import State, attribute, changed, end, state_of, take
 from service.domain.tools.records import ToolRun, begin_run
 from service.effects import Cause, Effect, Origin, system_cause
 from service.errors import Conflict, Forbidden
 from service.ids import NewId
 from service.jsontypes import Json
 from service.messages.tool_table import TOOLS
-from service.query import require_one, select
+from service.query import require_one
 from service.storage import Storage
 
 SYSTEM: Final = "system:confirmations"
+EXPIRED: Final = "confirmation_expired"
 
 
 class Confirmation(msgspec.Struct, frozen=True):
@@ -38,25 +42,27 @@ class Confirmation(msgspec.Struct, frozen=True):
     decided_at_ms: int | None
     decided_by: str | None
     created_by: str
+    task_id: str | None
 
 
 CONFIRMATIONS: Final = """
     (SELECT *, args AS arguments, iif(was = 'pending' AND left_ms <= 0, 'expired', was) AS status,
         iif(was = 'pending', max(0, left_ms), 0) AS expires_in_ms
     FROM (SELECT seq, id, tool, args, args_sha256, status AS was, created_at_ms, expires_at_ms,
-        expires_at_ms - ?1 AS left_ms, decided_at_ms, decided_by, created_by FROM confirmations))
+        expires_at_ms - ?1 AS left_ms, decided_at_ms, decided_by, created_by, task_id FROM confirmations))
 """
 """What confirmations are at the time that is bound first: one is over from the very millisecond at which it expires."""
 
 
 class NewConfirmation(msgspec.Struct, frozen=True):
-    """A call that is to wait; `args` are its canonical bytes, as they will run."""
+    """A call that is to wait, for at most `ttl_ms`; `args` are its canonical bytes, as they will run."""
 
     id: str
     tool: str
     args: bytes
     session_id: str | None
     ttl_ms: int
+    task_id: str | None = None
 
 
 class Overdue(Exception):
@@ -72,18 +78,23 @@ def find(connection: apsw.Connection, confirmation_id: str, now_ms: int) -> Conf
 def create_confirmation(
     connection: apsw.Connection, new: NewConfirmation, origin: Origin
 ) -> Effect[Confirmation]:
-    """Store a call that waits for a decision; its time to live counts from now on."""
+    """Store a call that waits for a decision; its time to live counts from now on, and ends with its session's."""
+    expires_at_ms = origin.now_ms + new.ttl_ms
+    if new.session_id is not None:
+        session = find_session(connection, new.session_id, origin.now_ms)
+        expires_at_ms = min(expires_at_ms, session.expires_at_ms)
     connection.execute(
-        "INSERT INTO confirmations (id, tool, args, args_sha256, session_id, status, created_at_ms,"
-        " expires_at_ms, created_by, request_id) VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",
+        "INSERT INTO confirmations (id, tool, args, args_sha256, session_id, task_id, status, created_at_ms,"
+        " expires_at_ms, created_by, request_id) VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",
         (
             new.id,
             new.tool,
             new.args,
             hashlib.sha256(new.args).hexdigest(),
             new.session_id,
+            new.task_id,
             origin.now_ms,
-            origin.now_ms + new.ttl_ms,
+            expires_at_ms,
             origin.actor_id,
             origin.request_id,
         ),
@@ -94,11 +105,13 @@ def create_confirmation(
 
 
 def find_in_time(connection: apsw.Connection, confirmation_id: str, now_ms: int) -> Confirmation:
-    """Read a confirmation that was not left waiting for too long. Raises NotFound and Overdue."""
+    """Read a confirmation that was not left waiting for too long. Raises NotFound, Overdue, and Conflict once that is settled."""
     row = find(connection, confirmation_id, now_ms)
-    if row.status == "expired" and row.decided_at_ms is None:
+    if row.status != "expired":
+        return row
+    if row.decided_at_ms is None:
         raise Overdue
-    return row
+    raise Conflict(f"the confirmation {confirmation_id} has expired", EXPIRED)
 
 
 def settle(connection: apsw.Connection, confirmation_id: str, status: str, origin: Origin) -> None:
@@ -116,7 +129,10 @@ def deny(connection: apsw.Connection, confirmation_id: str, origin: Origin) -> E
     """Decide against a call. Raises NotFound, Overdue and Conflict."""
     row = find_in_time(connection, confirmation_id, origin.now_ms)
     settle(connection, row.id, "denied", origin)
-    return Effect(None, "confirmations", row.id, {"args_sha256": row.args_sha256})
+    detail: dict[str, Json] = {"args_sha256": row.args_sha256}
+    return Effect(
+        None, "confirmations", row.id, detail, also=_cancel(connection, row, "denied", origin)
+    )
 
 
 def approve(
@@ -137,21 +153,79 @@ def approve(
     if row.tool not in TOOLS or decision(connection, TOOLS[row.tool].safety.value) == "deny":
         raise Forbidden(f"the policy denies {row.tool} by now", "policy_denied")
     settle(connection, row.id, "approved", origin)
+    task = _resume(connection, row.task_id, origin)
     run = ToolRun(
         run_id=run_id,
         tool=row.tool,
         arguments_json=bytes(row.arguments).decode(),
         approval=f"confirmation:{row.id}",
         confirmation_id=row.id,
+        task=task,
     )
     begin_run(connection, run, origin)
-    return Effect(run, "confirmations", row.id, {"args_sha256": row.args_sha256, "run": run.run_id})
+    detail: dict[str, Json] = {"args_sha256": row.args_sha256, "run": run.run_id}
+    also = () if task is None else (changed(task, "running", {"run": run.run_id}),)
+    return Effect(run, "confirmations", row.id, detail, also=also)
 
 
 def expire(connection: apsw.Connection, confirmation_id: str, origin: Origin) -> Effect[None]:
-    """Settle a confirmation as expired."""
+    """Settle a confirmation as expired. Raises NotFound and Conflict."""
+    row = find(connection, confirmation_id, origin.now_ms)
     settle(connection, confirmation_id, "expired", origin)
-    return Effect(None, "confirmations", confirmation_id)
+    return Effect(None, "confirmations", row.id, also=_cancel(connection, row, "expired", origin))
+
+
+def expire_of_session(
+    connection: apsw.Connection, session_id: str, origin: Origin
+) -> tuple[Effect[None], ...]:
+    """Settle all that waits in a session as expired: nobody will decide on it any more."""
+    waiting = connection.execute(
+        "SELECT id FROM confirmations WHERE session_id = ? AND status = 'pending' ORDER BY seq",
+        (session_id,),
+    ).fetchall()
+    effects: list[Effect[None]] = []
+    for (confirmation_id,) in waiting:
+        expired = expire(connection, str(confirmation_id), origin)
+        effects += [msgspec.structs.replace(expired, also=()), *expired.also]
+    return tuple(effects)
+
+
+def settle_of_task(
+    connection: apsw.Connection, task_id: str, status: str, origin: Origin
+) -> tuple[Effect[None], ...]:
+    """Settle what a task waits for, if it waits, because the task is over."""
+    waiting = connection.execute(
+        "SELECT id FROM confirmations WHERE task_id = ? AND status = 'pending'", (task_id,)
+    ).fetchall()
+    for (confirmation_id,) in waiting:
+        settle(connection, str(confirmation_id), status, origin)
+    return tuple(Effect(None, "confirmations", str(each), {"task": task_id}) for (each,) in waiting)
+
+
+def _resume(connection: apsw.Connection, task_id: str | None, origin: Origin) -> State | None:
+    """Claim the task whose question is answered; None for a call that is no task's. Raises Conflict when it is over."""
+    if task_id is None:
+        return None
+    was = state_of(connection, task_id)
+    if was.status != "queued":
+        raise Conflict(f"the task {task_id} is {was.status}", "task_over")
+    attribute(connection, task_id, origin)
+    return take(connection, was, origin.now_ms)
+
+
+def _cancel(
+    connection: apsw.Connection, row: Confirmation, decided: str, origin: Origin
+) -> tuple[Effect[None], ...]:
+    """Call the task off that waits for a decision which was taken against it."""
+    if row.task_id is None:
+        return ()
+    was = state_of(connection, row.task_id)
+    if was.status != "queued":
+        return ()
+    outcome = {"confirmation_id": row.id, "reason": f"confirmation_{decided}"}
+    end(connection, was, "cancelled", msgspec.json.encode(outcome), origin.now_ms)
+    attribute(connection, row.task_id, origin)
+    return (changed(was, "cancelled", {"confirmation": row.id, "reason": outcome["reason"]}),)
 
 
 def expire_cause(request_id: str, confirmation_id: str) -> Cause:
@@ -159,21 +233,23 @@ def expire_cause(request_id: str, confirmation_id: str) -> Cause:
     return system_cause("confirmations", "confirmation.expire", request_id, confirmation_id)
 
 
+def overdue(connection: apsw.Connection, now_ms: int, limit: int = -1) -> list[str]:
+    """The confirmations whose time is over and that nobody has settled as expired, those first that expired first."""
+    found = connection.execute(
+        "SELECT id FROM confirmations WHERE status = 'pending' AND expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?",
+        (now_ms, limit),
+    )
+    return [str(confirmation_id) for (confirmation_id,) in found]
+
+
 def expire_overdue(storage: Storage, now_ms: int, new_id: NewId) -> int:
     """Expire what ran out while nobody looked, each with its audit row; return how many.
 
     Called at start-up, before anything can be approved.
     """
-    overdue = storage.read(
-        lambda connection: select(
-            connection,
-            Confirmation,
-            f"FROM {CONFIRMATIONS} WHERE status = 'expired' AND decided_at_ms IS NULL ORDER BY seq",
-            (now_ms,),
-        )
-    )
+    found = storage.read(lambda connection: overdue(connection, now_ms))
     origin = Origin(SYSTEM, new_id("boot"), now_ms)
-    for row in overdue:
-        run = partial(expire, confirmation_id=row.id, origin=origin)
-        storage.change_now(expire_cause(origin.request_id, row.id), run)
-    return len(overdue)
+    for confirmation_id in found:
+        run = partial(expire, confirmation_id=confirmation_id, origin=origin)
+        storage.change_now(expire_cause(origin.request_id, confirmation_id), run)
+    return len(found)

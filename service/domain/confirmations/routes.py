@@ -13,7 +13,6 @@ from service.domain.call import Call, InjectedCall
 from service.domain.confirmations import records
 from service.domain.confirmations.records import Confirmation, Overdue
 from service.domain.tools.records import ToolAnswer, ToolRun, tool_answer
-from service.domain.tools.running import run_tool
 from service.effects import Effect, Origin
 from service.errors import Conflict, Invalid
 from service.http.guards import require_role
@@ -83,7 +82,7 @@ async def approve(call: InjectedCall, data: JSONBody[ApproveRequest]) -> Approve
         run = partial(records.expire, confirmation_id=data.confirmation_id, origin=origin)
         await call.storage.change(records.expire_cause(call.request_id, data.confirmation_id), run)
         message = f"the confirmation {data.confirmation_id} has expired"
-        raise Conflict(message, "confirmation_expired") from None
+        raise Conflict(message, records.EXPIRED) from None
 
 
 async def _run_deny(call: Call, data: ApproveRequest) -> ApproveAnswer:
@@ -103,7 +102,9 @@ async def _run_approve(call: Call, data: ApproveRequest) -> ApproveAnswer:
         return records.approve(connection, data.confirmation_id, args_sha256, run_id, call.origin())
 
     cause = call.cause("confirmation.approve", data.confirmation_id)
-    ended = await run_tool(call, await call.storage.change(cause, run))
+    begun = await call.storage.change(cause, run)
+    ended = await call.services.runner.run(begun, call.actor.id, call.request_id)
+    call.services.worker.wake()
     return ApproveAnswer(data.confirmation_id, "approved", call.actor.id, tool_answer(ended))
 
 

@@ -71,13 +71,3 @@ def open_session(
     )
     made = find(connection, session_id, now_ms)
     return Effect(made, "sessions", session_id, {"expires_at_ms": made.expires_at_ms})
-
-
-def close_session(connection: apsw.Connection, session_id: str, origin: Origin) -> Effect[None]:
-    """End a session before its time. Raises NotFound and Conflict."""
-    live_session(connection, session_id, origin.now_ms)
-    connection.execute(
-        "UPDATE sessions SET closed_at_ms = ?, request_id = ? WHERE id = ?",
-        (origin.now_ms, origin.request_id, session_id),
-    )
-    return Effect(None, "sessions", session_id)

@@ -8,7 +8,7 @@ from litestar.params import FromPath, JSONBody
 
 from service.auth.roles import Role
 from service.domain.call import InjectedCall
-from service.domain.sessions import records
+from service.domain.sessions import ending, records
 from service.domain.sessions.records import NewSession, Session
 from service.effects import Effect
 from service.errors import Invalid
@@ -67,7 +67,7 @@ async def close_session(call: InjectedCall, session_id: FromPath[str]) -> None:
     """Close a session before its time."""
 
     def close(connection: apsw.Connection) -> Effect[None]:
-        return records.close_session(connection, session_id, call.origin())
+        return ending.close_session(connection, session_id, call.origin())
 
     await call.storage.change(call.cause("session.close", session_id), close)
 

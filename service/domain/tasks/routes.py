@@ -8,13 +8,14 @@ from litestar.params import FromPath, JSONBody
 
 from service.auth.roles import Role
 from service.domain.call import InjectedCall
-from service.domain.tasks import records
+from service.domain.tasks import claims, records
 from service.domain.tasks.records import MAX_KIND, NewTask, Task
 from service.effects import Effect
 from service.errors import Invalid
 from service.http.guards import require_role
 from service.http.paging import Cursor, Limit, Page, read_page
 from service.http.routing import READ
+from service.messages.tool_table import TOOLS
 
 
 @post(["/tasks", "/v1/tasks"], guards=[require_role(Role.OPERATOR)])
@@ -25,6 +26,8 @@ async def create_task(call: InjectedCall, data: JSONBody[NewTask]) -> Response[T
     task_id = call.services.new_id("task")
     run = partial(records.create_task, task_id=task_id, new=data, origin=call.origin())
     made = await call.storage.change(call.cause("task.create", task_id), run)
+    if data.kind in TOOLS:
+        call.services.worker.wake()
     return Response(made, headers={"Location": f"/v1/tasks/{task_id}"})
 
 
@@ -56,10 +59,10 @@ def get_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
     status_code=200,
 )
 async def cancel_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
-    """Call a task off. 409 when it is over already."""
+    """Call a task off. 409 when it is over already, or runs: what was begun cannot be called back."""
 
     def cancel(connection: apsw.Connection) -> Effect[Task]:
-        return records.cancel_task(connection, task_id, call.origin())
+        return claims.cancel_task(connection, task_id, call.origin())
 
     return await call.storage.change(call.cause("task.cancel", task_id), cancel)
 

@@ -11,8 +11,10 @@ from typing import Final
 import apsw
 import msgspec
 
+from service.domain.tasks.records import State, end_with_run
 from service.effects import Effect, Origin, system_cause
 from service.ids import NewId
+from service.jsontypes import Json
 from service.messages.tool_table import arguments_sha256
 from service.messages.tools import Outcome, ToolOutcome
 from service.storage import Storage
@@ -31,7 +33,8 @@ _STATUS: Final[Mapping[Outcome, str]] = {
 class ToolRun(msgspec.Struct, frozen=True):
     """A run, before, during or after. `status`: started, succeeded, failed, verification_failed or needs_operator.
 
-    `arguments_json` are the canonical arguments, character for character what is run.
+    `arguments_json` are the canonical arguments, character for character what is run. `task` is where the task stood,
+    when the run is one's, as it began.
     """
 
     run_id: str
@@ -43,6 +46,7 @@ class ToolRun(msgspec.Struct, frozen=True):
     result: dict[str, object] = {}
     error_code: str | None = None
     error: str | None = None
+    task: State | None = None
 
 
 class ToolAnswer(msgspec.Struct, frozen=True):
@@ -80,14 +84,15 @@ def tool_answer(run: ToolRun) -> ToolAnswer:
 def begin_run(connection: apsw.Connection, run: ToolRun, origin: Origin) -> Effect[ToolRun]:
     """Record that `run` begins, in the transaction of the decision that allows it."""
     connection.execute(
-        "INSERT INTO tool_runs (id, tool, args, args_sha256, confirmation_id, status, created_at_ms, updated_at_ms,"
-        " created_by, request_id) VALUES (?, ?, ?, ?, ?, 'started', ?, ?, ?, ?)",
+        "INSERT INTO tool_runs (id, tool, args, args_sha256, confirmation_id, task_id, status, created_at_ms,"
+        " updated_at_ms, created_by, request_id) VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?)",
         (
             run.run_id,
             run.tool,
             run.arguments_json.encode(),
             arguments_sha256(run.arguments_json),
             run.confirmation_id,
+            run.task.task_id if run.task else None,
             origin.now_ms,
             origin.now_ms,
             origin.actor_id,
@@ -138,21 +143,34 @@ def _settle(connection: apsw.Connection, run_id: str, now_ms: int) -> Effect[Non
 
 
 def end_run(connection: apsw.Connection, run: ToolRun, origin: Origin) -> Effect[ToolRun]:
-    """Record how a run ended, on behalf of whoever asked for it."""
-    kept = msgspec.json.encode(
-        {"result": run.result, "error_code": run.error_code, "error": run.error}
-    )
-    if len(kept) > MAX_KEPT_BYTES:
-        kept = msgspec.json.encode(
-            {"omitted_bytes": len(kept), "error_code": run.error_code, "error": run.error}
-        )
+    """Record how a run ended, on behalf of whoever asked for it, and with it its task's end."""
+    kept = _kept(run, {"result": run.result})
     connection.execute(
         "UPDATE tool_runs SET status = ?, result = ?, updated_at_ms = ? WHERE id = ? AND status = 'started'",
         (run.status, kept.decode(), origin.now_ms, run.run_id),
     )
-    return Effect(
-        run,
-        "tool_runs",
-        run.run_id,
-        {"status": run.status, "error_code": run.error_code, "on_behalf_of": origin.actor_id},
-    )
+    detail: dict[str, Json] = {
+        "status": run.status,
+        "error_code": run.error_code,
+        "on_behalf_of": origin.actor_id,
+    }
+    return Effect(run, "tool_runs", run.run_id, detail, also=_end_task(connection, run, origin))
+
+
+def _end_task(
+    connection: apsw.Connection, run: ToolRun, origin: Origin
+) -> "tuple[Effect[None], ...]":
+    if run.task is None:
+        return ()
+    which = {"run_id": run.run_id, "status": run.status}
+    outcome = _kept(run, {**which, "result": run.result}, which)
+    return end_with_run(connection, run.task, run.status, run.error_code, outcome, origin)
+
+
+def _kept(run: ToolRun, whole: dict[str, object], always: Mapping[str, object] = {}) -> bytes:
+    """`whole` with the error as JSON, or only what is kept always where that is too long. Pure."""
+    error = {"error_code": run.error_code, "error": run.error}
+    kept = msgspec.json.encode({**whole, **error})
+    if len(kept) > MAX_KEPT_BYTES:
+        return msgspec.json.encode({**always, "omitted_bytes": len(kept), **error})
+    return kept

@@ -12,7 +12,6 @@ from service.domain.confirmations.records import Confirmation, NewConfirmation, 
 from service.domain.policies.records import decision
 from service.domain.sessions.records import live_session
 from service.domain.tools.records import ToolAnswer, ToolRun, begin_run, tool_answer
-from service.domain.tools.running import run_tool
 from service.effects import Effect
 from service.errors import Forbidden, NotFound, OutcomeUnknown, Unavailable, Unprocessable
 from service.http.guards import require_role
@@ -110,7 +109,8 @@ async def execute_tool(
         raise Forbidden(f"the policy denies {name}", "policy_denied") from None
     if isinstance(admitted, Confirmation):
         return _waiting_answer(asked, admitted)
-    return _answer(call, await run_tool(call, admitted))
+    run = await call.services.runner.run(admitted, call.actor.id, call.request_id)
+    return _answer(call, run)
 
 
 def _item(connection: apsw.Connection, tool: Tool) -> ToolItem:

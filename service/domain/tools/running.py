@@ -1,5 +1,6 @@
 """Running a tool: in its process, between the record that it begins and the record how it ended."""
 
+import asyncio
 import logging
 from functools import partial
 from typing import Final
@@ -7,50 +8,72 @@ from typing import Final
 import apsw
 import msgspec
 
-from service.dependencies import ToolOutcomeUnknown, ToolsUnavailable
-from service.domain.call import Call
+from service.clock import Clock
+from service.dependencies import ToolOutcomeUnknown, ToolsClient, ToolsUnavailable
 from service.domain.tools.records import ToolRun, end_run, ended_with
-from service.effects import system_cause
+from service.effects import Cause, Origin, system_cause
 from service.errors import OutcomeUnknown, Unavailable
+from service.storage import Storage
 
 _LOG: Final = logging.getLogger("sonia.tools")
 
 
-async def run_tool(call: Call, run: ToolRun) -> ToolRun:
-    """Run what `begin_run` has durably recorded, record how it ended, and return that.
+class Runner(msgspec.Struct, frozen=True):
+    """Runs what `begin_run` has durably recorded, and records how it ended."""
 
-    Never raises for what the tool or its process does: unavailable is `failed` with code `tools_unavailable`, a lost
-    answer is `needs_operator`. Raises OutcomeUnknown when it may have run and that cannot be recorded now: then the
-    record follows as soon as it can, for an operator to look at.
-    """
-    try:
-        outcome = await call.services.dependencies.tools.execute(
-            run.tool, run.arguments_json, run.approval, request_id=call.request_id
-        )
-        ended = ended_with(run, outcome)
-    except ToolsUnavailable as error:
-        ended = msgspec.structs.replace(
-            run, status="failed", error_code="tools_unavailable", error=error.reason
-        )
-    except ToolOutcomeUnknown as error:
-        ended = _unknown(run, error.reason)
-    except Exception:  # noqa: BLE001 - whatever it was, the tool may have run
-        _LOG.exception("run %s failed", run.run_id)
-        ended = _unknown(run, "the gateway failed")
-    cause, origin = system_cause("tools", "tool.end", call.request_id, run.tool), call.origin()
-    try:
-        return await call.storage.change(
-            cause, lambda connection: end_run(connection, ended, origin)
-        )
-    except (Unavailable, apsw.Error) as error:
-        if ended.error_code == "tools_unavailable":
-            call.storage.change_later(cause, partial(end_run, run=ended, origin=origin))
-            return ended
-        lost = _unknown(ended, f"it ended as {ended.status}, which could not be recorded: {error}")
-        call.storage.change_later(cause, partial(end_run, run=lost, origin=origin))
-        raise OutcomeUnknown(
-            f"run {run.run_id} was interrupted: it may have run; look before asking again"
-        ) from error
+    storage: Storage
+    clock: Clock
+    tools: ToolsClient
+
+    async def run(self, run: ToolRun, asked_by: str, request_id: str) -> ToolRun:
+        """Run a tool, record how it ended, and return that.
+
+        Never raises for what the tool or its process does: unavailable is `failed` with code `tools_unavailable`, a
+        lost answer is `needs_operator`. Raises OutcomeUnknown when it may have run and that cannot be recorded now: then
+        the record follows as soon as it can, for an operator to look at.
+        """
+        component = "tools" if run.task is None else "tasks"
+        cause = system_cause(component, "tool.end", request_id, run.tool)
+        try:
+            ended = await self._execute(run, request_id)
+        except asyncio.CancelledError:
+            self._end_later(cause, _unknown(run, "the gateway ended"), asked_by)
+            raise
+        origin = self._origin(cause, asked_by)
+        try:
+            return await self.storage.change(cause, partial(end_run, run=ended, origin=origin))
+        except (Unavailable, apsw.Error) as error:
+            if ended.error_code == "tools_unavailable":
+                self._end_later(cause, ended, asked_by)
+                return ended
+            why = f"it ended as {ended.status}, which could not be recorded: {error}"
+            self._end_later(cause, _unknown(ended, why), asked_by)
+            raise OutcomeUnknown(
+                f"run {run.run_id} was interrupted: it may have run; look before asking again"
+            ) from error
+
+    async def _execute(self, run: ToolRun, request_id: str) -> ToolRun:
+        try:
+            outcome = await self.tools.execute(
+                run.tool, run.arguments_json, run.approval, request_id=request_id
+            )
+            return ended_with(run, outcome)
+        except ToolsUnavailable as error:
+            return msgspec.structs.replace(
+                run, status="failed", error_code="tools_unavailable", error=error.reason
+            )
+        except ToolOutcomeUnknown as error:
+            return _unknown(run, error.reason)
+        except Exception:  # noqa: BLE001 - whatever it was, the tool may have run
+            _LOG.exception("run %s failed", run.run_id)
+            return _unknown(run, "the gateway failed")
+
+    def _end_later(self, cause: Cause, ended: ToolRun, asked_by: str) -> None:
+        origin = self._origin(cause, asked_by)
+        self.storage.change_later(cause, partial(end_run, run=ended, origin=origin))
+
+    def _origin(self, cause: Cause, asked_by: str) -> Origin:
+        return Origin(asked_by, cause.request_id, self.clock.now_ms())
 
 
 def _unknown(run: ToolRun, reason: str) -> ToolRun:

@@ -22,6 +22,7 @@ DEFAULTS = {
     "turn": {"memory_timeout_s": 0.5, "model_timeout_s": 2.0, "memory_max_tokens": 512},
     "sessions": {"ttl_s": 86400.0, "max_ttl_s": 2592000.0},
     "confirmations": {"ttl_s": 300.0},
+    "tasks": {"at_once": 4, "max_claims": 3},
     "audit": {"checkpoint_every": 100},
     "tools": {
         "workspace": "workspace",

@@ -6,7 +6,9 @@ import pytest
 from service.domain.confirmations import records as confirmations
 from service.domain.confirmations.records import NewConfirmation, Overdue
 from service.domain.policies import records as policies
+from service.domain.sessions import ending
 from service.domain.sessions import records as sessions
+from service.domain.tasks import claims
 from service.domain.tasks import records as tasks
 from service.domain.tasks.records import NewTask
 from service.effects import Origin
@@ -37,23 +39,23 @@ def test_a_session_is_opened_and_closed(connection: apsw.Connection) -> None:
     assert (opened.result.status, opened.result.created_by) == ("open", "tok_somebody")
     assert opened.result.expires_at_ms == NOW_MS + 5_000
     with pytest.raises(Conflict, match="expired"):
-        sessions.close_session(connection, "ses_1", later(5_000))
-    assert sessions.close_session(connection, "ses_1", later(4_999)).id == "ses_1"
+        ending.close_session(connection, "ses_1", later(5_000))
+    assert ending.close_session(connection, "ses_1", later(4_999)).id == "ses_1"
     with pytest.raises(Conflict, match="closed"):
-        sessions.close_session(connection, "ses_1", later(4_999))
+        ending.close_session(connection, "ses_1", later(4_999))
     with pytest.raises(NotFound):
-        sessions.close_session(connection, "ses_2", SOMEBODY)
+        ending.close_session(connection, "ses_2", SOMEBODY)
 
 
 def test_a_task_is_queued_and_called_off(connection: apsw.Connection) -> None:
     made = tasks.create_task(connection, "task_1", NewTask("clean", {"room": 1}), SOMEBODY)
     assert (made.result.status, bytes(made.result.payload)) == ("queued", b'{"room":1}')
     assert dict(made.detail) == {"kind": "clean"}
-    ended = tasks.cancel_task(connection, "task_1", later(7))
+    ended = claims.cancel_task(connection, "task_1", later(7))
     assert (ended.result.status, ended.result.updated_at_ms) == ("cancelled", NOW_MS + 7)
-    assert dict(ended.detail) == {"was": "queued"}
+    assert dict(ended.detail) == {"was": "queued", "status": "cancelled"}
     with pytest.raises(Conflict, match="cancelled"):
-        tasks.cancel_task(connection, "task_1", later(8))
+        claims.cancel_task(connection, "task_1", later(8))
 
 
 def test_a_task_of_a_session_that_is_over_is_not_queued(connection: apsw.Connection) -> None:

@@ -134,7 +134,7 @@ def test_a_late_approval_finds_it_expired(tmp_path: Path) -> None:
         late = gateway.operator("POST", "/approve", decision(asked, "approve"))
         assert (late.status, late.json["code"]) == (409, "confirmation_expired")
         again = gateway.operator("POST", "/approve", decision(asked, "deny"))
-        assert (again.status, again.json["code"]) == (409, "already_decided")
+        assert (again.status, again.json["code"]) == (409, "confirmation_expired")
     found = rows(state, "SELECT actor_id, outcome FROM audit WHERE action = 'confirmation.expire'")
     assert found == [("system:confirmations", "system")]
 
