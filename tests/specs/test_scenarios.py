@@ -59,6 +59,7 @@ def test_a_scenario_gives_all_that_its_file_says(tmp_path: Path) -> None:
   - {{request: {{get: "/tasks/{{task}}"}}, as: operator, expect: {{status: 200}}}}
   - {{request: {{get: "/v1/confirmations/{{confirmation}}"}}, as: operator, expect: {{status: 200}}}}
   - {{request: {{delete: "/v1/tokens/{{token_id}}"}}, as: operator, expect: {{status: 204}}}}
+  - {{request: {{post: "/v1/dead-letters/{{letter}}/replay"}}, as: operator, expect: {{status: 201}}}}
   - {{request: {{get: "/v1/memory/{{memory}}"}}, as: operator, expect: {{status: 200}}}}
   - {{run: "echo {given}", expect: {{exit: 0}}}}
 """

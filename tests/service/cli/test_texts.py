@@ -23,6 +23,7 @@ DEFAULTS = {
     "sessions": {"ttl_s": 86400.0, "max_ttl_s": 2592000.0},
     "confirmations": {"ttl_s": 300.0},
     "tasks": {"at_once": 4, "max_claims": 3},
+    "outbox": {"max_pause_s": 2.0, "timeout_s": 5.0},
     "audit": {"checkpoint_every": 100},
     "tools": {
         "workspace": "workspace",

@@ -30,6 +30,7 @@ PLACES = {
     "{confirmation_id}": "conf_x",
     "{token_id}": "tok_x",
     "{memory_id}": "mem_x",
+    "{letter_id}": "dead_x",
     "{name}": "nothing",
     "{service}": "nobody",
 }
