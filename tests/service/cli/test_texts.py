@@ -23,6 +23,15 @@ DEFAULTS = {
     "sessions": {"ttl_s": 86400.0, "max_ttl_s": 2592000.0},
     "confirmations": {"ttl_s": 300.0},
     "tasks": {"at_once": 4, "max_claims": 3},
+    "supervisor": {
+        "window_s": 300.0,
+        "attempts": 3,
+        "backoff_base_s": 2.0,
+        "probe_every_s": 1.0,
+        "hang_after_s": 10.0,
+        "start_within_s": 60.0,
+        "stop_within_s": 5.0,
+    },
     "outbox": {"max_pause_s": 2.0, "timeout_s": 5.0},
     "audit": {"checkpoint_every": 100},
     "tools": {
