@@ -274,7 +274,7 @@ def seal(directories: Sequence[Path], release: Path, collected: Collected) -> Se
         sealed = loader.load(
             sorted(directories, key=lambda directory: (directory.name, str(directory)))
         )
-        _digest(connection, list(loader.tables))
+        _digest(connection, [name for name in loader.tables if sealed.row_counts.get(name, 1)])
         release.mkdir(parents=True, exist_ok=True)
         for name in [*loader.tables, "digests"]:
             path = sql.literal(str(release / f"{name}.parquet"))

@@ -205,19 +205,22 @@ def open_release(directory: Path, collected: Mapping[str, Mapping[str, str]]) ->
     """
     declared = tables.declared(collected)
     evidence = Evidence(_connect(), declared, shipped=True)
-    for name, columns in (declared | {"digests": schema.DIGESTS}).items():
-        _load(evidence, directory / f"{name}.parquet", name, columns)
-    _compare_digests(evidence, [name for name in declared if name not in evidence.missing])
+    counts = {
+        name: _load(evidence, directory / f"{name}.parquet", name, columns)
+        for name, columns in (declared | {"digests": schema.DIGESTS}).items()
+    }
+    _compare_digests(evidence, [name for name in declared if counts[name]])
     _lock(evidence.connection, ())
     return evidence
 
 
-def _load(evidence: Evidence, path: Path, name: str, columns: Mapping[str, str]) -> None:
+def _load(evidence: Evidence, path: Path, name: str, columns: Mapping[str, str]) -> int:
+    """Fill a table, and say with how many rows."""
     evidence.connection.execute(tables.create_sql(tables.stored(name), columns))
     if not path.is_file():
         evidence.missing.add(name)
         evidence.problems.append(f"the table {name} is missing: there is no {path.name}")
-        return
+        return 0
     source = f"read_parquet({tables.literal(str(path))})"
     try:
         # Nothing is cast: what has become of another type is not what was sealed.
@@ -228,14 +231,17 @@ def _load(evidence: Evidence, path: Path, name: str, columns: Mapping[str, str])
             evidence.problems.append(
                 f"the table {name} cannot be read: of its columns {', '.join(sorted(other))} are not as declared"
             )
-            return
+            return 0
         names = ", ".join(map(tables.quoted, columns))
-        evidence.connection.execute(
+        inserted = evidence.connection.execute(
             f"INSERT INTO {tables.stored(name)} SELECT {names} FROM {source}"
-        )
+        ).fetchone()
+        assert inserted is not None
+        return int(inserted[0])
     except duckdb.Error as error:
         evidence.missing.add(name)
         evidence.problems.append(f"the table {name} cannot be read: {message_of(error)}")
+        return 0
 
 
 def _compare_digests(evidence: Evidence, names: Sequence[str]) -> None:

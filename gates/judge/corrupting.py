@@ -23,11 +23,14 @@ _NUMBERS = ("-1", "0", "1000000000000", "seq * 1000000")
 Constants = Sequence[tuple[str, str]]
 
 
-def together(bound: Bound, constants: Constants) -> Iterator[World]:
+def together(bound: Bound, constants: Constants, words: Container[str]) -> Iterator[World]:
     """What many assertions are tried in at once: in every row one column holds something else, or there are more rows, or fewer.
 
-    First what costs little, at last all that the SQL compares with.
+    First the columns that the `words` of the SQL name, which turns most and costs little; at last all columns, and all
+    that the SQL compares with.
     """
+    for shift in range(_SHIFTS):
+        yield World(f"named {shift}", _mixing(bound, constants, shift, words))
     for shift in range(_SHIFTS):
         yield World(f"mixed {shift}", _mixing(bound, (), shift))
     yield from (TWICE, HALF)
@@ -73,9 +76,17 @@ def _setting(column: str, value: str) -> Change:
     return change
 
 
-def _mixing(bound: Bound, constants: Constants, shift: int) -> Change:
+def _mixing(
+    bound: Bound, constants: Constants, shift: int, words: Container[str] | None = None
+) -> Change:
+    """In every row another column holds something else: one of all, or of those that are named."""
+
     def change(rows: str, name: str, kinds: dict[str, str]) -> str:
-        pairs = list(_pairs(bound, name, constants))
+        pairs = [
+            (column, value)
+            for column, value in _pairs(bound, name, constants)
+            if words is None or column.lower() in words
+        ]
         if not pairs:
             return rows
         own: dict[str, list[str]] = {}
@@ -126,7 +137,7 @@ def _values(kind: str, words: Sequence[str], constants: Constants) -> Sequence[s
     if kind == "BOOLEAN":
         return ["true", "false"]
     if kind == "JSON":
-        return ["'{}'", *map(tables.literal, _documents(texts, numbers))]
+        return list(dict.fromkeys(["'{}'", *map(tables.literal, _documents(texts, numbers))]))
     near = [f"{text} {step}" for text in numbers for step in ("+ 1", "- 1", "+ 0")]
     return [*_NUMBERS, *near]
 

@@ -72,7 +72,8 @@ def _rest_on_nothing(plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound)
     left = {i: plan for i, plan in plans.items() if i not in whys}
     constants = {i: _constants(plan, gate) for i, plan in left.items()}
     every = list(dict.fromkeys(one for own in constants.values() for one in own))
-    for world in corrupting.together(bound, every):
+    words = frozenset[str]().union(*(_words(plan, gate) for plan in left.values()))
+    for world in corrupting.together(bound, every, words):
         left = _still(world, left, gate, bound)
     for index, plan in list(left.items()):
         for world in itertools.chain(

@@ -27,11 +27,15 @@ def running(project: Project) -> Callable[[int], Command]:
     return start
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
-    ("send", "number"),
-    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGINT), (os.kill, signal.SIGTERM)],
-    ids=["ctrl-c", "sigint", "sigterm"],
+    ("send", "number", "workers"),
+    [
+        (os.killpg, signal.SIGINT, 2),
+        (os.kill, signal.SIGINT, 1),
+        (os.kill, signal.SIGTERM, 1),
+        (os.kill, signal.SIGTERM, 2),
+    ],
+    ids=["ctrl-c", "sigint", "sigterm", "sigterm-many"],
 )
 def test_an_interrupt_closes_the_evidence_and_is_unknown(
     project: Project,
@@ -51,10 +55,10 @@ def test_an_interrupt_closes_the_evidence_and_is_unknown(
     assert command.left_behind() == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_runner_leaves_nothing_and_loses_nothing(
-    project: Project, running: Callable[[int], Command], workers: int
+    project: Project, running: Callable[[int], Command]
 ) -> None:
+    workers = 2
     command = running(workers)
     os.kill(command.pid, signal.SIGKILL)
     assert command.end().exit == -signal.SIGKILL
