@@ -5,7 +5,7 @@ Every check stands in `look_over`, in order; whatever is not as it must be raise
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import apsw
@@ -17,7 +17,8 @@ from service.auth.epoch import EpochFile
 from service.auth.registry import Registry, load_records
 from service.clock import Clock, open_clock, read_mark, wall_ms
 from service.errors import StartRefused, StateDamaged, Unavailable
-from service.keys import KeyMaterial, load_keys
+from service.keys import KeyMaterial, Link, load_keys, load_link
+from service.processes import BEHIND
 from service.settings import Settings, load_settings
 from service.state import StateDir
 from service.storage import Storage
@@ -35,6 +36,7 @@ class Control(msgspec.Struct, frozen=True):
     state: StateDir
     settings: Settings
     keys: KeyMaterial
+    links: Mapping[str, Link]
     clock: Clock
     storage: Storage
     registry: Registry
@@ -58,6 +60,7 @@ class Sound(msgspec.Struct, frozen=True):
 
     settings: Settings
     keys: KeyMaterial
+    links: Mapping[str, Link]
     checked: Checked
     tokens: dict[str, TokenRecord]
     now_ms: int
@@ -73,6 +76,7 @@ def look_over(state: StateDir) -> Sound:
     settings = load_settings(state.settings)
     mark_ms = read_mark(state.clock)
     keys = load_keys(state.keys)
+    links = {each.name: load_link(state.link(each.name), each.name) for each in BEHIND}
 
     def look(connection: apsw.Connection) -> Sound:
         check_integrity(connection)
@@ -85,6 +89,7 @@ def look_over(state: StateDir) -> Sound:
         return Sound(
             settings,
             keys,
+            links,
             Checked(head, report.last_checkpoint_seq),
             load_records(connection),
             max(mark_ms, head.at_ms, wall_ms()),
@@ -122,7 +127,9 @@ def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control
         epoch = EpochFile(state.token_epoch)
         storage.start()
         registry = Registry(epoch, lambda: storage.read(load_records))
-        return Control(state, sound.settings, sound.keys, clock, storage, registry, epoch)
+        return Control(
+            state, sound.settings, sound.keys, sound.links, clock, storage, registry, epoch
+        )
 
 
 @contextmanager

@@ -1,24 +1,26 @@
-"""Key material: `keys.json`, mode 0600, and every reason not to start with it.
+"""Key material, in files of mode 0600, and every reason not to start with it.
 
-The file holds the SHA-256 of the bootstrap tokens' secrets, the key of the audit chain and the
-token by which SONIA's own processes know each other. It never holds a bootstrap secret.
+`keys.json` holds the SHA-256 of the bootstrap tokens' secrets and the key of the audit chain; nobody but the gateway and
+the commands reads it. `keys.<process>.json` holds the keys by which that process and the gateway know each other.
+Neither holds a bootstrap secret.
 """
 
 import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from service.errors import RESTORE, StartRefused
 from service.trust import check_private
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KEY_BYTES: Final = 32
-SERVICE_PREFIX: Final = "svc."
+NEW_LINKS: Final = "`sonia init --links` makes the keys between processes anew"
 _MIN_DISTINCT_BYTES: Final = 8
 _EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
 
@@ -34,12 +36,21 @@ class BootstrapToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_at_ms: int | None
 
 
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `keys.<server>.json` holds: a key for each direction between two processes, in base64."""
+
+    format: int
+    caller: str
+    server: str
+    requests: bytes
+    answers: bytes
+
+
 class KeyMaterial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `keys.json` holds. `audit_key` is hex; `service_token` is `svc.<secret>`."""
+    """What `keys.json` holds. `audit_key` is hex."""
 
     format: int
     audit_key: str
-    service_token: str
     tokens: tuple[BootstrapToken, ...]
 
     def audit_key_bytes(self) -> bytes:
@@ -80,13 +91,19 @@ def generate_keys(now_ms: int) -> NewKeys:
     material = KeyMaterial(
         format=FORMAT,
         audit_key=secrets.token_hex(KEY_BYTES),
-        service_token=SERVICE_PREFIX + new_secret(),
         tokens=tuple(tokens),
     )
     return NewKeys(material=material, operator=shown["operator"], observer=shown["observer"])
 
 
-def write_keys(path: Path, material: KeyMaterial) -> None:
+def generate_link(caller: str, server: str) -> Link:
+    """Make the keys of one link."""
+    return Link(
+        FORMAT, caller, server, secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES)
+    )
+
+
+def write_keys(path: Path, material: KeyMaterial | Link) -> None:
     """Write a new file `path`, mode 0600 from its first byte on, and force it to disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -95,26 +112,56 @@ def write_keys(path: Path, material: KeyMaterial) -> None:
         os.fsync(descriptor)
 
 
-def load_keys(path: Path) -> KeyMaterial:
+def replace_keys(path: Path, material: KeyMaterial | Link) -> None:
+    """Put a new file in the place of `path`: whoever reads it finds the one or the other, whole."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.unlink(missing_ok=True)
+    write_keys(beside, material)
+    beside.replace(path)
+
+
+def load_keys(path: Path, *, earlier: bool = False) -> KeyMaterial:
     """Read and judge `path`. Raises StartRefused for everything that is not sound key material.
 
-    Whether any of its operators still works at this moment, the gateway asks when it starts.
+    With `earlier` a file of the format before this one is read, too. Whether any of its operators still works at this
+    moment, the gateway asks when it starts.
     """
-    material = _decode(path.name, _read_private(path))
-    for reason in (*_weak_keys(material), *_duplicates(material), *_no_operator(material)):
-        raise StartRefused(f"{path.name}: {reason}", RESTORE)
+    document = _read_document(
+        path.name, _read_private(path, f"{RESTORE}; `sonia init` makes a new one"), RESTORE
+    )
+    if earlier and document.get("format") == FORMAT - 1:
+        # It held a token for all processes in place of the links' keys.
+        document = {**document, "format": FORMAT}
+        document.pop("service_token", None)
+    material = _convert(path.name, document, KeyMaterial, RESTORE)
+    _refuse(path.name, (*_weak_keys(material), *_duplicates(material), *_no_operator(material)))
     return material
 
 
-def _read_private(path: Path) -> bytes:
+def load_link(path: Path, server: str) -> Link:
+    """Read and judge the keys between `server` and the gateway. Raises StartRefused."""
+    return read_link(path.name, _read_private(path, NEW_LINKS), server)
+
+
+def read_link(name: str, content: bytes, server: str) -> Link:
+    """Judge the keys between `server` and the gateway, which came from `name`. Raises StartRefused."""
+    link = _convert(name, _read_document(name, content, NEW_LINKS), Link, NEW_LINKS)
+    _refuse(name, _weak_link(link, server), NEW_LINKS)
+    return link
+
+
+def _refuse(name: str, reasons: Iterable[str], remedy: str = RESTORE) -> None:
+    for reason in reasons:
+        raise StartRefused(f"{name}: {reason}", remedy)
+
+
+def _read_private(path: Path, remedy: str) -> bytes:
     try:
         # Without O_NONBLOCK, a pipe in the file's place would hold the start for ever.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags)
     except FileNotFoundError as missing:
-        raise StartRefused(
-            f"{path.name} is missing", f"{RESTORE}; `sonia init` makes a new one"
-        ) from missing
+        raise StartRefused(f"{path.name} is missing", remedy) from missing
     except OSError as unreadable:
         raise StartRefused(
             f"{path.name} cannot be read: {unreadable.strerror}",
@@ -126,20 +173,32 @@ def _read_private(path: Path) -> bytes:
         return file.read()
 
 
-def _decode(name: str, content: bytes) -> KeyMaterial:
+def _read_document(name: str, content: bytes, remedy: str) -> dict[str, object]:
     if not content.strip():
-        raise StartRefused(f"{name} is empty", RESTORE)
+        raise StartRefused(f"{name} is empty", remedy)
     try:
-        json.loads(content, object_pairs_hook=_refuse_duplicate_names)
-        material = msgspec.json.decode(content, type=KeyMaterial)
+        document = json.loads(content, object_pairs_hook=_refuse_duplicate_names)
+        return msgspec.convert(document, dict[str, object])
     except ValueError as wrong:
-        raise StartRefused(f"{name} cannot be parsed: {wrong}", RESTORE) from wrong
-    if material.format != FORMAT:
+        raise StartRefused(f"{name} cannot be parsed: {wrong}", remedy) from wrong
+
+
+T = TypeVar("T")
+
+
+def _convert(name: str, document: dict[str, object], to: type[T], remedy: str) -> T:
+    found = document.get("format", FORMAT)
+    if found == FORMAT - 1:
+        raise StartRefused(f"{name} is of an earlier release", NEW_LINKS)
+    if found != FORMAT:
         raise StartRefused(
-            f"{name} has format {material.format} and this release reads {FORMAT}",
-            f"start the release that wrote it, or {RESTORE}",
+            f"{name} has format {found} and this release reads {FORMAT}",
+            f"start the release that wrote it, or {remedy}",
         )
-    return material
+    try:
+        return msgspec.convert(document, to)
+    except ValueError as wrong:
+        raise StartRefused(f"{name} cannot be parsed: {wrong}", remedy) from wrong
 
 
 def _refuse_duplicate_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -156,17 +215,26 @@ def _weak_keys(material: KeyMaterial) -> list[str]:
         reasons.append(f"audit_key is not {KEY_BYTES} bytes of hex")
     elif len(set(key)) < _MIN_DISTINCT_BYTES:
         reasons.append("audit_key is not random")
-    secret = material.service_token.removeprefix(SERVICE_PREFIX)
-    if not material.service_token.startswith(SERVICE_PREFIX) or len(secret) < KEY_BYTES:
-        reasons.append(f"service_token is shorter than {KEY_BYTES} characters")
-    elif len(set(secret)) < _MIN_DISTINCT_BYTES:
-        reasons.append("service_token is not random")
     for token in material.tokens:
         digest = _from_hex(token.sha256)
         if digest is None or len(digest) != KEY_BYTES or token.sha256.lower() == _EMPTY_SHA256:
             reasons.append(f"the token {token.id!r} has no SHA-256 of a secret")
         if not token.id or "." in token.id:
             reasons.append(f"{token.id!r} is not a token's name")
+    return reasons
+
+
+def _weak_link(link: Link, server: str) -> list[str]:
+    reasons = []
+    if link.server != server:
+        reasons.append(f"these are the keys of {link.server}")
+    for key in (link.requests, link.answers):
+        if len(key) < KEY_BYTES:
+            reasons.append(f"a key is shorter than {KEY_BYTES} bytes")
+        elif len(set(key)) < _MIN_DISTINCT_BYTES:
+            reasons.append("a key is not random")
+    if link.requests == link.answers:
+        reasons.append("both directions have the same key")
     return reasons
 
 
@@ -185,9 +253,6 @@ def _duplicates(material: KeyMaterial) -> list[str]:
     ):
         if len(set(values)) != len(values):
             reasons.append(f"two tokens share one {what}")
-    service_hash = hash_secret(material.service_token.removeprefix(SERVICE_PREFIX)).hex()
-    if service_hash in {token.sha256.lower() for token in material.tokens}:
-        reasons.append("service_token is also a caller's token")
     return reasons
 
 

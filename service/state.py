@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from service.errors import StartRefused
+from service.processes import BEHIND
 
 
 class StateDir(msgspec.Struct, frozen=True):
@@ -18,6 +19,14 @@ class StateDir(msgspec.Struct, frozen=True):
     def keys(self) -> Path:
         """Key material, mode 0600."""
         return self.root / "keys.json"
+
+    def link(self, server: str) -> Path:
+        """The keys between the process `server` and the gateway, mode 0600."""
+        return self.root / f"keys.{server}.json"
+
+    def links(self) -> tuple[Path, ...]:
+        """The keys between the gateway and each process behind it."""
+        return tuple(self.link(each.name) for each in BEHIND)
 
     @property
     def settings(self) -> Path:
@@ -63,6 +72,7 @@ class StateDir(msgspec.Struct, frozen=True):
         """Every file that SONIA keeps, whether or not it is there."""
         return (
             self.keys,
+            *self.links(),
             self.settings,
             self.database,
             self.checkpoints,

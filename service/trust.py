@@ -18,16 +18,16 @@ OTHERS_WRITE: Final = 0o022
 _SQLITE: Final = ("", "-wal", "-shm", "-journal")
 
 
-def check_process(state: StateDir) -> None:
-    """Look at what every process reads: the directory, its settings and its keys. Raises StartRefused."""
+def check_process(state: StateDir, keys: Iterable[Path]) -> None:
+    """Look at what every process reads: the directory, its settings and its `keys`. Raises StartRefused."""
     check_directory(state.root)
     check_settings(state.settings)
-    check_files((state.keys,))
+    check_files(keys)
 
 
 def check_control(state: StateDir) -> None:
     """Look at what only the gateway and the commands read as well. Raises StartRefused."""
-    check_process(state)
+    check_process(state, (state.keys, *state.links()))
     check_database(state.database)
     check_files((state.checkpoints, state.clock, state.token_epoch, state.gateway_lock))
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 EXAMPLES: Final = """\
 sonia init --state ./sonia-state          make it and show the two tokens once
 sonia init --state ./sonia-state --json   the same for programs
-sonia init --state ./sonia-state --force  put an existing state aside and start anew"""
+sonia init --state ./sonia-state --force  put an existing state aside and start anew
+sonia init --state ./sonia-state --links  keep it, but make the keys between processes anew"""
 
 CONFIGURATION: Final = """\
 # Configuration of SONIA. What is left out keeps its default; an unknown key refuses to start.
@@ -35,19 +36,25 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(commands, common, "init", act, "Make a state directory.", EXAMPLES)
     command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.add_argument("--force", action="store_true", help="put an existing state aside first")
+    existing = command.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="put an existing state aside first")
+    existing.add_argument(
+        "--links", action="store_true", help="only make the keys between processes anew"
+    )
 
 
 def act(options: argparse.Namespace) -> int:
     """Make the directory and print the bootstrap tokens, which are stored nowhere."""
     state = StateDir(options.state.absolute())
+    if options.links:
+        renew_links(state)
+        return 0
     keys = create_state(state, options.force)
     if options.json:
         print_json(
             {
                 "operator": keys.operator,
                 "observer": keys.observer,
-                "service": keys.material.service_token,
                 "state": str(state.root),
             }
         )
@@ -86,6 +93,7 @@ def _create(state: StateDir, force: bool) -> "NewKeys":
         state.settings.write_text(CONFIGURATION, encoding="utf-8")
     clock = create_clock(state.clock)
     keys = generate_keys(clock.now_ms())
+    _write_links(state)
     connection = open_database(state.database, StorageSettings(), create=True)
     migrate(connection, clock.now_ms())
     connection.close()
@@ -98,6 +106,28 @@ def _create(state: StateDir, force: bool) -> "NewKeys":
     finally:
         control.close()
     return keys
+
+
+def renew_links(state: StateDir) -> None:
+    """Make the keys between processes anew, for a state whose gateway does not run, also one of the release before."""
+    from service.keys import load_keys, replace_keys
+    from service.trust import check_directory
+
+    lock = state.lock(create=False)
+    try:
+        check_directory(state.root)
+        replace_keys(state.keys, load_keys(state.keys, earlier=True))
+        _write_links(state)
+    finally:
+        state.unlock(lock)
+
+
+def _write_links(state: StateDir) -> None:
+    from service.keys import generate_link, replace_keys
+    from service.processes import BEHIND, GATEWAY
+
+    for each in BEHIND:
+        replace_keys(state.link(each.name), generate_link(GATEWAY.name, each.name))
 
 
 def _make_room(state: StateDir, force: bool) -> None:

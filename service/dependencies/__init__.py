@@ -18,7 +18,8 @@ from service.dependencies.memory import MemoryClient
 from service.dependencies.model import ModelClient
 from service.dependencies.tools import ToolsClient
 from service.errors import StartRefused
-from service.http.client import HttpClient, HttpLimits
+from service.http.client import HttpLimits, SignedClient
+from service.keys import Link
 from service.processes import BEHIND, Process
 from service.settings import Settings
 
@@ -53,12 +54,12 @@ class Dependencies(msgspec.Struct, frozen=True):
 
 def open_dependencies(
     urls: Mapping[str, str],
-    service_token: str,
+    links: Mapping[str, Link],
     settings: Settings,
     clock: Callable[[], float],
     jitter: Callable[[], float],
 ) -> Dependencies:
-    """Clients of the processes at `urls`, by their names; nothing is sent yet.
+    """Clients of the processes at `urls`, by their names, with the keys of their `links`; nothing is sent yet.
 
     `clock` gives monotonic seconds, `jitter` a number in [0, 1). Raises StartRefused for a URL or a limit that cannot
     be used.
@@ -66,7 +67,7 @@ def open_dependencies(
     turn = settings.turn
     try:
         by_name = {
-            each.name: _open(each, urls[each.name], service_token, settings, clock, jitter)
+            each.name: _open(each, urls[each.name], links[each.name], settings, clock, jitter)
             for each in BEHIND
         }
     except ValueError as error:
@@ -82,7 +83,7 @@ def open_dependencies(
 def _open(
     process: Process,
     url: str,
-    service_token: str,
+    link: Link,
     settings: Settings,
     clock: Callable[[], float],
     jitter: Callable[[], float],
@@ -91,7 +92,7 @@ def _open(
     breaker = Breaker(
         BreakerLimits(limits.failures, limits.open_for_s, limits.max_open_for_s), clock, jitter
     )
-    client = HttpClient(url, {"Authorization": f"Bearer {service_token}"}, HttpLimits())
+    client = SignedClient(url, link, HttpLimits())
     return Dependency(
         process.name,
         client,

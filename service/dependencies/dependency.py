@@ -167,5 +167,5 @@ class Dependency:
 
 
 def _healthy(permit: Permit, status: int) -> bool:
-    """Any whole answer below 500 shows a living process; a probe asks for more, as it sends the right credentials."""
+    """Any whole answer below 500 shows a living process; a probe asks for more, as it is signed rightly."""
     return status == 200 if permit.probe else status < 500

@@ -10,8 +10,8 @@ from service.http.client import HttpRequest, labelled
 from service.messages.tool_table import arguments_sha256
 from service.messages.tools import ExecuteTool, ToolOutcome
 
-# Answers by which the tools process says that it ran nothing: not authorised, refused, unknown, bad, busy.
-_NOTHING_RAN: Final = frozenset({400, 401, 403, 404, 405, 413, 422, 429})
+# Answers by which the tools process says that it ran nothing: refused, unknown, bad, busy.
+_NOTHING_RAN: Final = frozenset({400, 403, 404, 405, 413, 422, 429})
 
 
 class ToolsClient:

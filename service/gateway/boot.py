@@ -45,7 +45,7 @@ def boot(
     settle_running(control.storage, control.clock.now_ms(), new_id)
     dependencies = open_dependencies(
         {each.name: each.url(environ) for each in BEHIND},
-        control.keys.service_token,
+        control.links,
         control.settings,
         time.monotonic,
         random.SystemRandom().random,

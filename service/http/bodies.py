@@ -4,6 +4,13 @@ import re
 from itertools import accumulate
 from typing import ClassVar, Final
 
+from litestar.types import (
+    HTTPReceiveMessage,
+    HTTPRequestEvent,
+    Receive,
+    WebSocketReceiveMessage,
+)
+
 from service.errors import Invalid, ProblemError
 from service.http.browsers import SAFE_METHODS
 from service.http.problems import AnyRequest
@@ -24,6 +31,14 @@ class UnsupportedMediaType(ProblemError):
     status: ClassVar[int] = 415
     title: ClassVar[str] = "Unsupported media type"
     default_code: ClassVar[str] = "unsupported_media_type"
+
+
+class BodyTooLarge(ProblemError):
+    """The body is longer than any that is accepted."""
+
+    status = 413
+    title = "Content too large"
+    default_code = "too_large"
 
 
 async def check_body(request: AnyRequest) -> None:
@@ -52,3 +67,30 @@ def check_json(body: bytes) -> None:
 def _is_deep(body: bytes) -> bool:
     brackets = _TEXTS.sub(b"", body).translate(None, _NO_BRACKETS)
     return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH
+
+
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """Read the whole body; None when the caller left before its end. Raises BodyTooLarge."""
+    chunks: list[bytes] = []
+    length = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        chunks.append(message["body"])
+        length += len(message["body"])
+        if length > limit:
+            raise BodyTooLarge(f"the body is longer than {limit} bytes")
+        if not message["more_body"]:
+            return b"".join(chunks)
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives `body` first and then whatever else comes."""
+    whole: HTTPRequestEvent = {"type": "http.request", "body": body, "more_body": False}
+    waiting = [whole]
+
+    async def again() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+        return waiting.pop() if waiting else await receive()
+
+    return again

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from service.http.signatures import Signer
+from service.keys import Link
+
 if TYPE_CHECKING:
     from service.http.pool import Pool
 
@@ -149,16 +152,22 @@ class HttpClient:
         try:
             async with asyncio.timeout(request.within_s):
                 if not request.repeatable:
-                    return await single.exchange(url, request, progress)
+                    return await self._exchange(single, url, request, progress)
                 try:
-                    return await kept.exchange(url, request, progress)
+                    return await self._exchange(kept, url, request, progress)
                 except ConnectionLost:
                     if not progress.may_repeat():
                         raise
                 progress = Progress()
-                return await single.exchange(url, request, progress)
+                return await self._exchange(single, url, request, progress)
         except TimeoutError:
             raise progress.timeout_error(request.within_s) from None
+
+    async def _exchange(
+        self, pool: "Pool", url: str, request: HttpRequest, progress: Progress
+    ) -> HttpAnswer:
+        """Send `request` once, over `pool`. Raises HttpError."""
+        return await pool.exchange(url, request, progress)
 
     async def renew(self) -> None:
         """Give up every connection that is kept, also those in use now: after a fault only fresh ones are trusted.
@@ -183,6 +192,28 @@ class HttpClient:
             self._kept = self._kept or make(self._headers, self._limits, keep=True)
             self._single = self._single or make(self._headers, self._limits, keep=False)
         return self._kept, self._single
+
+
+class SignedClient(HttpClient):
+    """Requests to the server of `link`, each signed, also a second time; an answer that is not signed by it is none."""
+
+    def __init__(self, base_url: str, link: Link, limits: HttpLimits) -> None:
+        super().__init__(base_url, {}, limits)
+        self._link = link
+        self._signer = Signer(link)
+
+    async def _exchange(
+        self, pool: "Pool", url: str, request: HttpRequest, progress: Progress
+    ) -> HttpAnswer:
+        target = f"{self.prefix}{request.path}"
+        signed = self._signer.sign(request.method, target, request.body or b"")
+        sent = msgspec.structs.replace(request, headers={**request.headers, **signed})
+        answer = await super()._exchange(pool, url, sent, progress)
+        if not self._signer.holds(signed, answer.status, answer.headers, answer.body):
+            raise BadAnswer(
+                f"an answer with status {answer.status} that {self._link.server} has not signed"
+            )
+        return answer
 
 
 def labelled(request_id: str) -> dict[str, str]:

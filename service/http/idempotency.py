@@ -18,14 +18,11 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import (
     ASGIApp,
-    HTTPReceiveMessage,
-    HTTPRequestEvent,
     HTTPResponseStartEvent,
     Message,
     Receive,
     Scope,
     Send,
-    WebSocketReceiveMessage,
 )
 
 from service.auth.credentials import Actor
@@ -35,10 +32,10 @@ from service.errors import (
     Conflict,
     Invalid,
     OutcomeUnknown,
-    ProblemError,
     Unavailable,
     Unprocessable,
 )
+from service.http.bodies import read_body, replayed
 from service.http.guards import REQUIRED
 from service.http.problems import NOTHING_DONE, Problem, send_refusal
 from service.query import select_one
@@ -84,14 +81,6 @@ class Kept(msgspec.Struct):
     status: int = 0
     headers: list[tuple[str, str]] = []
     body: bytes = b""
-
-
-class BodyTooLarge(ProblemError):
-    """The body is longer than any that is accepted."""
-
-    status = 413
-    title = "Content too large"
-    default_code = "too_large"
 
 
 def find(connection: apsw.Connection, slot: Slot) -> Entry | None:
@@ -270,33 +259,6 @@ def digest(scope: Scope, body: bytes) -> str:
     """The hash of what makes two requests the same: path, query and body."""
     parts = (scope["path"].encode(), scope["query_string"], body)
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """Read the whole body; None when the caller left before its end. Raises BodyTooLarge."""
-    chunks: list[bytes] = []
-    length = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        chunks.append(message["body"])
-        length += len(message["body"])
-        if length > limit:
-            raise BodyTooLarge(f"the body is longer than {limit} bytes")
-        if not message["more_body"]:
-            return b"".join(chunks)
-
-
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives `body` first and then whatever else comes."""
-    whole: HTTPRequestEvent = {"type": "http.request", "body": body, "more_body": False}
-    waiting = [whole]
-
-    async def again() -> HTTPReceiveMessage | WebSocketReceiveMessage:
-        return waiting.pop() if waiting else await receive()
-
-    return again
 
 
 def keeping(kept: Kept) -> Send:

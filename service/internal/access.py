@@ -1,30 +1,37 @@
-"""Who may call an internal process: whoever presents the whole service token, and nobody else.
+"""Who may call an internal process: whoever signs with the key of its link, and nobody else.
 
 A plain ASGI wrapper around the application, so that it also covers paths that do not exist, methods that are
 not allowed and bodies that do not parse. Two paths are open; everything else is closed, whatever it is.
 """
 
-import hmac
-from typing import Final
+from typing import Final, cast
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
 from service.auth.credentials import Actor
 from service.auth.roles import Role
+from service.http.bodies import BodyTooLarge, read_body, replayed
 from service.http.problems import Problem, send_refusal
+from service.http.signatures import Signature, Verifier
 from service.ids import NewId
 from service.internal.labels import labelled
+from service.keys import Link
 
-GATEWAY: Final = Actor("gateway", Role.SERVICE, "whoever presents the service token")
+GATEWAY: Final = Actor("gateway", Role.SERVICE, "whoever has the key of this process's link")
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz"})
+MOST_BODY_BYTES: Final = 10_000_000
+_CHALLENGE: Final = b"Signature"
 
 
-class ServiceTokenGate:
-    """Lets a request through when it carries `service_token`, and labels every answer with a request id."""
+class SignatureGate:
+    """Lets a request through when it is signed for `link`, signs its answer, and labels every answer with a request id.
 
-    def __init__(self, app: ASGIApp, service_token: str, new_id: NewId) -> None:
+    A refusal is not signed: whoever holds a request back could have it refused, and pass that off as its answer.
+    """
+
+    def __init__(self, app: ASGIApp, link: Link, new_id: NewId) -> None:
         self._app = app
-        self._expected = b"Bearer " + service_token.encode()
+        self._verifier = Verifier(link)
         self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,27 +40,62 @@ class ServiceTokenGate:
         if kind == "lifespan":
             await self._app(scope, receive, send)
         elif kind == "http":
-            await self._http(scope, receive, send)
+            await self._http(cast("HTTPScope", scope), receive, send)
         else:
             # No internal route is a WebSocket; closing before accepting refuses the handshake.
             await send({"type": "websocket.close", "code": 4401, "reason": ""})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        presented = [value for name, value in scope["headers"] if name == b"authorization"]
-        known = len(presented) == 1 and hmac.compare_digest(presented[0], self._expected)
+    async def _http(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        if scope["path"] in PUBLIC_PATHS:
+            await self._app(scope, receive, labelled(scope, send, self._new_id, known=False))
+            return
+        signature = self._verifier.read(
+            scope["method"], scope["raw_path"], scope["query_string"], scope["headers"]
+        )
+        body = None if signature is None else await _body(receive)
+        known = signature is not None and body is not None and self._verifier.use(signature, body)
         send_labelled = labelled(scope, send, self._new_id, known=known)
-        if known:
-            scope["user"] = GATEWAY
-        if known or scope["path"] in PUBLIC_PATHS:
-            await self._app(scope, receive, send_labelled)
-        else:
-            await _refuse(scope, receive, send_labelled, anonymous=not presented)
+        if signature is None or body is None or not known:
+            await _refuse(scope, receive, send_labelled)
+            return
+        scope["user"] = GATEWAY
+        signing = self._signing(signature, send_labelled, head=scope["method"] == "HEAD")
+        await self._app(scope, replayed(body, receive), signing)
+
+    def _signing(self, signature: Signature, send: Send, *, head: bool) -> Send:
+        """A `send` that holds an answer until it is whole, and signs it."""
+        held: list[HTTPResponseStartEvent] = []
+        parts: list[bytes] = []
+
+        async def sign(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                held.append(message)
+            elif message["type"] == "http.response.body":
+                parts.append(message["body"])
+                if not message["more_body"]:
+                    body = b"".join(parts)
+                    start = held.pop()
+                    signed = self._verifier.sign(signature, start["status"], b"" if head else body)
+                    start["headers"] = [*start["headers"], *signed]
+                    await send(start)
+                    await send({"type": "http.response.body", "body": body, "more_body": False})
+            else:
+                await send(message)
+
+        return sign
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, *, anonymous: bool) -> None:
-    # RFC 6750 section 3.1: no error code for a request that brought no credentials at all.
-    challenge = b"Bearer" if anonymous else b'Bearer error="invalid_token"'
-    code = "unauthorized" if anonymous else "invalid_token"
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None of one that is longer than anybody would have signed, or did not come to its end."""
+    try:
+        return await read_body(receive, MOST_BODY_BYTES)
+    except BodyTooLarge:
+        return None
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse alike whatever was presented."""
+    detail = "a signature by the key of this link is needed"
     request_id = scope["state"]["request_id"]
-    problem = Problem(401, "Unauthorized", code, "the service token is needed", request_id)
-    await send_refusal(scope, receive, send, problem, challenge)
+    problem = Problem(401, "Unauthorized", "unauthorized", detail, request_id)
+    await send_refusal(scope, receive, send, problem, _CHALLENGE)

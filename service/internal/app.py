@@ -15,9 +15,10 @@ from service.http.health import Health, healthz
 from service.http.problems import EXCEPTION_HANDLERS
 from service.http.routing import READ, RouteList, complete_options, list_routes, resolve_roles
 from service.ids import NewId
-from service.internal.access import PUBLIC_PATHS, ServiceTokenGate
+from service.internal.access import PUBLIC_PATHS, SignatureGate
+from service.keys import Link
 
-InternalApp = ServiceTokenGate
+InternalApp = SignatureGate
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 InternalRequest = Request[object, object, State]
 
@@ -32,7 +33,7 @@ def readyz() -> Health:
     "/internal/ready", http_method=READ, guards=[require_role(Role.SERVICE)], sync_to_thread=False
 )
 def internal_ready() -> Health:
-    """As /readyz, for callers who want to know that their service token is accepted as well."""
+    """As /readyz, for callers who want to know that their signature is accepted as well."""
     return Health("ready")
 
 
@@ -47,11 +48,11 @@ def internal_routes(request: InternalRequest) -> RouteList:
 def internal_app(
     handlers: Sequence[ControllerRouterHandler],
     provided: Mapping[str, object],
-    service_token: str,
+    link: Link,
     new_id: NewId,
     lifespan: Sequence[Lifespan] = (),
 ) -> InternalApp:
-    """An application with `handlers` (all below /internal), closed to callers without `service_token`.
+    """An application with `handlers` (all below /internal), closed to whoever does not sign for `link`.
 
     `provided` holds what handlers ask for by the name of a parameter.
     """
@@ -66,7 +67,7 @@ def internal_app(
     )
     complete_options(app)
     resolve_roles(app, options=_asked_of_options)
-    return ServiceTokenGate(app, service_token, new_id)
+    return SignatureGate(app, link, new_id)
 
 
 def _asked_of_options(path: str) -> str:

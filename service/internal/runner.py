@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 from service.collector import end_start
 from service.errors import StartRefused
 from service.http.transport import Limits, bounded
+from service.internal.start import Checked
 from service.processes import Listen
 
 BACKLOG = 2048
@@ -16,9 +17,9 @@ KEEP_ALIVE_S = 75
 DRAIN_S = 10
 
 
-def serve(app: ASGIApp, listen: Listen) -> None:
+def serve(app: ASGIApp, checked: Checked) -> None:
     """Bind and serve. Call it after every start-up check has passed. Raises StartRefused."""
-    serve_on(app, bind(listen))
+    serve_on(app, bind(checked.listen))
 
 
 def bind(listen: Listen) -> socket.socket:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.keys import load_keys
+from service.keys import Link, load_link
 from service.processes import Listen, Process
 from service.settings import Settings, load_settings
 from service.state import StateDir
@@ -17,7 +17,7 @@ class Checked(msgspec.Struct, frozen=True):
 
     state: StateDir
     settings: Settings
-    service_token: str
+    link: Link
     listen: Listen
     environ: Mapping[str, str]
 
@@ -25,11 +25,12 @@ class Checked(msgspec.Struct, frozen=True):
 def check_start(process: Process, state: Path, environ: Mapping[str, str]) -> Checked:
     """Look at whose the files are, and read keys, settings and address of `process`. Raises StartRefused; opens no socket."""
     directory = StateDir(state)
-    check_process(directory)
+    keys = directory.link(process.name)
+    check_process(directory, (keys,))
     return Checked(
         state=directory,
         settings=load_settings(directory.settings),
-        service_token=load_keys(directory.keys).service_token,
+        link=load_link(keys, process.name),
         listen=process.listen(environ),
         environ=environ,
     )

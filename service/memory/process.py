@@ -16,6 +16,7 @@ from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
 from service.internal.start import Checked
+from service.keys import Link
 from service.memory.store import Effect, MemoryConflict, MemoryStore, MemoryStoreUnusable
 from service.memory.tokens import within_budget
 from service.messages.memory import FoundMemories, Memory, SearchMemories, StoreMemory
@@ -64,7 +65,7 @@ async def search_memories(data: SearchMemories, memories: MemoryThread) -> Found
     return within_budget(ranked, data.max_tokens)
 
 
-def memory_app(store: MemoryStore, service_token: str) -> InternalApp:
+def memory_app(store: MemoryStore, link: Link) -> InternalApp:
     """The application of the memory process; it closes `store` when it ends."""
     memories = MemoryThread(store)
 
@@ -78,7 +79,7 @@ def memory_app(store: MemoryStore, service_token: str) -> InternalApp:
     return internal_app(
         [store_memory, search_memories],
         {"memories": memories},
-        service_token,
+        link,
         random_id,
         [closing],
     )
@@ -91,4 +92,4 @@ def run(checked: Checked) -> None:
         store = MemoryStore(checked.state.memory_database)
     except MemoryStoreUnusable as error:
         raise StartRefused(str(error), KEEP_AND_RESTORE) from error
-    serve(memory_app(store, checked.service_token), checked.listen)
+    serve(memory_app(store, checked.link), checked)

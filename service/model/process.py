@@ -13,6 +13,7 @@ from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
 from service.internal.start import Checked
+from service.keys import Link
 from service.messages.model import ChatCompletion, ChatRequest
 from service.model.providers import Provider, ProviderError, ProviderMisconfigured, provider_from
 
@@ -34,7 +35,7 @@ async def complete(data: ChatRequest, provider: Provider) -> ChatCompletion:
         raise ProviderFailed(error.reason, error.code) from error
 
 
-def model_app(provider: Provider, service_token: str) -> InternalApp:
+def model_app(provider: Provider, link: Link) -> InternalApp:
     """The application of the model process; it closes `provider` when it ends."""
 
     @asynccontextmanager
@@ -44,7 +45,7 @@ def model_app(provider: Provider, service_token: str) -> InternalApp:
         finally:
             await provider.close()
 
-    return internal_app([complete], {"provider": provider}, service_token, random_id, [closing])
+    return internal_app([complete], {"provider": provider}, link, random_id, [closing])
 
 
 def run(checked: Checked) -> None:
@@ -53,4 +54,4 @@ def run(checked: Checked) -> None:
         provider = provider_from(checked.environ)
     except ProviderMisconfigured as error:
         raise StartRefused(str(error), "correct the environment of the model process") from error
-    serve(model_app(provider, checked.service_token), checked.listen)
+    serve(model_app(provider, checked.link), checked)

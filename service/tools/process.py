@@ -14,6 +14,7 @@ from service.ids import random_id
 from service.internal.app import InternalApp, internal_app
 from service.internal.runner import serve
 from service.internal.start import Checked
+from service.keys import Link
 from service.messages.tools import ExecuteTool, ToolOutcome
 from service.settings import Confinement, ToolsSettings
 from service.tools.execution import BadArguments, NotApproved, UnknownTool, execute
@@ -63,10 +64,10 @@ async def execute_tool(
         raise Forbidden(str(error), "approval_required") from error
 
 
-def tools_app(workspace: Workspace, max_run_s: float, service_token: str) -> InternalApp:
+def tools_app(workspace: Workspace, max_run_s: float, link: Link) -> InternalApp:
     """The application of the tools process; no tool runs longer than `max_run_s` seconds."""
     provided = {"workspace": workspace, "slots": Slots(AT_ONCE), "max_run_s": max_run_s}
-    return internal_app([execute_tool], provided, service_token, random_id)
+    return internal_app([execute_tool], provided, link, random_id)
 
 
 def required_confinement(settings: ToolsSettings, environ: Mapping[str, str]) -> ToolsSettings:
@@ -104,5 +105,5 @@ def run(checked: Checked) -> None:
     require_apart(workspace.root, checked.state)
     if settings.confinement is Confinement.REQUIRED:
         require_private(checked.state)
-    app = tools_app(workspace, settings.timeout_s, checked.service_token)
-    serve(app, checked.listen)
+    app = tools_app(workspace, settings.timeout_s, checked.link)
+    serve(app, checked)

@@ -21,6 +21,8 @@ from chaos.ports import PortPool
 from service.audit.chain import GENESIS, AuditEntry, read_head, row_hmac
 from service.audit.checkpoints import CheckpointWriter
 from service.cli.init import create_state
+from service.http.signatures import Signer
+from service.keys import load_link
 from service.processes import BEHIND
 from service.query import select
 from service.state import StateDir
@@ -36,7 +38,10 @@ class State(msgspec.Struct, frozen=True):
     directory: StateDir
     operator: str
     observer: str
-    service: str
+
+    def signer(self, server: str) -> Signer:
+        """The gateway's end of its link to `server`."""
+        return Signer(load_link(self.directory.link(server), server))
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -106,7 +111,24 @@ def new_state(directory: Path, configuration: str = "") -> State:
     state = StateDir(directory)
     keys = create_state(state, force=False)
     state.settings.write_text(configuration, encoding="utf-8")
-    return State(state, keys.operator, keys.observer, keys.material.service_token)
+    return State(state, keys.operator, keys.observer)
+
+
+def exchange_signed(
+    signer: Signer,
+    port: int,
+    method: str,
+    path: str,
+    payload: bytes | None,
+    headers: Mapping[str, str],
+) -> Answer:
+    """One request of the gateway's; its answer has to be signed, too, and is given without the signature."""
+    signed = signer.sign(method, path, payload or b"")
+    answer = exchange(port, method, path, payload, {**headers, **signed})
+    assert signer.holds(signed, answer.status, answer.headers, answer.body)
+    of_signature = {name.lower() for name in signed}
+    left = {name: value for name, value in answer.headers.items() if name not in of_signature}
+    return Answer(answer.status, left, answer.body)
 
 
 def free_port() -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import http.client
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import msgspec
 
 from service.processes import BEHIND
-from tests.service.running import Gateway, State, free_port, running, until
+from tests.service.running import Gateway, State, exchange_signed, free_port, running, until
 
 NAMES = tuple(each.name for each in BEHIND)
 
@@ -98,16 +97,16 @@ class Stack(msgspec.Struct, frozen=True):
 
     def remember(self, text: str) -> None:
         """Store a memory directly in the memory process."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports["memory"], timeout=20)
-        headers = {
-            "Authorization": f"Bearer {self.gateway.state.service}",
-            "Content-Type": "application/json",
-        }
-        connection.request(
-            "POST", "/internal/memories", msgspec.json.encode({"text": text}), headers
+        body = msgspec.json.encode({"text": text})
+        answer = exchange_signed(
+            self.gateway.state.signer("memory"),
+            self.ports["memory"],
+            "POST",
+            "/internal/memories",
+            body,
+            {"Content-Type": "application/json"},
         )
-        assert connection.getresponse().status == 201
-        connection.close()
+        assert answer.status == 201
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def test_who_only_reads_writes_nothing(kind: str, logged: State, tmp_path: Path)
         act(opened)
         root = tmp_path / "killed"
         shutil.copytree(logged.directory.root, root)
-        state = State(StateDir(root), logged.operator, logged.observer, logged.service)
+        state = State(StateDir(root), logged.operator, logged.observer)
         opened.close()
         assert (root / "control.db-wal").stat().st_size
     if kind == "torn":

@@ -15,7 +15,7 @@ import yaml
 
 from service.errors import StartRefused
 from service.processes import BEHIND, GATEWAY, PROCESSES, Process, start_order
-from tests.service.running import Gateway, State, environment, free_port, until
+from tests.service.running import Gateway, State, environment, exchange_signed, free_port, until
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = '''"""A process that can do no more than every process."""
@@ -27,7 +27,7 @@ from service.internal.start import Checked
 
 
 def run(checked: Checked) -> None:
-    serve(internal_app([], {}, checked.service_token, random_id), checked.listen)
+    serve(internal_app([], {}, checked.link, random_id), checked)
 '''
 ROW = '    Process("dummy", 7999, "service.dummy.process:run", depends_on=("tools",)),\n'
 
@@ -124,6 +124,7 @@ def all_up(state: State, with_a_dummy: Path) -> Iterator[tuple[Gateway, int]]:
     for name, port in ports.items():
         extra[f"SONIA_{name.upper()}_PORT"] = str(port)
         extra[f"SONIA_{name.upper()}_URL"] = f"http://127.0.0.1:{port}"
+    command(with_a_dummy, "init", "--links", "--state", str(state.directory.root))
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "up", "--state", str(state.directory.root)],
         cwd=with_a_dummy,
@@ -154,11 +155,13 @@ def test_a_further_process_is_a_package_and_a_row(
     dummy = Gateway(state, port, gateway.process)
     assert dummy.call("GET", "/readyz").json == {"status": "ready"}
     assert dummy.call("GET", "/internal/ready").status == 401
-    assert dummy.call("GET", "/internal/ready", state.service).status == 200
+    signer = state.signer("dummy")
+    assert exchange_signed(signer, port, "GET", "/internal/ready", None, {}).status == 200
 
 
 def test_commands_know_a_further_process(state: State, with_a_dummy: Path) -> None:
     offered = command(with_a_dummy, "run", "--help")
     assert "{dummy,gateway,memory,model,tools}" in offered
+    command(with_a_dummy, "init", "--links", "--state", str(state.directory.root))
     report = command(with_a_dummy, "doctor", "--json", "--state", str(state.directory.root))
     assert json.loads(report)["listens"]["dummy"] == "127.0.0.1:7999"

@@ -8,15 +8,24 @@ import pytest
 from service.errors import EXIT_REFUSED, StartRefused
 from service.internal.start import check_start
 from service.memory.process import run as run_memory
-from service.processes import BEHIND, PROCESSES
+from service.processes import BEHIND, PROCESSES, Process
 from service.state import StateDir
 from service.trust import check_control
 from tests.service.running import State
 from tests.service.test_control import run
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-CONTROL = ("control.db", "control.db-wal", "audit.checkpoints", "clock.mark", "tokens.epoch")
-EVERY_PROCESS = ("keys.json", "sonia.yaml", ".")
+LINKS = tuple(f"keys.{each.name}.json" for each in BEHIND)
+CONTROL = (
+    "keys.json",
+    *LINKS,
+    "control.db",
+    "control.db-wal",
+    "audit.checkpoints",
+    "clock.mark",
+    "tokens.epoch",
+)
+EVERY_PROCESS = ("sonia.yaml", ".")
 ANOTHER = 12345
 
 
@@ -35,7 +44,7 @@ def test_what_others_may_change_is_refused(name: str, whole: Path) -> None:
         check_control(StateDir(whole))
 
 
-@pytest.mark.parametrize("name", ["keys.json", *CONTROL])
+@pytest.mark.parametrize("name", CONTROL)
 def test_what_others_may_read_is_refused(name: str, whole: Path) -> None:
     (whole / name).chmod(0o604)
     with pytest.raises(StartRefused, match=f"{name} is open to others"):
@@ -59,13 +68,12 @@ def test_a_link_in_the_place_of_a_file_is_refused(name: str, whole: Path) -> Non
 
 
 @pytest.mark.parametrize("process", BEHIND, ids=lambda each: each.name)
-@pytest.mark.parametrize("name", EVERY_PROCESS)
+@pytest.mark.parametrize("name", ["its keys", *EVERY_PROCESS])
 @pytest.mark.parametrize("how", ["absent", "open", pytest.param("another's", marks=as_root)])
 def test_a_process_behind_the_gateway_looks_as_well(
-    process: object, name: str, how: str, whole: Path, capsys: pytest.CaptureFixture[str]
+    process: Process, name: str, how: str, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert process in PROCESSES.values()
-    path = whole / name
+    path = whole / (f"keys.{process.name}.json" if name == "its keys" else name)
     if how == "absent":
         path.rename(path.with_name("gone") if name != "." else whole.with_name("gone"))
     elif how == "open":
@@ -73,7 +81,7 @@ def test_a_process_behind_the_gateway_looks_as_well(
     else:
         os.chown(path, ANOTHER, ANOTHER)
     with pytest.raises(StartRefused, match="; "):
-        check_start(process, whole, {})  # type: ignore[arg-type]
+        check_start(process, whole, {})
 
 
 def test_the_memory_process_looks_at_its_database(whole: Path) -> None:

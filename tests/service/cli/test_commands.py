@@ -19,7 +19,7 @@ def test_init_shows_the_tokens_once(tmp_path: Path) -> None:
     made = sonia(None, "init", "--state", str(directory), "--json")
     assert made.returncode == 0
     shown = json.loads(made.stdout)
-    assert sorted(shown) == ["observer", "operator", "service", "state"]
+    assert sorted(shown) == ["observer", "operator", "state"]
     assert shown["state"] == str(directory)
     for path in directory.iterdir():
         assert path.stat().st_mode & 0o077 == 0, path

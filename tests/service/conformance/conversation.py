@@ -12,7 +12,7 @@ import pytest
 
 from service.cli import main
 from tests.service.conformance.normal import Normal
-from tests.service.running import Answer, Gateway, State, exchange, rows, until
+from tests.service.running import Answer, Gateway, State, exchange, exchange_signed, rows, until
 
 # These differ with each answer, or are said by the body as well.
 _LEFT_OUT = frozenset({"date", "content-length", "x-request-id", "connection", "retry-after"})
@@ -21,7 +21,7 @@ _LEFT_OUT = frozenset({"date", "content-length", "x-request-id", "connection", "
 class Conversation:
     """Asks by name and keeps what was answered, in order, in `told`, a line each.
 
-    `who` is operator, observer, service, a token, or None for nobody.
+    `who` is operator, observer, service (who signs), a token, or None for nobody.
     """
 
     def __init__(self, state: State, ports: Mapping[str, int]) -> None:
@@ -94,16 +94,18 @@ class Conversation:
     ) -> Answer:
         method, path = line.split(" ", 1)
         sent = dict(headers)
-        if who is not None:
+        if who not in (None, "service"):
             token = {
                 "operator": self.state.operator,
                 "observer": self.state.observer,
-                "service": self.state.service,
             }.get(who, who)
             sent["Authorization"] = f"Bearer {token}"
         payload = body if isinstance(body, bytes) or body is None else msgspec.json.encode(body)
         if payload is not None:
             sent.setdefault("Content-Type", "application/json")
+        if who == "service":
+            signer = self.state.signer(to)
+            return exchange_signed(signer, self.ports[to], method, path, payload, sent)
         return exchange(self.ports[to], method, path, payload, sent)
 
     @property

@@ -10,7 +10,7 @@ from service import SONIA_VERSION
 
 _ID = re.compile(r"\b(ses|task|conf|tok|run|turn|mem|boot|evt)_[0-9a-f]{16,24}\b")
 _REQUEST = re.compile(r"\b(?:req|boot|command|token|cli)_[0-9a-f]{16,24}\b")
-_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])(?:tok_[0-9a-f]{16,24}|svc|<tok \d+>)\.[A-Za-z0-9_-]{43}\b")
+_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])(?:tok_[0-9a-f]{16,24}|<tok \d+>)\.[A-Za-z0-9_-]{43}\b")
 _VERSION = re.compile(r"\b\d+\.\d+\.\d+\b")
 _MOMENT = re.compile(r"\b[12]\d{12}\b")
 _SQLITE_WORDS = re.compile(r"\*\*\* in database .*")

@@ -90,9 +90,7 @@ def test_tampering_is_told_row_by_row(
     for name, statement in TAMPERED.items():
         copy = tmp_path / name.replace(" ", "-")
         shutil.copytree(logged.directory.root, copy)
-        state = State(
-            type(logged.directory)(copy), logged.operator, logged.observer, logged.service
-        )
+        state = State(type(logged.directory)(copy), logged.operator, logged.observer)
         alter(state, statement)
         verifying = Conversation(state, {})
         verifying.sonia(name, "audit", "verify")
@@ -101,7 +99,7 @@ def test_tampering_is_told_row_by_row(
     copy = tmp_path / "checkpoints"
     shutil.copytree(logged.directory.root, copy)
     (copy / "audit.checkpoints").unlink()
-    bare = Conversation(State(type(logged.directory)(copy), "", "", ""), {})
+    bare = Conversation(State(type(logged.directory)(copy), "", ""), {})
     bare.sonia("no checkpoints", "audit", "verify")
     bare.sonia("no checkpoints, for a program", "audit", "verify", "--json")
     talk.told += bare.told

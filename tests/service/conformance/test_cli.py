@@ -27,7 +27,7 @@ def test_words(state: State, snapshot: SnapshotAssertion) -> None:
 
 def test_a_state_is_made(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
     root = tmp_path / "new" / "deep"
-    talk = Conversation(State(StateDir(root), "", "", ""), {})
+    talk = Conversation(State(StateDir(root), "", ""), {})
     talk.sonia("made", "init")
     talk.told += _listed(root)
     talk.sonia("made again", "init")
@@ -42,7 +42,7 @@ def test_a_state_is_made(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
 
 def test_what_a_new_state_says_for_a_program(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
     root = tmp_path / "told"
-    talk = Conversation(State(StateDir(root), "", "", ""), {})
+    talk = Conversation(State(StateDir(root), "", ""), {})
     talk.sonia("made for a program", "init", "--json")
     talk.told.append((root / "sonia.yaml").read_text().strip())
     assert talk.said == snapshot

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
@@ -30,7 +31,17 @@ def keys(**fields: object) -> Edit:
         if "audit_key" in fields:
             state.checkpoints.write_text("")
             with contextlib.suppress(StartRefused):
-                restamp(State(state, "", "", ""), load_keys(state.keys).audit_key_bytes())
+                restamp(State(state, "", ""), load_keys(state.keys).audit_key_bytes())
+
+    return edit
+
+
+def link(**fields: object) -> Edit:
+    """Change the keys between the gateway and memory."""
+
+    def edit(state: StateDir) -> None:
+        found = msgspec.json.decode(state.link("memory").read_bytes())
+        state.link("memory").write_bytes(msgspec.json.encode({**found, **fields}))
 
     return edit
 
@@ -58,7 +69,7 @@ def settings(text: str) -> Edit:
 
 
 def sql(statement: str) -> Edit:
-    return lambda state: alter(State(state, "", "", ""), statement)
+    return lambda state: alter(State(state, "", ""), statement)
 
 
 def linked(state: StateDir) -> None:
@@ -81,17 +92,23 @@ CASES: dict[str, Edit] = {
     "an empty object": lambda state: state.keys.write_text("{}"),
     "no text": lambda state: state.keys.write_bytes(b"\xff\xff"),
     "a name given twice": lambda state: state.keys.write_text(state.keys.read_text().replace('"format"', '"format": 1, "format"')),
-    "a format of tomorrow": keys(format=2),
+    "a format of tomorrow": keys(format=3),
     "a field too many": keys(more=1),
     "a field too many of a token": token(more=1),
     "audit key of eight different bytes": keys(audit_key="0001020304050607" * 4),
     "audit key of seven different bytes": keys(audit_key="0001020304050606" * 4),
     "audit key one byte short": keys(audit_key=("0001020304050607" * 4)[:-2]),
     "audit key that is no hex": keys(audit_key="x001020304050607" * 4),
-    "service token of 32 characters, eight different": keys(service_token="svc." + "abcdefgh" * 4),
-    "service token of 31 characters": keys(service_token="svc." + ("abcdefgh" * 4)[:-1]),
-    "service token of seven different characters": keys(service_token="svc." + "abcdefgg" * 4),
-    "service token without its prefix": keys(service_token="0123456789" * 4),
+    "a key file of the release before": keys(format=1, service_token="svc." + "abcdefgh" * 4),
+    "a link's keys of eight different bytes": link(requests=b"01234567" * 4),
+    "a link's keys of seven different bytes": link(requests=b"01234566" * 4),
+    "a link's keys one byte short": link(answers=(b"01234567" * 4)[:-1]),
+    "a link with one key for both directions": link(requests=b"01234567" * 4, answers=b"01234567" * 4),
+    "a link's keys of another process": link(server="model"),
+    "a link's keys of the release before": link(format=1),
+    "a link without a key": link(answers=None),
+    "no keys of a link": lambda state: state.link("memory").unlink(),
+    "all may read a link's keys": lambda state: state.link("memory").chmod(0o604),
     "hash one byte long": token(sha256=HASH + "00"),
     "hash that is no hex": token(sha256="x" + HASH[1:]),
     "hash of an empty secret": token(sha256=NO_SECRET),
@@ -144,7 +161,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> StateDir:
 
 def copied(sound: StateDir, place: Path) -> Conversation:
     shutil.copytree(sound.root, place)
-    return Conversation(State(StateDir(place), "", "", ""), {})
+    return Conversation(State(StateDir(place), "", ""), {})
 
 
 def test_limits(sound: StateDir, tmp_path: Path, snapshot: SnapshotAssertion) -> None:

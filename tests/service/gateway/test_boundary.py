@@ -66,10 +66,12 @@ def test_no_unsafe_method_is_open_and_public_paths_are_the_diagnostics() -> None
 def test_every_route_refuses_whoever_is_not_enough(gateway: Gateway) -> None:
     routes = live_routes(gateway)
     assert len(routes) > 60
+    signer = gateway.state.signer("memory")
     for method, path, role in routes:
         anonymous = gateway.call(method, filled(path))
         forged = gateway.call(method, filled(path), "tok_forged.secret")
-        internal = gateway.call(method, filled(path), gateway.state.service)
+        signed = signer.sign(method, filled(path), b"")
+        internal = gateway.call(method, filled(path), headers=signed)
         observer = gateway.call(method, filled(path), gateway.state.observer)
         if role == "public":
             assert anonymous.status in {200, 204}, (method, path)
@@ -127,7 +129,6 @@ def test_wrong_tokens_cannot_be_told_apart(gateway: Gateway) -> None:
         f"{token_id}.",
         f"{other_id}.{secret}",
         revoked["token"],
-        gateway.state.service,
     ]
     before = rows(gateway.state, "SELECT count(*) FROM tasks")
     answers = [gateway.call("POST", "/tasks", token, {"kind": "x"}) for token in wrong]

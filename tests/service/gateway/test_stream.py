@@ -26,7 +26,6 @@ def test_only_an_operator_opens_a_stream(gateway: Gateway) -> None:
     assert forged.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     assert json.loads(forged.body)["request_id"] == forged.headers["X-Request-Id"]
     assert refused(gateway, gateway.state.observer).response.status_code == 403
-    assert refused(gateway, gateway.state.service).response.status_code == 401
 
 
 def test_only_the_protocol_is_echoed(gateway: Gateway) -> None:

@@ -9,8 +9,8 @@ import apsw
 import pytest
 
 from service.errors import Conflict, Unprocessable
+from service.http.bodies import BodyTooLarge, read_body
 from service.http.idempotency import (
-    BodyTooLarge,
     Entry,
     Kept,
     Slot,
@@ -19,7 +19,6 @@ from service.http.idempotency import (
     entry_of,
     find,
     judge,
-    read_body,
     settle,
 )
 from service.storage.migrations import migrate

@@ -1,19 +1,23 @@
 """Real internal processes, started as an operator starts them."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from service.clock import wall_ms
-from service.keys import NewKeys, generate_keys, write_keys
+from service.http.signatures import Signer
+from service.keys import generate_link, load_link, write_keys
+from service.processes import BEHIND
+from service.state import StateDir
 from tests.service.running import free_port
 
 PATIENCE_S = 30.0
@@ -22,8 +26,8 @@ PATIENCE_S = 30.0
 class Internal:
     """One running process and a way to talk to it."""
 
-    def __init__(self, name: str, state: Path, keys: NewKeys, environ: dict[str, str]) -> None:
-        self.keys = keys
+    def __init__(self, name: str, state: Path, environ: dict[str, str]) -> None:
+        self.link = StateDir(state).link(name)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=PATIENCE_S)
@@ -34,6 +38,10 @@ class Internal:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    @cached_property
+    def signer(self) -> Signer:
+        return Signer(load_link(self.link, self.link.name.split(".")[1]))
 
     def await_ready(self) -> "Internal":
         deadline = time.monotonic() + PATIENCE_S
@@ -46,11 +54,17 @@ class Internal:
         raise AssertionError(f"never ready: {self.end(signal.SIGKILL)}")
 
     def call(
-        self, method: str, path: str, body: Any = None, bearer: str | None = "service"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        token = self.keys.material.service_token if bearer == "service" else bearer
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return self.client.request(method, path, json=body, headers=headers)
+        """One request, signed unless `headers` are given in the signature's place."""
+        payload = b"" if body is None else json.dumps(body).encode()
+        sent = self.signer.sign(method, path, payload) if headers is None else headers
+        content = {"Content-Type": "application/json"} if payload else {}
+        return self.client.request(method, path, content=payload, headers={**content, **sent})
 
     def end(self, sign: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Signal it, wait, and return the exit code and what it wrote to stderr."""
@@ -63,25 +77,22 @@ class Internal:
 
 
 @pytest.fixture(scope="module")
-def keys() -> NewKeys:
-    return generate_keys(wall_ms())
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory, keys: NewKeys) -> Path:
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that the processes behind the gateway need: there are no other keys than theirs."""
     directory = tmp_path_factory.mktemp("state")
-    write_keys(directory / "keys.json", keys.material)
+    for each in BEHIND:
+        write_keys(StateDir(directory).link(each.name), generate_link("gateway", each.name))
     (directory / "sonia.yaml").touch()
     return directory
 
 
 @pytest.fixture(scope="module")
-def start(state: Path, keys: NewKeys) -> Iterator[Callable[..., Internal]]:
+def start(state: Path) -> Iterator[Callable[..., Internal]]:
     """`start(name, **environ)` starts a process without waiting for it; all end with the module."""
     started: list[Internal] = []
 
     def run(name: str, **environ: str) -> Internal:
-        started.append(Internal(name, state, keys, environ))
+        started.append(Internal(name, state, environ))
         return started[-1]
 
     yield run

@@ -178,13 +178,13 @@ def test_when_all_slots_run_one_more_is_told_at_once(
 def test_bad_key_material_refuses_to_start(
     start: Callable[..., Any], state: Path, name: str
 ) -> None:
-    (state / "keys.json").chmod(0o644)
+    (state / f"keys.{name}.json").chmod(0o644)
     try:
         code, stderr = start(name).wait()
     finally:
-        (state / "keys.json").chmod(0o600)
+        (state / f"keys.{name}.json").chmod(0o600)
     assert code == 78
-    assert stderr.startswith("refused to start: keys.json is open to others")
+    assert stderr.startswith(f"refused to start: keys.{name}.json is open to others")
 
 
 def test_a_workspace_that_holds_the_keys_refuses_to_start(
