@@ -18,6 +18,7 @@ from service.domain.tools.records import settle_interrupted
 from service.domain.tools.running import Runner
 from service.gateway.checks import check_exposure, check_operator
 from service.gateway.lifespan import timers
+from service.gateway.restoring import record, restore
 from service.http.idempotency import settle as settle_keys
 from service.http.metrics import Metrics
 from service.http.shared import Shared
@@ -35,10 +36,15 @@ def boot(
     new_id: NewId,
     with_children: bool = False,
 ) -> Services:
-    """Run every check of the gateway over an opened state directory. Raises StartRefused."""
+    """Run every check of the gateway over an opened state directory, and take up what is not over. Raises StartRefused.
+
+    First all of it is read, and nothing changed; then is settled what ended while nobody looked.
+    """
     check_exposure(control.settings, listen)
     adopt_bootstrap_tokens(control.storage, control.registry, control.keys, control.clock, new_id)
     check_operator(control.registry.live_roles(control.clock.now_ms()))
+    restored = control.storage.read(partial(restore, boot_id=new_id("boot")))
+    record(control.state.boot_trace, restored)
     expire_overdue(control.storage, control.clock.now_ms(), new_id)
     control.storage.do_now(partial(settle_keys, now_ms=control.clock.now_ms()))
     settle_interrupted(control.storage, control.clock.now_ms(), new_id)
