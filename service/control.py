@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import apsw
 import msgspec
@@ -16,14 +17,18 @@ from service.auth.credentials import TokenRecord
 from service.auth.epoch import EpochFile
 from service.auth.registry import Registry, load_records
 from service.clock import Clock, open_clock, read_mark, wall_ms
+from service.effects import Effect, system_cause
 from service.errors import StartRefused, StateDamaged, Unavailable
+from service.ids import random_id
 from service.keys import KeyMaterial, Link, load_keys, load_link
 from service.processes import BEHIND
 from service.settings import Settings, load_settings
 from service.state import StateDir
 from service.storage import Storage
+from service.storage.backup import copy_database
+from service.storage.damage import check_kept, mark_made
 from service.storage.database import check_integrity, look_at, open_database
-from service.storage.migrations import check_schema, migrate
+from service.storage.migrations import MIGRATIONS, check_schema, migrate
 from service.storage.store import Checked
 from service.trust import check_control
 
@@ -78,6 +83,8 @@ def look_over(state: StateDir) -> Sound:
     keys = load_keys(state.keys)
     links = {each.name: load_link(state.link(each.name), each.name) for each in BEHIND}
 
+    check_kept(state)
+
     def look(connection: apsw.Connection) -> Sound:
         check_integrity(connection)
         check_schema(connection)
@@ -113,8 +120,12 @@ def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control
     with refusing(state):
         clock = open_clock(state.clock)
         connection = open_database(state.database, sound.settings.storage)
-        migrate(connection, clock.now_ms())
+        mark_made(state)
         clock.raise_to(sound.checked.head.at_ms)
+        before = check_schema(connection)
+        if before < MIGRATIONS[-1].version:
+            backed_up(connection, state, clock.now_ms())
+        migrate(connection, clock.now_ms())
         storage = Storage(
             connection,
             state,
@@ -126,10 +137,27 @@ def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control
         )
         epoch = EpochFile(state.token_epoch)
         storage.start()
+        if before < MIGRATIONS[-1].version:
+            _tell_migration(storage, before)
         registry = Registry(epoch, lambda: storage.read(load_records))
         return Control(
             state, sound.settings, sound.keys, sound.links, clock, storage, registry, epoch
         )
+
+
+def backed_up(connection: apsw.Connection, state: StateDir, now_ms: int) -> Path:
+    """Copy the database as it is before its schema is changed; return the copy. Raises StartRefused, OSError, apsw.Error."""
+    state.backups.mkdir(mode=0o700, exist_ok=True)
+    backup = state.backups / f"schema-{connection.pragma('user_version')}-{now_ms}.db"
+    copy_database(connection, backup)
+    return backup
+
+
+def _tell_migration(storage: Storage, before: int) -> None:
+    cause = system_cause("migrate", "database.migrate", random_id("boot"))
+    newest = MIGRATIONS[-1].version
+    effect = Effect(None, "migrations", str(newest), {"from": before, "to": newest})
+    storage.change_now(cause, lambda _: effect)
 
 
 @contextmanager

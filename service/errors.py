@@ -2,6 +2,7 @@
 
 SoniaError
 ├── StartRefused              exit 78, nothing was bound; says what to do
+│   └── DatabaseLost          78 of a command; the gateway serves degraded
 ├── StateDamaged              78 at start, otherwise what a verification says
 └── ProblemError              an answer (RFC 9457)
     ├── Invalid               400
@@ -31,6 +32,10 @@ class StartRefused(SoniaError):
         super().__init__(f"{reason}; {remedy}")
 
 
+class DatabaseLost(StartRefused):
+    """The control database is damaged or gone: nobody can be authenticated, and nothing else is known to be wrong."""
+
+
 class StateDamaged(SoniaError):
     """Stored state contradicts itself and must not be used."""
 
@@ -38,6 +43,8 @@ class StateDamaged(SoniaError):
 RESTORE: Final = "restore the state directory from a backup"
 KEEP_AND_RESTORE: Final = f"keep a copy as it is, then {RESTORE}"
 """What is to be done about damaged state."""
+REPLACE: Final = "`sonia restore BACKUP` puts a backup in its place"
+"""What is to be done about a damaged control database."""
 
 
 class ProblemError(SoniaError):

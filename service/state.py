@@ -39,6 +39,21 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "control.db"
 
     @property
+    def sentinel(self) -> Path:
+        """Says that there was a control database once, so that none is no fresh one."""
+        return self.root / "control.made"
+
+    @property
+    def quarantine(self) -> Path:
+        """What was found damaged, or was replaced, each time in a directory of its own."""
+        return self.root / "quarantine"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of the control database, one before each change of its schema."""
+        return self.root / "backups"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints of the audit chain, outside the database on purpose."""
         return self.root / "audit.checkpoints"
@@ -64,6 +79,11 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "memory.db"
 
     @property
+    def boot_trace(self) -> Path:
+        """What each boot of the gateway took up again."""
+        return self.root / "boot.jsonl"
+
+    @property
     def gateway_lock(self) -> Path:
         """Locked while a gateway runs on this directory."""
         return self.root / "gateway.lock"
@@ -75,11 +95,13 @@ class StateDir(msgspec.Struct, frozen=True):
             *self.links(),
             self.settings,
             self.database,
+            self.sentinel,
             self.checkpoints,
             self.torn_checkpoints,
             self.clock,
             self.token_epoch,
             self.memory_database,
+            self.boot_trace,
             self.gateway_lock,
         )
 

@@ -29,7 +29,16 @@ def check_control(state: StateDir) -> None:
     """Look at what only the gateway and the commands read as well. Raises StartRefused."""
     check_process(state, (state.keys, *state.links()))
     check_database(state.database)
-    check_files((state.checkpoints, state.clock, state.token_epoch, state.gateway_lock))
+    check_files(
+        (
+            state.sentinel,
+            state.checkpoints,
+            state.clock,
+            state.token_epoch,
+            state.boot_trace,
+            state.gateway_lock,
+        )
+    )
 
 
 def check_database(path: Path) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from service.audit.chain import Head
 from service.errors import StateDamaged
+from service.files import sync_directory
 
 _BEGUN: Final = re.compile(rb'\{"seq":([0-9]+)')
 
@@ -93,7 +94,7 @@ def _append(path: Path, line: bytes) -> None:
             os.ftruncate(descriptor, length)
             raise
         if not length:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     finally:
         os.close(descriptor)
 
@@ -117,7 +118,7 @@ def _mend(path: Path, descriptor: int) -> None:
         _write_all(beside, content[whole:] + b"\n")
     finally:
         os.close(beside)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     os.ftruncate(descriptor, whole)
 
 
@@ -126,14 +127,6 @@ def _write_all(descriptor: int, content: bytes) -> None:
     if written != len(content):
         raise OSError(f"only {written} of {len(content)} bytes could be written")
     os.fsync(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _decoded(line: bytes) -> Checkpoint | None:

@@ -7,14 +7,14 @@ tells of it, differs from what the log says; and a row that says otherwise would
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import apsw
 import msgspec
 
 from service.audit.chain import AuditEntry, row_hmac
-from service.query import each
+from service.query import Bindings, each
 
 SEALED: Final = "sealed"
 """The name in an audit row's detail: one digest, or for a change of many rows those of each table by id."""
@@ -25,8 +25,10 @@ _ROWS: Final = {
     " FROM tokens AS t LEFT JOIN token_secrets AS s ON s.token_id = t.id",
     "policies": "SELECT t.name AS id, t.decision, t.version, t.updated_at_ms, t.request_id FROM policies AS t",
     "confirmations": "SELECT t.id, t.tool, hex(t.args), t.args_sha256, t.session_id, t.status, t.created_at_ms,"
-    " t.expires_at_ms, t.decided_at_ms, t.decided_by, t.created_by, t.request_id, t.task_id FROM confirmations AS t",
+    " t.expires_at_ms, t.decided_at_ms, t.decided_by, t.created_by, t.request_id, {} FROM confirmations AS t",
 }
+_WITH_TASKS: Final = range(4, 1 << 31)
+"""The schemas in which a confirmation may have a task. One that has none has the digest that it had before."""
 _KEYS: Final = {"tokens": "t.id", "policies": "t.name", "confirmations": "t.id"}
 AUTHORITY: Final = ("tokens", "policies")
 """What a start compares; a verification compares all."""
@@ -76,11 +78,21 @@ def seals(
 ) -> dict[str, str]:
     """The digests of rows as they are now, by id; of all rows without `ids`."""
     if ids is None:
-        return _digests(connection.execute(_ROWS[table]))
+        return _digests(_rows(connection, table))
     found: dict[str, str] = {}
     for row_id in ids:
-        found |= _digests(connection.execute(f"{_ROWS[table]} WHERE {_KEYS[table]} = ?", (row_id,)))
+        found |= _digests(_rows(connection, table, f"WHERE {_KEYS[table]} = ?", (row_id,)))
     return found
+
+
+def _rows(
+    connection: apsw.Connection, table: str, rest: str = "", bindings: Bindings = ()
+) -> "Iterator[tuple[apsw.SQLiteValue, ...]]":
+    tasks = "NULL"
+    if table == "confirmations" and connection.pragma("user_version") in _WITH_TASKS:
+        tasks = "t.task_id"
+    for row in connection.execute(f"{_ROWS[table].format(tasks)} {rest}", bindings):
+        yield row[:-1] if table == "confirmations" and row[-1] is None else row
 
 
 def _digests(rows: "Iterable[tuple[apsw.SQLiteValue, ...]]") -> dict[str, str]:

@@ -8,11 +8,37 @@ from pathlib import Path
 from typing import Final
 
 from service import SONIA_CONTRACT, SONIA_VERSION
-from service.cli import audit, contract, doctor, init, routes, run, sign, token, up
+from service.cli import (
+    audit,
+    backup,
+    contract,
+    doctor,
+    init,
+    migrate,
+    restore,
+    routes,
+    run,
+    sign,
+    token,
+    up,
+)
 from service.cli.shared import Parser
 from service.errors import EXIT_REFUSED, ProblemError, SoniaError, StartRefused
 
-COMMANDS: Final = (init, up, run, token, audit, routes, contract, doctor, sign)
+COMMANDS: Final = (
+    init,
+    up,
+    run,
+    token,
+    audit,
+    routes,
+    contract,
+    doctor,
+    sign,
+    backup,
+    restore,
+    migrate,
+)
 DEFAULT_STATE: Final = "sonia-state"
 
 

@@ -5,18 +5,20 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from service.cli.shared import Commands, add_command, print_json, print_line
-from service.errors import SoniaError, StartRefused
+from service.cli.shared import Commands, add_command, locked, print_json, print_line
 from service.state import StateDir
 
 if TYPE_CHECKING:
+    import apsw
+
     from service.settings import Settings
 
 _NOTABLE_MS: Final = 1000
 EXAMPLES: Final = """\
 sonia doctor                   run the checks of a start without starting
 sonia doctor --json            the same, and every setting as it would be in force
-sonia doctor --accept-clock    after the machine's clock ran ahead: take the present one as true"""
+sonia doctor --accept-clock    after the machine's clock ran ahead: take the present one as true
+sonia doctor --readmit         after a damaged database was mended by hand in quarantine/"""
 
 
 class DoctorReport(msgspec.Struct, frozen=True):
@@ -38,21 +40,22 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--accept-clock", action="store_true", help="forget the high-water mark of the clock"
     )
+    command.add_argument(
+        "--readmit",
+        action="store_true",
+        help="put the database back that was put aside last, if it is sound after all",
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def act(options: argparse.Namespace) -> int:
     """Run the checks; with --accept-clock, settle what had expired and start time anew."""
     state = StateDir(options.state.absolute())
-    try:
-        lock = state.lock(create=options.accept_clock)
-    except StartRefused as running:
-        raise SoniaError(str(running)) from running
-    try:
+    with locked(state, create=options.accept_clock or options.readmit):
         settled = _accept_clock(state, options.json) if options.accept_clock else {}
+        if options.readmit:
+            _readmit(state, options.json)
         report = _check(state, settled)
-    finally:
-        state.unlock(lock)
     if options.json:
         print_json(report)
         return 0
@@ -68,14 +71,34 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     from service.control import look_over
     from service.gateway.checks import check_operator
     from service.processes import PROCESSES
+    from service.storage.database import look_at
     from service.tools.workspace import require_apart
 
     addresses = {name: process.listen() for name, process in PROCESSES.items()}
     listens = {name: f"{each.host}:{each.port}" for name, each in addresses.items()}
     sound = look_over(state)
+    look_at(state.database, _restorable)
     check_operator(live_roles(sound.tokens, sound.now_ms))
     require_apart(state.workspace(sound.settings.tools.workspace), state)
     return DoctorReport(sound.settings, listens, max(0, sound.now_ms - wall_ms()), settled)
+
+
+def _restorable(connection: "apsw.Connection") -> None:
+    """Raise StartRefused when a boot would stop at a row that it has to take up."""
+    from service.gateway.restoring import restore
+    from service.storage.migrations import MIGRATIONS, check_schema
+
+    if check_schema(connection) == MIGRATIONS[-1].version:
+        restore(connection, "doctor")
+
+
+def _readmit(state: StateDir, quiet: bool) -> None:
+    from service.cli.restore import tell
+    from service.replacing import readmit
+
+    replaced = readmit(state)
+    if not quiet:
+        tell(replaced, as_json=False)
 
 
 def _accept_clock(state: StateDir, quiet: bool) -> dict[str, int]:

@@ -133,7 +133,7 @@ def _write_links(state: StateDir) -> None:
 def _make_room(state: StateDir, force: bool) -> None:
     """Refuse a directory in use, or with `force` move what is in it to a directory beside it."""
     present = [path for path in state.root.iterdir() if path != state.settings]
-    if not state.keys.exists() and not state.database.exists():
+    if not any(path.exists() for path in (state.keys, state.database, state.sentinel)):
         return
     if not force:
         raise SoniaError(f"{state.root} is in use already; --force puts it aside")

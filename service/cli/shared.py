@@ -3,10 +3,14 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 import msgspec
+
+from service.errors import SoniaError, StartRefused
+from service.state import StateDir
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse gives it no other name
 WIDTH: Final = 78
@@ -43,6 +47,19 @@ def add_command(
     )
     command.set_defaults(act=act)
     return command
+
+
+@contextmanager
+def locked(state: StateDir, create: bool = True) -> Iterator[None]:
+    """Keep every gateway off a state directory meanwhile. Raises SoniaError when one runs."""
+    try:
+        lock = state.lock(create)
+    except StartRefused as running:
+        raise SoniaError(str(running)) from running
+    try:
+        yield
+    finally:
+        state.unlock(lock)
 
 
 def duration_ms(text: str) -> int:

@@ -14,7 +14,7 @@ from service.http.guards import PUBLIC, require_role
 from service.http.routing import READ, RouteList, list_routes
 from service.storage.store import StorageReport
 
-_METRICS: Final = "text/plain; version=0.0.4"
+METRICS: Final = "text/plain; version=0.0.4"
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ async def storage(state: State) -> StorageReport:
     return await services_of(state).storage.report()
 
 
-@route("/metrics", http_method=READ, opt=PUBLIC, sync_to_thread=False, media_type=_METRICS)
+@route("/metrics", http_method=READ, opt=PUBLIC, sync_to_thread=False, media_type=METRICS)
 def metrics(state: State) -> Response[str]:
     """Counters and gauges in the Prometheus text format."""
     services = services_of(state)
@@ -67,7 +67,7 @@ def metrics(state: State) -> Response[str]:
             ),
         }
     )
-    return Response(lines, media_type=_METRICS)
+    return Response(lines, media_type=METRICS)
 
 
 @route("/v1/routes", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)

@@ -63,7 +63,7 @@ class Task(msgspec.Struct, frozen=True):
     status: Literal["queued", "running", "needs_operator"]
     attempts: int
     claim_epoch: int
-    not_before_ms: int
+    not_before_ms: int | None
     created_at_ms: int
     updated_at_ms: int
     created_by: str

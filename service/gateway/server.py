@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from service.control import open_control, refusing
+from service.errors import DatabaseLost
 from service.ids import random_id
 from service.processes import GATEWAY
 from service.state import StateDir
@@ -14,6 +15,7 @@ MAX_FRAME_BYTES: Final = 1 << 20
 def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, on request with the other processes as children.
 
+    Where the database is lost, what is left of it is put aside, and what anybody may ask is served without one.
     Raises StartRefused, in which case no port was opened.
     """
     listen = GATEWAY.listen(environ)
@@ -35,5 +37,9 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
                 serve_on(app, bound, MAX_FRAME_BYTES)
         finally:
             control.close()
+    except DatabaseLost as lost:
+        from service.gateway.degraded import serve_degraded  # noqa: PLC0415 - see above
+
+        serve_degraded(state, listen, lost)
     finally:
         state.unlock(lock)

@@ -7,13 +7,12 @@ is asked who they are, so that it holds with authentication off, too.
 
 import functools
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from service.audit.denied import DeniedAttempts
 from service.effects import Cause
 from service.http.problems import Problem, send_refusal
 from service.http.sockets import method_of
@@ -99,10 +98,17 @@ class Surroundings:
         return parts.scheme in {"http", "https"} and text.count("/") == 2 and name in self._names
 
 
+class Denied(Protocol):
+    """Who takes down refused attempts."""
+
+    def record(self, cause: Cause, reason: str, token_id: str = "") -> None:
+        """Take one down."""
+
+
 class Threshold:
     """Middleware that answers what does not belong here, before it is asked who calls."""
 
-    def __init__(self, app: ASGIApp, surroundings: Surroundings, denied: DeniedAttempts) -> None:
+    def __init__(self, app: ASGIApp, surroundings: Surroundings, denied: Denied) -> None:
         self._app = app
         self._surroundings = surroundings
         self._denied = denied

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import apsw
 
-from service.errors import KEEP_AND_RESTORE, RESTORE, StartRefused
+from service.errors import KEEP_AND_RESTORE, REPLACE, RESTORE, DatabaseLost, StartRefused
 from service.settings import StorageSettings
 
 T = TypeVar("T")
@@ -126,20 +126,20 @@ def _require(path: Path) -> None:
 
 
 def _cannot(what: str, path: Path, wrong: apsw.Error) -> StartRefused:
+    if isinstance(wrong, apsw.CorruptError | apsw.NotADBError):
+        return DatabaseLost(f"{path.name} is damaged: {wrong}", REPLACE)
     return StartRefused(f"{path.name} {what}: {wrong}", KEEP_AND_RESTORE)
 
 
 def check_integrity(connection: apsw.Connection) -> None:
-    """Raise StartRefused when SQLite finds the file, or a foreign key, broken."""
+    """Raise DatabaseLost when SQLite finds the file, or a foreign key, broken."""
     try:
         findings = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
         dangling = list(connection.execute("PRAGMA foreign_key_check"))
     except apsw.Error as wrong:
-        raise StartRefused(f"control.db is damaged: {wrong}", KEEP_AND_RESTORE) from wrong
+        raise DatabaseLost(f"control.db is damaged: {wrong}", REPLACE) from wrong
     if findings != ["ok"]:
-        raise StartRefused(f"control.db is damaged: {findings[0]}", KEEP_AND_RESTORE)
+        raise DatabaseLost(f"control.db is damaged: {findings[0]}", REPLACE)
     if dangling:
-        raise StartRefused(
-            f"control.db is damaged: {dangling[0][0]} refers to a missing {dangling[0][2]}",
-            KEEP_AND_RESTORE,
-        )
+        reason = f"control.db is damaged: {dangling[0][0]} refers to a missing {dangling[0][2]}"
+        raise DatabaseLost(reason, REPLACE)

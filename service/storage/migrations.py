@@ -1,6 +1,8 @@
 """The schema of the control database, as numbered steps that are never edited once released."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import apsw
 import msgspec
@@ -9,10 +11,15 @@ from service.errors import RESTORE, StartRefused
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One step: applied in one transaction together with `user_version` and its checksum."""
+    """One step: applied in one transaction together with `user_version` and its checksum.
+
+    It only adds, so that what the release before asks of the database still holds. `down` takes back what it added; a
+    step without one cannot be taken back.
+    """
 
     version: int
     sql: str
+    down: str = ""
 
     @property
     def sha256(self) -> str:
@@ -211,6 +218,21 @@ MIGRATIONS: tuple[Migration, ...] = (
             request_id TEXT NOT NULL
         ) STRICT;
         """,
+        """
+        DROP TABLE dead_letters;
+        DROP INDEX confirmations_pending;
+        DROP INDEX confirmations_of_task;
+        ALTER TABLE confirmations DROP COLUMN task_id;
+        DROP INDEX tool_runs_started;
+        DROP INDEX tool_runs_of_task;
+        ALTER TABLE tool_runs DROP COLUMN task_id;
+        DROP INDEX tasks_running;
+        DROP INDEX tasks_due;
+        ALTER TABLE tasks DROP COLUMN outcome;
+        ALTER TABLE tasks DROP COLUMN not_before_ms;
+        ALTER TABLE tasks DROP COLUMN claim_epoch;
+        ALTER TABLE tasks DROP COLUMN attempts;
+        """,
     ),
     # What is owed to another process: in order for each aggregate, each effect once by its key. The rows about one
     # aggregate are found in the order of `seq`, and the next aggregate with one, by the index alone.
@@ -231,6 +253,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT;
         CREATE INDEX outbox_pending ON outbox (aggregate, seq) WHERE status = 'pending';
         """,
+        "DROP TABLE outbox",
     ),
     # Restarts of the other processes: every attempt is written before its spawn; the budget is the state of record of
     # them. Its columns are pinned by the scope of v4.6. A boot that has no end was ended by a kill.
@@ -282,6 +305,21 @@ MIGRATIONS: tuple[Migration, ...] = (
             UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
             UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
         """,
+        """
+        DROP VIEW effects;
+        CREATE VIEW effects (effect_table, effect_id, created_by, request_id) AS
+            SELECT 'sessions', id, created_by, request_id FROM sessions
+            UNION ALL SELECT 'tasks', id, created_by, request_id FROM tasks
+            UNION ALL SELECT 'turns', id, created_by, request_id FROM turns
+            UNION ALL SELECT 'confirmations', id, created_by, request_id FROM confirmations
+            UNION ALL SELECT 'tool_runs', id, created_by, request_id FROM tool_runs
+            UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
+            UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens;
+        DROP TABLE maintenance;
+        DROP TABLE restart_budgets;
+        DROP TABLE restart_attempts;
+        DROP TABLE boots;
+        """,
     ),
 )
 
@@ -306,6 +344,61 @@ def migrate(
                 "INSERT INTO migrations VALUES (?, ?, ?)", (step.version, step.sha256, now_ms)
             )
             connection.pragma("user_version", step.version)
+
+
+def take_back(
+    connection: apsw.Connection,
+    to: int,
+    done: Callable[[Migration], None],
+    steps: tuple[Migration, ...] = MIGRATIONS,
+) -> None:
+    """Take back all steps after `to`, each in one transaction, in which `done` is called before the step is.
+
+    Raises StartRefused as `check_schema`, and for a step that cannot be taken back.
+    """
+    last = check_schema(connection, steps)
+    for step in reversed(steps[to:last]):
+        if not step.down:
+            raise StartRefused(f"schema {step.version} cannot be taken back", RESTORE)
+    for step in reversed(steps[to:last]):
+        with connection:
+            done(step)
+            for _ in connection.execute(step.down):
+                pass
+            connection.execute("DELETE FROM migrations WHERE version = ?", (step.version,))
+            connection.pragma("user_version", step.version - 1)
+
+
+def lost_by(
+    connection: apsw.Connection, step: Migration, steps: tuple[Migration, ...] = MIGRATIONS
+) -> Iterator[tuple[str, dict[str, "apsw.SQLiteValue"]]]:
+    """What taking back `step` would lose: rows of tables that it made, and rows that differ from the defaults of columns
+    that it added; each with its table."""
+    before, after = (_columns(steps[: step.version - back]) for back in (1, 0))
+    for table, added in after.items():
+        gone = added.keys() - before.get(table, {}).keys()
+        told = " OR ".join(f'"{name}" IS NOT {added[name] or "NULL"}' for name in sorted(gone))
+        if gone:
+            where = f"WHERE {told}" if table in before else ""
+            cursor = connection.execute(f'SELECT * FROM "{table}" {where}')  # noqa: S608 - names of our own schema
+            for row in cursor:
+                names = (name for name, _ in cursor.get_description())
+                yield table, dict(zip(names, row, strict=True))
+
+
+def _columns(steps: tuple[Migration, ...]) -> dict[str, dict[str, str | None]]:
+    """The columns of every table that these steps make, each with the text of its default."""
+    with closing(apsw.Connection(":memory:")) as empty:
+        migrate(empty, 0, steps)
+        rows = empty.execute(
+            "SELECT t.name, c.name, c.dflt_value FROM sqlite_schema AS t, pragma_table_info(t.name) AS c"
+            " WHERE t.type = 'table'"
+        )
+        found: dict[str, dict[str, str | None]] = {}
+        for table, column, default in rows:
+            text = None if default is None else str(default)
+            found.setdefault(str(table), {})[str(column)] = text
+    return found
 
 
 def check_schema(connection: apsw.Connection, steps: tuple[Migration, ...] = MIGRATIONS) -> int:

@@ -132,24 +132,6 @@ def test_an_old_sqlite_is_refused(version: str) -> None:
     assert_sqlite_version("4.0.0")
 
 
-def test_a_missing_or_empty_database_is_not_taken_for_a_new_one(state: State) -> None:
-    state.directory.database.unlink()
-    assert sonia(state, "run", "gateway").returncode == 78
-    state.directory.database.touch()
-    refused = sonia(state, "run", "gateway")
-    assert refused.returncode == 78
-    assert "control.db" in refused.stderr
-
-
-def test_a_damaged_database_is_refused(state: State) -> None:
-    with state.directory.database.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * 8192)
-    refused = sonia(state, "run", "gateway")
-    assert refused.returncode == 78
-    assert "control.db" in refused.stderr
-
-
 def test_a_newer_or_differently_migrated_database_is_refused(state: State) -> None:
     alter(state, "UPDATE migrations SET sha256 = 'x'")
     assert sonia(state, "run", "gateway").returncode == 78

@@ -1,0 +1,110 @@
+"""Putting a backup in the place of the control database, whatever became of that."""
+
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from service.audit.chain import Head
+from service.audit.checkpoints import CheckpointWriter, read_checkpoints
+from service.audit.verify import verify_copy
+from service.clock import create_clock, open_clock, read_mark
+from service.control import open_control
+from service.effects import Effect, system_cause
+from service.errors import SoniaError, StartRefused, StateDamaged
+from service.files import sync_directory
+from service.ids import random_id
+from service.keys import load_keys
+from service.state import StateDir
+from service.storage.backup import copy_database
+from service.storage.damage import mark_made, newest, put_aside
+from service.storage.database import check_integrity, look_at
+from service.storage.migrations import check_schema
+from service.trust import check_process
+
+
+class Replaced(msgspec.Struct, frozen=True):
+    """What a backup took the place of.
+
+    The restored audit log ends at `last_seq`; rows up to `known_seq` had been written and checkpointed, and those in
+    between are lost, unless what was put aside into `quarantine` still has them.
+    """
+
+    last_seq: int
+    known_seq: int
+    quarantine: str | None
+
+
+def replace_database(state: StateDir, backup: Path) -> Replaced:
+    """Check a backup, put aside what is there, and put the backup in its place, with an audit row that says so.
+
+    Whoever calls it has the gateway's lock. Nothing is changed unless the backup is sound: written with this state's keys,
+    of this release or an earlier one. The log goes on from its end, with checkpoints of its own. A kill at any moment
+    leaves no database, or the new one. Raises SoniaError.
+    """
+    check_process(state, (state.keys,))
+    key = load_keys(state.keys).audit_key_bytes()
+    try:
+        head = look_at(backup, lambda connection: _copy(connection, key, state))
+    except (StartRefused, OSError, apsw.Error) as wrong:
+        raise SoniaError(f"{backup} cannot be restored: {wrong}") from wrong
+    now_ms = _now_ms(state)
+    known_seq = _known_seq(state)
+    place = put_aside(state, now_ms, (state.checkpoints,))
+    CheckpointWriter(state.checkpoints, key, 1, 0).write(head)
+    _part(state).rename(state.database)
+    sync_directory(state.root)
+    mark_made(state)
+    replaced = Replaced(head.seq, known_seq, place.name if place else None)
+    _tell(state, replaced, backup)
+    return replaced
+
+
+def readmit(state: StateDir) -> Replaced:
+    """Put the database that was put aside last back in its place, because it is sound after all. Raises SoniaError."""
+    place = newest(state)
+    if place is None:
+        raise SoniaError("no database was put aside")
+    return replace_database(state, place / state.database.name)
+
+
+def _part(state: StateDir) -> Path:
+    return state.root / "control.db.restored"
+
+
+def _copy(connection: apsw.Connection, key: bytes, state: StateDir) -> Head:
+    check_integrity(connection)
+    if check_schema(connection) == 0:
+        raise StartRefused("it is no control database", "name another file")
+    report, head = verify_copy(connection, key)
+    if not report.intact:
+        raise StartRefused(
+            f"its audit log is not one of this state: {report.reason}", "name another file"
+        )
+    _part(state).unlink(missing_ok=True)
+    copy_database(connection, _part(state))
+    return head
+
+
+def _now_ms(state: StateDir) -> int:
+    """The state's time; a state whose mark was lost as well begins with the machine's."""
+    try:
+        read_mark(state.clock)
+    except StartRefused:
+        return create_clock(state.clock).now_ms()
+    return open_clock(state.clock).now_ms()
+
+
+def _known_seq(state: StateDir) -> int:
+    try:
+        return read_checkpoints(state.checkpoints).last_seq
+    except StateDamaged:
+        return 0
+
+
+def _tell(state: StateDir, replaced: Replaced, backup: Path) -> None:
+    cause = system_cause("restore", "database.restore", random_id("cli"), backup.name)
+    detail = msgspec.to_builtins(replaced)
+    with closing(open_control(state)) as control:
+        control.storage.change_now(cause, lambda _: Effect(None, "database", "control", detail))
