@@ -170,6 +170,7 @@ class Loader:
             file.problems.append("the last line is cut off")
             data = data[: data.rfind(b"\n") + 1]
         try:
+            _text_of(data)
             return decoder.decode_lines(data)
         except UNREADABLE:
             return _one_by_one(file, decoder, data)
@@ -388,6 +389,11 @@ def _check_seqs(files: Sequence[Rows]) -> None:
                 file.problems.append("it has answers to requests that were never sent")
 
 
+def _text_of(data: bytes) -> str:
+    """As UTF-8, which is looked at nowhere else in what is kept as it is. Raises what is UNREADABLE."""
+    return data.decode("utf-8")
+
+
 def _one_by_one(
     file: Rows, decoder: msgspec.json.Decoder[schema.Row], data: bytes
 ) -> list[schema.Row]:
@@ -395,7 +401,7 @@ def _one_by_one(
     bad: list[str] = []
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
-            rows.append(decoder.decode(line))
+            rows.append(decoder.decode(_text_of(line)))
         except UNREADABLE as error:
             bad.append(f"line {number}: {told(error)}")
     if bad:

@@ -286,13 +286,22 @@ def test_a_cut_off_last_line_is_noticed_and_the_others_kept(
     assert table(release, "requests", "status") == [(200,)] * 4 + [(None,)]
 
 
+@pytest.mark.parametrize(
+    ("whole", "broken"),
+    [
+        (b'"seq":2', b'"seq":nonsense'),
+        (b'"path":"/', b'"path":"/\xff'),
+        (b'"request":', b'"\x80":'),
+    ],
+)
 def test_an_unreadable_line_is_noticed_and_the_others_kept(
-    new_run: Callable[..., Run], release: Path
+    new_run: Callable[..., Run], release: Path, whole: bytes, broken: bytes
 ) -> None:
     directory = new_run().plain(5).close()
     path = directory / "requests.jsonl"
     lines = path.read_bytes().splitlines()
-    lines[2] = lines[2].replace(b'"seq":2', b'"seq":nonsense')
+    assert whole in lines[2]
+    lines[2] = lines[2].replace(whole, broken)
     path.write_bytes(b"\n".join(lines) + b"\n")
     sealed = seal([directory], release, {})
     assert "1 lines cannot be read (line 3: " in problems(sealed)["requests.jsonl"]
