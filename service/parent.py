@@ -9,7 +9,7 @@ from typing import Final
 
 PARENT_PIPE: Final = "SONIA_PARENT_PIPE"
 _PR_SET_PDEATHSIG: Final = 1
-_GRACE_S: Final = 10.0
+GRACE_S: Final = 10.0
 
 
 def end_with_parent(environ: Mapping[str, str]) -> None:
@@ -31,5 +31,5 @@ def _await_end(descriptor: int) -> None:
     while os.read(descriptor, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_GRACE_S)
+    time.sleep(GRACE_S)
     os._exit(1)

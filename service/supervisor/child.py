@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Final
 import msgspec
 
 from service.parent import PARENT_PIPE
-from service.processes import Process
+from service.processes import Listen, Process
 from service.state import StateDir
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -34,6 +35,18 @@ class Handed(msgspec.Struct, frozen=True):
 
 
 Hand = Callable[[Process], Handed]
+
+
+def is_vacant(listen: Listen) -> bool:
+    """Whether a process could listen there: what an earlier gateway started may still be ending."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((listen.host, listen.port))
+        except OSError:
+            return False
+    return True
 
 
 def run_command(state: StateDir, process: Process) -> list[str]:

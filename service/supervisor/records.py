@@ -73,7 +73,7 @@ def end_boot(connection: apsw.Connection, boot_id: str, now_ms: int) -> None:
 
 def record_attempt(
     connection: apsw.Connection, budget: Budget, attempt: Attempt, now_ms: int
-) -> Effect[Budget]:
+) -> Effect[None]:
     """Write down an attempt, the last of `budget`, before its process is spawned."""
     connection.execute(
         "INSERT INTO restart_attempts (id, service_name, cause, at_ms, boot_id, request_id)"
@@ -88,15 +88,15 @@ def record_attempt(
         ),
     )
     _keep(connection, budget, now_ms)
-    return Effect(budget, "restart_attempts", attempt.id, _told(budget, {"cause": attempt.cause}))
+    return Effect(None, "restart_attempts", attempt.id, _told(budget, {"cause": attempt.cause}))
 
 
 def record_budget(
     connection: apsw.Connection, budget: Budget, now_ms: int, why: Mapping[str, Json]
-) -> Effect[Budget]:
+) -> Effect[None]:
     """Write down what a failure, or a reset, has left of a budget."""
     _keep(connection, budget, now_ms)
-    return Effect(budget, "restart_budgets", budget.name, _told(budget, why))
+    return Effect(None, "restart_budgets", budget.name, _told(budget, why))
 
 
 def record_maintenance(

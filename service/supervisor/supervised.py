@@ -13,6 +13,7 @@ import msgspec
 from service.effects import Cause, Effect, system_cause
 from service.errors import Conflict, Unavailable
 from service.ids import NewId
+from service.parent import GRACE_S
 from service.processes import Process
 from service.settings import SupervisorSettings
 from service.supervisor import budget as budgets
@@ -29,6 +30,7 @@ from service.supervisor.status import ServiceState, ServiceStatus
 T = TypeVar("T")
 RETRY_S: Final = 0.5
 _STARTING_POLL_S: Final = 0.1
+_VACANT_WITHIN_S: Final = GRACE_S + 5.0
 _LOG: Final = logging.getLogger("sonia.supervisor")
 
 
@@ -91,6 +93,7 @@ class Means(msgspec.Struct, frozen=True):
     boot_id: str
     spawn: Callable[[Process, Callable[[], None]], Life]
     health: Callable[[Process, float], Asks]
+    is_vacant: Callable[[Process], bool]
 
     @property
     def limits(self) -> Limits:
@@ -222,6 +225,7 @@ class Supervised:
     async def _one_life(self) -> Why:
         """Spawn it and see to it until it is over, and gone; returns why it needs another."""
         self._ready = False
+        await self._vacancy()
         self._changed.clear()
         try:
             life = self._life = self._means.spawn(self._process, self._changed.set)
@@ -238,6 +242,14 @@ class Supervised:
         if why in (Why.EXIT, Why.HANG):
             await self._fail(why, exit_code)
         return why
+
+    async def _vacancy(self) -> None:
+        """Wait for whoever still has its port, as long as a child may take to end without its gateway."""
+        for _ in range(int(_VACANT_WITHIN_S / _STARTING_POLL_S)):
+            if self._means.is_vacant(self._process):
+                return
+            await asyncio.sleep(_STARTING_POLL_S)
+        _LOG.error("somebody else has the port of %s", self.name)
 
     async def _attend(self, life: Life) -> Why:
         """Watch a life until it has ended, hangs, or is to be replaced."""
@@ -335,20 +347,25 @@ class Supervised:
 
     async def _write_attempt(self, cause: Cause, why: Why) -> None:
         now_ms = self._means.now_ms()
-        attempt = Attempt(self._means.new_id("restart"), why, self._means.boot_id, cause.request_id)
-        run = partial(
-            record_attempt,
-            budget=budgets.after_attempt(self._budget, self._limits, now_ms),
-            attempt=attempt,
-            now_ms=now_ms,
+        left = budgets.after_attempt(self._budget, self._limits, now_ms)
+        attempt_id = self._means.new_id("restart")
+        attempt = Attempt(attempt_id, why, self._means.boot_id, cause.request_id)
+        await self._write(
+            cause, left, partial(record_attempt, budget=left, attempt=attempt, now_ms=now_ms)
         )
-        self._budget = await self._means.storage.change(cause, run)
 
     async def _write_budget(
-        self, cause: Cause, budget: Budget, why: dict[str, str | int | None]
+        self, cause: Cause, left: Budget, why: dict[str, str | int | None]
     ) -> None:
-        run = partial(record_budget, budget=budget, now_ms=self._means.now_ms(), why=why)
-        self._budget = await self._means.storage.change(cause, run)
+        now_ms = self._means.now_ms()
+        await self._write(cause, left, partial(record_budget, budget=left, now_ms=now_ms, why=why))
+
+    async def _write(
+        self, cause: Cause, left: Budget, run: Callable[[apsw.Connection], Effect[None]]
+    ) -> None:
+        """Write down what is left of the budget; it counts once that is durable."""
+        await self._means.storage.change(cause, run)
+        self._budget = left
 
     def _system(self, action: str) -> Cause:
         return system_cause("supervisor", action, self._means.new_id("sup"), self.name)

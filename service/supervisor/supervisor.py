@@ -20,7 +20,7 @@ from service.settings import SupervisorSettings
 from service.state import StateDir
 from service.storage import Storage
 from service.supervisor.budget import Budget, as_of
-from service.supervisor.child import Nursery, ParentPipe, run_command
+from service.supervisor.child import Nursery, ParentPipe, is_vacant, run_command
 from service.supervisor.health import Health
 from service.supervisor.records import begin_boot, end_boot, restore_budgets, restore_maintenance
 from service.supervisor.status import ServiceStatus, unknown
@@ -56,6 +56,7 @@ class Supervisor:
             self._boot_id,
             self._nursery.spawn,
             lambda process, within_s: Health(process.own_url(environ), within_s),
+            lambda process: is_vacant(process.listen(environ)),
         )
         self._supervised = self._restored()
         self._loop = asyncio.SelectorEventLoop()

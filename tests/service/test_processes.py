@@ -64,8 +64,9 @@ def test_every_entry_point_is_there() -> None:
     assert all(callable(each.load()) for each in PROCESSES.values())
 
 
-def test_the_target_of_the_gates_has_the_same_processes() -> None:
-    target = yaml.safe_load((PROJECT / "specs/targets/sonia.yaml").read_text())
+@pytest.mark.parametrize("name", ["sonia", "sonia-supervised", "sonia-nominal"])
+def test_the_targets_of_the_gates_have_the_same_processes(name: str) -> None:
+    target = yaml.safe_load((PROJECT / f"specs/targets/{name}.yaml").read_text())
     declared = {name: each["port"] for name, each in target["processes"].items()}
     assert declared == {name: each.port for name, each in PROCESSES.items()}
 

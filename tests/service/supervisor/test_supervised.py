@@ -82,6 +82,7 @@ class World:
         self.spawned: list[tuple[float, int]] = []
         self.answers = Answered.YES
         self.fails_to_spawn = False
+        self.vacant = True
         self.over_s = 0.0
         numbers = itertools.count()
         self.means = Means(
@@ -92,6 +93,7 @@ class World:
             "boot_1",
             self._spawn,
             lambda _process, within_s: FakeHealth(self, within_s),
+            lambda _process: self.vacant,
         )
         self.supervised = self.anew()
 
@@ -252,6 +254,24 @@ def test_what_is_not_ready_in_time_is_replaced() -> None:
 
     world.during(story)
     assert world.book.attempts() == ["hang"]
+
+
+def test_it_is_not_spawned_while_another_has_its_port_for_as_long_as_a_child_may_take_to_end() -> (
+    None
+):
+    async def story(world: World) -> None:
+        world.vacant = False
+        await asyncio.sleep(10)
+        assert world.spawned == []
+        world.vacant = True
+        await asyncio.sleep(1)
+        assert len(world.spawned) == 1
+        world.vacant = False
+        world.lives[0].die()
+        await asyncio.sleep(60)
+        assert len(world.spawned) == 2
+
+    World().during(story, Why.UNCLEAN_END)
 
 
 def test_what_cannot_be_spawned_has_failed() -> None:
