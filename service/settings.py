@@ -122,6 +122,15 @@ class OutboxSettings(_Section, frozen=True):
     max_pause_s: Positive = 2.0
 
 
+class RetentionSettings(_Section, frozen=True):
+    """For how many days what is over is kept: keys of requests, what was delivered, sessions with their turns, dead letters."""
+
+    idempotency_days: Positive = 1.0
+    outbox_days: Positive = 7.0
+    sessions_days: Positive = 90.0
+    dead_letters_days: Positive = 90.0
+
+
 class StorageSettings(_Section, frozen=True):
     """The single writer: how many operations share a commit and how many may wait."""
 
@@ -157,6 +166,7 @@ class Settings(_Section, frozen=True):
     audit: AuditSettings = AuditSettings()
     tools: ToolsSettings = ToolsSettings()
     outbox: OutboxSettings = OutboxSettings()
+    retention: RetentionSettings = RetentionSettings()
     storage: StorageSettings = StorageSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
 

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 _NOTABLE_MS: Final = 1000
+_KEPT: Final = (
+    "idempotency",
+    "outbox",
+    "dead_letters",
+    "turns",
+    "sessions",
+    "tasks",
+    "confirmations",
+    "tool_runs",
+)
 EXAMPLES: Final = """\
 sonia doctor                   run the checks of a start without starting
 sonia doctor --json            the same, and every setting as it would be in force
@@ -25,13 +35,15 @@ class DoctorReport(msgspec.Struct, frozen=True):
     """What a sound state directory would be run with.
 
     `listens` is where each process would listen, host and port; `ahead_ms` is how far its time stands ahead of the
-    machine's clock, `settled` how many rows of each table --accept-clock ended.
+    machine's clock, `settled` how many rows of each table --accept-clock ended. `rows` says how
+    much is kept, `denied` being those of `audit` about refused attempts.
     """
 
     settings: "Settings"
     listens: dict[str, str]
     ahead_ms: int
     settled: dict[str, int]
+    rows: dict[str, int]
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -60,6 +72,7 @@ def act(options: argparse.Namespace) -> int:
         print_json(report)
         return 0
     print_line("settings, keys, database and audit log are sound")
+    print_line("rows: " + ", ".join(f"{name} {count}" for name, count in report.rows.items()))
     if report.ahead_ms > _NOTABLE_MS:
         print_line(f"time stands {report.ahead_ms / 1000:.0f} s ahead of the machine's clock")
     return 0
@@ -80,7 +93,22 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     look_at(state.database, _restorable)
     check_operator(live_roles(sound.tokens, sound.now_ms))
     require_apart(state.workspace(sound.settings.tools.workspace), state)
-    return DoctorReport(sound.settings, listens, max(0, sound.now_ms - wall_ms()), settled)
+    return DoctorReport(
+        sound.settings,
+        listens,
+        max(0, sound.now_ms - wall_ms()),
+        settled,
+        look_at(state.database, _rows_kept, sound.settings.storage.busy_timeout_s),
+    )
+
+
+def _rows_kept(connection: "apsw.Connection") -> dict[str, int]:
+    counts = {
+        "audit": "SELECT count(*) FROM audit",
+        "denied": "SELECT count(*) FROM audit WHERE outcome = 'denied'",
+        **{table: f"SELECT count(*) FROM {table}" for table in _KEPT},  # noqa: S608 - our own words
+    }
+    return {name: int(connection.execute(count).get) for name, count in counts.items()}
 
 
 def _restorable(connection: "apsw.Connection") -> None:

@@ -26,6 +26,7 @@ from service.ids import NewId
 from service.keys import new_secret
 from service.outbox.dispatcher import Outbox
 from service.processes import BEHIND, Listen
+from service.retention import Retention
 from service.supervisor.status import Supervision, Unsupervised
 
 
@@ -46,7 +47,7 @@ def boot(
     restored = control.storage.read(partial(restore, boot_id=new_id("boot")))
     record(control.state.boot_trace, restored)
     expire_overdue(control.storage, control.clock.now_ms(), new_id)
-    control.storage.do_now(partial(settle_keys, now_ms=control.clock.now_ms()))
+    control.storage.do_now(settle_keys)
     settle_interrupted(control.storage, control.clock.now_ms(), new_id)
     settle_running(control.storage, control.clock.now_ms(), new_id)
     dependencies = open_dependencies(
@@ -57,6 +58,7 @@ def boot(
         random.SystemRandom().random,
     )
     outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
+    retention = Retention(control.storage, control.clock, control.settings.retention, new_id)
     runner = Runner(control.storage, control.clock, dependencies.tools)
     worker = Worker(runner, dependencies.by_name["tools"], control.settings, new_id)
     return Services(
@@ -73,7 +75,14 @@ def boot(
         outbox=outbox,
         runner=runner,
         worker=worker,
-        timers=timers(control.clock, control.storage, control.registry, outbox.timer, worker.timer),
+        timers=timers(
+            control.clock,
+            control.storage,
+            control.registry,
+            outbox.timer,
+            worker.timer,
+            retention.timer,
+        ),
         metrics=Metrics(),
         new_id=new_id,
         new_secret=new_secret,

@@ -4,7 +4,7 @@ A key belongs to one actor and one route. It is written down before the handler 
 with what came of it afterwards: done, with the answer; certainly not done, and the key is forgotten; or unknown. A
 request that may have had its effect, because the server failed, its answer was lost or a crash came between, is
 `interrupted`: refused from then on, never run again. What cannot be written down at once is known to this process
-and written later. Answers with a secret in them are never written down: those are refused when they are asked for again.
+and written later; a key ends with `retention.idempotency_days`. Answers with a secret in them are never written down: those are refused when they are asked for again.
 """
 
 import hashlib
@@ -46,7 +46,6 @@ SECRET: Final[dict[str, object]] = {HIDDEN: True}
 """For the `opt` of a handler whose answer must not be stored."""
 
 _LOG: Final = logging.getLogger("sonia.gateway")
-KEPT_FOR_MS: Final = 86_400_000
 _HEADER: Final = b"idempotency-key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
@@ -135,10 +134,9 @@ def complete(connection: apsw.Connection, slot: Slot, entry: Entry | None) -> No
     )
 
 
-def settle(connection: apsw.Connection, now_ms: int) -> None:
-    """At start-up: what was in flight is interrupted for good, and what is old is forgotten."""
+def settle(connection: apsw.Connection) -> None:
+    """At start-up: what was in flight is interrupted for good."""
     connection.execute("UPDATE idempotency SET state = 'interrupted' WHERE state = 'in_flight'")
-    connection.execute("DELETE FROM idempotency WHERE created_at_ms < ?", (now_ms - KEPT_FOR_MS,))
 
 
 def judge(known: Entry, payload_sha256: str) -> Entry:

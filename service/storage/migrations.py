@@ -235,7 +235,8 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
     ),
     # What is owed to another process: in order for each aggregate, each effect once by its key. The rows about one
-    # aggregate are found in the order of `seq`, and the next aggregate with one, by the index alone.
+    # aggregate are found in the order of `seq`, and the next aggregate with one, by the index alone. Sessions end for good:
+    # whether something is about one, indexes say.
     Migration(
         5,
         """
@@ -252,8 +253,17 @@ MIGRATIONS: tuple[Migration, ...] = (
             request_id TEXT NOT NULL
         ) STRICT;
         CREATE INDEX outbox_pending ON outbox (aggregate, seq) WHERE status = 'pending';
+
+        CREATE INDEX turns_of_session ON turns (session_id) WHERE session_id IS NOT NULL;
+        CREATE INDEX tasks_of_session ON tasks (session_id) WHERE session_id IS NOT NULL;
+        CREATE INDEX confirmations_of_session ON confirmations (session_id) WHERE session_id IS NOT NULL;
         """,
-        "DROP TABLE outbox",
+        """
+        DROP TABLE outbox;
+        DROP INDEX turns_of_session;
+        DROP INDEX tasks_of_session;
+        DROP INDEX confirmations_of_session;
+        """,
     ),
     # Restarts of the other processes: every attempt is written before its spawn; the budget is the state of record of
     # them. Its columns are pinned by the scope of v4.6. A boot that has no end was ended by a kill.

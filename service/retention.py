@@ -1,0 +1,109 @@
+"""What is over is kept for so long, and then deleted: in steps that hold nobody up, each with its audit row.
+
+What is old enough is looked for beside the writer; the writer deletes what is so still, a few rows at a time, and other
+writes come between. What is not over is never old enough: a key whose request runs, what memory has not got, what waits
+for an operator, a session that a task or a question belongs to.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import apsw
+import msgspec
+
+from service.clock import Clock
+from service.effects import Effect, system_cause
+from service.ids import NewId
+from service.settings import RetentionSettings
+from service.storage import Storage
+from service.timers import Timer
+
+SWEEP_EVERY_S: Final = 600.0
+ROWS_A_STEP: Final = 200
+MOST_A_SWEEP: Final = 100_000
+_MS_A_DAY: Final = 86_400_000
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Which rows of a table are over before ?1. `keys` name one of its rows."""
+
+    table: str
+    over: str
+    keys: tuple[str, ...] = ("seq",)
+
+    def find(self, connection: apsw.Connection, before_ms: int) -> list[bytes]:
+        """Name rows that are over, each as JSON; as many as one sweep deletes."""
+        rows = connection.execute(
+            f"SELECT {', '.join(self.keys)} FROM {self.table} WHERE {self.over} LIMIT ?2",  # noqa: S608 - our own words
+            (before_ms, MOST_A_SWEEP),
+        )
+        return [msgspec.json.encode(row) for row in rows]
+
+    def delete(
+        self, connection: apsw.Connection, found: Sequence[bytes], before_ms: int
+    ) -> Effect[None]:
+        """Delete those of `found` that are over still."""
+        values = ", ".join(f"value ->> {place}" for place in range(len(self.keys)))
+        connection.execute(
+            f"DELETE FROM {self.table} WHERE ({', '.join(self.keys)}) IN (SELECT {values} FROM json_each(?2))"  # noqa: S608 - our own words
+            f" AND {self.over}",
+            (before_ms, f"[{b','.join(found).decode()}]"),
+        )
+        detail = {"rows": connection.changes(), "before_ms": before_ms}
+        return Effect(None, self.table, f"before {before_ms}", detail)
+
+
+def rules(settings: RetentionSettings) -> Iterator[tuple[Rule, float]]:
+    """Each rule with the days for which what is over is kept."""
+    yield (
+        Rule(
+            "idempotency",
+            "state <> 'in_flight' AND created_at_ms < ?1",
+            ("actor_id", "route", "key"),
+        ),
+        settings.idempotency_days,
+    )
+    yield Rule("outbox", "status = 'delivered' AND updated_at_ms < ?1"), settings.outbox_days
+    yield Rule("dead_letters", "at_ms < ?1"), settings.dead_letters_days
+    # First what was said in a session, then the session, if nothing else is about it.
+    yield (
+        Rule(
+            "turns",
+            "at_ms < ?1 AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.id = turns.session_id"
+            " AND coalesce(closed_at_ms, expires_at_ms) >= ?1)",
+        ),
+        settings.sessions_days,
+    )
+    about = (
+        f"NOT EXISTS (SELECT 1 FROM {table} AS other WHERE other.session_id = sessions.id)"  # noqa: S608 - our own words
+        for table in ("turns", "tasks", "confirmations")
+    )
+    over = " AND ".join(("coalesce(closed_at_ms, expires_at_ms) < ?1", *about))
+    yield Rule("sessions", over), settings.sessions_days
+
+
+class Retention:
+    """Sweeps when it starts, and again and again."""
+
+    def __init__(
+        self, storage: Storage, clock: Clock, settings: RetentionSettings, new_id: NewId
+    ) -> None:
+        self.timer = Timer("retention", SWEEP_EVERY_S, self.sweep)
+        self._storage = storage
+        self._clock = clock
+        self._settings = settings
+        self._new_id = new_id
+
+    async def sweep(self) -> None:
+        """Delete what has been over for long enough. Raises Unavailable when that cannot be written."""
+        request_id = self._new_id("sweep")
+        for rule, days in rules(self._settings):
+            before_ms = self._clock.now_ms() - round(days * _MS_A_DAY)
+            found = await self._storage.read_apart(partial(rule.find, before_ms=before_ms))
+            cause = system_cause("retention", "retention.sweep", request_id, rule.table)
+            for start in range(0, len(found), ROWS_A_STEP):
+                step = found[start : start + ROWS_A_STEP]
+                await self._storage.change(
+                    cause, partial(rule.delete, found=step, before_ms=before_ms)
+                )
