@@ -1,4 +1,4 @@
-"""A child's half of the bargain: to end when its gateway has ended."""
+"""A child's half of the bargain: what it finds of what its gateway handed it, and to end when that has ended."""
 
 import os
 import signal
@@ -8,8 +8,27 @@ from collections.abc import Mapping
 from typing import Final
 
 PARENT_PIPE: Final = "SONIA_PARENT_PIPE"
+KEYS_PIPE: Final = "SONIA_KEYS_PIPE"
+RESERVED: Final = "SONIA_PORT_RESERVED"
 _PR_SET_PDEATHSIG: Final = 1
 GRACE_S: Final = 10.0
+
+
+def handed_keys(environ: Mapping[str, str]) -> bytes | None:
+    """The keys that a gateway handed to this process, which takes them out of their pipe; None when it handed none.
+
+    Raises OSError and ValueError when there is no such pipe.
+    """
+    descriptor = environ.get(KEYS_PIPE)
+    if descriptor is None:
+        return None
+    with os.fdopen(int(descriptor), "rb") as pipe:
+        return pipe.read()
+
+
+def is_port_reserved(environ: Mapping[str, str]) -> bool:
+    """Whether a gateway holds this process's port for it."""
+    return environ.get(RESERVED) == "1"
 
 
 def end_with_parent(environ: Mapping[str, str]) -> None:

@@ -4,9 +4,11 @@ A further process is its package and its row. What a row names is imported when 
 command imports a server that it does not start.
 """
 
+import errno
 import graphlib
 import importlib
 import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
@@ -23,6 +25,18 @@ class Listen(msgspec.Struct, frozen=True):
 
     host: str
     port: int
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Of which kind the address is."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def is_taken(self) -> bool:
+        """Whether somebody listens there now."""
+        with socket.socket(self.family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            found = probe.connect_ex((REACHED_AT.get(self.host, self.host), self.port))
+        return found != errno.ECONNREFUSED
 
 
 def _a_second(_: "TurnSettings") -> float:

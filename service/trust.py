@@ -18,19 +18,23 @@ OTHERS_WRITE: Final = 0o022
 _SQLITE: Final = ("", "-wal", "-shm", "-journal")
 
 
-def check_process(state: StateDir, keys: Iterable[Path]) -> None:
-    """Look at what every process reads: the directory, its settings and its `keys`. Raises StartRefused."""
+def check_process(state: StateDir) -> None:
+    """Look at what every process reads: the directory and its settings. Raises StartRefused.
+
+    Keys are looked at by whoever opens them.
+    """
     check_directory(state.root)
     check_settings(state.settings)
-    check_files(keys)
 
 
 def check_control(state: StateDir) -> None:
     """Look at what only the gateway and the commands read as well. Raises StartRefused."""
-    check_process(state, (state.keys, *state.links()))
+    check_process(state)
     check_database(state.database)
     check_files(
         (
+            state.keys,
+            *state.links(),
             state.sentinel,
             state.checkpoints,
             state.clock,

@@ -102,6 +102,7 @@ def _supervisor(control: Control, environ: Mapping[str, str], new_id: NewId) -> 
         control.settings.supervisor,
         control.state,
         environ,
+        control.links,
         new_id,
         die,
     )

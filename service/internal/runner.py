@@ -1,6 +1,8 @@
 """Serve one application in the foreground: uvicorn on uvloop, HTTP within bounds, one worker."""
 
+import errno
 import logging
+import os
 import socket
 
 import uvicorn
@@ -10,6 +12,7 @@ from service.collector import end_start
 from service.errors import StartRefused
 from service.http.transport import Limits, bounded
 from service.internal.start import Checked
+from service.parent import is_port_reserved
 from service.processes import Listen
 
 BACKLOG = 2048
@@ -19,15 +22,22 @@ DRAIN_S = 10
 
 def serve(app: ASGIApp, checked: Checked) -> None:
     """Bind and serve. Call it after every start-up check has passed. Raises StartRefused."""
-    serve_on(app, bind(checked.listen))
+    serve_on(app, bind(checked.listen, reserved=is_port_reserved(checked.environ)))
 
 
-def bind(listen: Listen) -> socket.socket:
-    """Take the address without listening on it. Raises StartRefused when it cannot be taken."""
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+def bind(listen: Listen, *, reserved: bool = False) -> socket.socket:
+    """Take the address without listening on it. Raises StartRefused when it cannot be taken.
+
+    A `reserved` one is shared with whoever holds it and does not listen.
+    """
+    bound = socket.socket(listen.family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reserved:
+            # Two processes of one user could share a port, and each would answer some of the calls.
+            if listen.is_taken():
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((listen.host, listen.port))
     except OSError as error:
         bound.close()

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from service.keys import Link, load_link
+from service.errors import StartRefused
+from service.keys import Link, load_link, read_link
+from service.parent import KEYS_PIPE, handed_keys
 from service.processes import Listen, Process
 from service.settings import Settings, load_settings
 from service.state import StateDir
@@ -25,12 +27,23 @@ class Checked(msgspec.Struct, frozen=True):
 def check_start(process: Process, state: Path, environ: Mapping[str, str]) -> Checked:
     """Look at whose the files are, and read keys, settings and address of `process`. Raises StartRefused; opens no socket."""
     directory = StateDir(state)
-    keys = directory.link(process.name)
-    check_process(directory, (keys,))
+    check_process(directory)
     return Checked(
         state=directory,
         settings=load_settings(directory.settings),
-        link=load_link(keys, process.name),
+        link=_link(process, directory, environ),
         listen=process.listen(environ),
         environ=environ,
     )
+
+
+def _link(process: Process, state: StateDir, environ: Mapping[str, str]) -> Link:
+    """The process's own keys: as its gateway has handed them, or from their file."""
+    try:
+        handed = handed_keys(environ)
+    except (OSError, ValueError) as wrong:
+        raise StartRefused(f"{KEYS_PIPE} names no pipe with keys: {wrong}", "unset it") from wrong
+    if handed is not None:
+        return read_link(KEYS_PIPE, handed, process.name)
+    keys = state.link(process.name)
+    return load_link(keys, process.name)

@@ -10,65 +10,23 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from service.parent import PARENT_PIPE
-from service.processes import Listen, Process
+from service.processes import Process
 from service.state import StateDir
+from service.supervisor.handover import Hand
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _POLL_S: Final = 0.01
 
 
-class Handed(msgspec.Struct, frozen=True):
-    """What a process is given when it is spawned: its environment, and descriptors that stay open in it."""
-
-    environ: Mapping[str, str]
-    descriptors: tuple[int, ...] = ()
-
-
-Hand = Callable[[Process], Handed]
-
-
-def is_vacant(listen: Listen) -> bool:
-    """Whether a process could listen there: what an earlier gateway started may still be ending."""
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((listen.host, listen.port))
-        except OSError:
-            return False
-    return True
-
-
 def run_command(state: StateDir, process: Process) -> list[str]:
     """The command that runs `process`."""
     return [sys.executable, "-m", "service", "run", process.name, "--state", str(state.root)]
-
-
-class ParentPipe:
-    """The pipe by which children know that the gateway lives, and what else each of them is handed."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self._read, self._held = os.pipe()
-
-    def hand(self, _: Process) -> Handed:
-        """What to spawn a process with."""
-        return Handed({**self._environ, PARENT_PIPE: str(self._read)}, (self._read,))
-
-    def close(self) -> None:
-        """Close both ends; what still lives is told to end by it."""
-        os.close(self._read)
-        os.close(self._held)
 
 
 class Nursery:
@@ -85,15 +43,15 @@ class Nursery:
 
     def spawn(self, process: Process, changed: Callable[[], None]) -> "Child":
         """Start `process`; `changed` is called in this thread's event loop when it has ended. Raises OSError."""
-        handed = self._hand(process)
-        # A group of its own: Ctrl-C is for the gateway, which ends the others in their order.
-        child = subprocess.Popen(
-            self._command(process),
-            env=handed.environ,
-            pass_fds=handed.descriptors,
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-        )
+        with self._hand(process) as handed:
+            # A group of its own: Ctrl-C is for the gateway, which ends the others in their order.
+            child = subprocess.Popen(
+                self._command(process),
+                env=handed.environ,
+                pass_fds=handed.descriptors,
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
         self._living.add(child.pid)
         return Child(child, changed, self._clear)
 

@@ -15,12 +15,14 @@ from service.clock import Clock
 from service.effects import Cause
 from service.errors import StartRefused, Unavailable
 from service.ids import NewId
+from service.keys import Link
 from service.processes import BEHIND, Process, start_order
 from service.settings import SupervisorSettings
 from service.state import StateDir
 from service.storage import Storage
 from service.supervisor.budget import Budget, as_of
-from service.supervisor.child import Nursery, ParentPipe, is_vacant, run_command
+from service.supervisor.child import Nursery, run_command
+from service.supervisor.handover import Handover
 from service.supervisor.health import Health
 from service.supervisor.records import begin_boot, end_boot, restore_budgets, restore_maintenance
 from service.supervisor.status import ServiceStatus, unknown
@@ -39,14 +41,15 @@ class Supervisor:
         settings: SupervisorSettings,
         state: StateDir,
         environ: Mapping[str, str],
+        links: Mapping[str, Link],
         new_id: NewId,
         fatal: Callable[[str], None],
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._fatal = fatal
-        self._pipe = ParentPipe(environ)
-        self._nursery = Nursery(partial(run_command, state), self._pipe.hand)
+        self._handover = Handover(links, environ)
+        self._nursery = Nursery(partial(run_command, state), self._handover.hand)
         self._boot_id = new_id("boot")
         self._means = Means(
             storage,
@@ -56,7 +59,7 @@ class Supervisor:
             self._boot_id,
             self._nursery.spawn,
             lambda process, within_s: Health(process.own_url(environ), within_s),
-            lambda process: is_vacant(process.listen(environ)),
+            self._handover.is_vacant,
         )
         self._supervised = self._restored()
         self._loop = asyncio.SelectorEventLoop()
@@ -83,7 +86,7 @@ class Supervisor:
         self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join()
         self._loop.close()
-        self._pipe.close()
+        self._handover.close()
         end = partial(end_boot, boot_id=self._boot_id, now_ms=self._clock.now_ms())
         try:
             self._storage.do_now(end)

@@ -10,8 +10,7 @@ import pytest
 
 from service.effects import system_cause
 from service.errors import Conflict, NotFound
-from service.processes import BEHIND, Listen
-from service.supervisor.child import is_vacant
+from service.processes import BEHIND
 from service.supervisor.health import Answered, Health
 from service.supervisor.status import NOT_KNOWN, ServiceState, Unsupervised, degraded
 
@@ -63,13 +62,6 @@ def listening() -> socket.socket:
     server = socket.create_server(("127.0.0.1", 0))
     server.settimeout(60)
     return server
-
-
-def test_a_port_is_vacant_when_nobody_listens_on_it() -> None:
-    with listening() as server:
-        place = Listen(*server.getsockname())
-        assert not is_vacant(place)
-    assert is_vacant(place)
 
 
 def url(server: socket.socket) -> str:
