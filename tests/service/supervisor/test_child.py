@@ -17,8 +17,10 @@ from service.supervisor.status import NOT_KNOWN, ServiceState, Unsupervised, deg
 # In a process of its own: it takes all of its children for those of the process that it spawned.
 STORY = """
 import asyncio, os, signal, sys
+from contextlib import nullcontext
 from service.processes import PROCESSES
-from service.supervisor.child import Handed, Nursery
+from service.supervisor.child import Nursery
+from service.supervisor.handover import Handed
 
 # A daemon, in a session of its own, that outlives who started it and is deaf to SIGTERM; and a process that is stopped.
 LEAVES = "import os, signal, time\\nif os.fork() == 0:\\n os.setsid()\\n signal.signal(15, signal.SIG_IGN)\\n"
@@ -36,7 +38,7 @@ async def main():
         read, write = os.pipe()
         command = [sys.executable, "-c", LEAVES.format(int(signal_))]
         os.dup2(write, 1)
-        nursery = Nursery(lambda _: command, lambda _: Handed({}))
+        nursery = Nursery(lambda _: command, lambda _: nullcontext(Handed({})))
         nursery.adopt()
         changed = asyncio.Event()
         child = nursery.spawn(PROCESSES["memory"], changed.set)
