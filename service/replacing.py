@@ -43,7 +43,7 @@ def replace_database(state: StateDir, backup: Path) -> Replaced:
     of this release or an earlier one. The log goes on from its end, with checkpoints of its own. A kill at any moment
     leaves no database, or the new one. Raises SoniaError.
     """
-    check_process(state, (state.keys,))
+    check_process(state)
     key = load_keys(state.keys).audit_key_bytes()
     try:
         head = look_at(backup, lambda connection: _copy(connection, key, state))
