@@ -98,7 +98,8 @@ def test_where_somebody_has_the_port_it_is_not_reserved_and_later_it_is(
 ) -> None:
     handing, environ = handover
     memory = PROCESSES["memory"]
-    with bind(memory.listen(environ)), handing.hand(memory) as handed:
+    with bind(memory.listen(environ)) as other, handing.hand(memory) as handed:
+        other.listen()
         assert not is_port_reserved(handed.environ)
         assert not handing.is_vacant(memory)
     assert handing.is_vacant(memory)
