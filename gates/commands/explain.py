@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 from rich.markdown import Markdown
 
-from chaos.errors import HarnessError, SpecError
+from chaos.errors import HarnessError, SpecError, errors_among
 from gates.commands.shared import Commands, add_command
 from gates.formats.explain import brief, in_full
 from gates.lint.gate import lint_gate
@@ -32,7 +32,9 @@ def act(arguments: argparse.Namespace, console: Console) -> int:
     gate = project.gates[name]
     if gate.target not in project.targets:
         project.raise_problems()
-        raise SpecError(lint_gate(gate, project))
+    # What cannot be run cannot be told either.
+    if wrong := errors_among(lint_gate(gate, project)):
+        raise SpecError(wrong)
     lines = in_full(gate, project.targets[gate.target]) if arguments.full else brief(gate)
     text = "\n".join(lines)
     console.print(Markdown(text) if console.is_terminal else text, markup=False)
