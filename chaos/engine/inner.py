@@ -77,11 +77,15 @@ class Inner:
         self._watching += [asyncio.create_task(self._watch(name)) for name in self._names]
 
     async def end(self) -> None:
-        """Look no more."""
+        """Look once more, and then no more: what answers by now was ready, however soon the end came."""
         for task in self._watching:
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
         self._watching.clear()
+        for name in self._names:
+            life = self._life(name)
+            if life is not None and life.ready_ms is None:
+                await self._is_ready(name, life)
 
     def look(self) -> None:
         """See who is there now: a step may come sooner than the next look."""
@@ -94,11 +98,16 @@ class Inner:
             if life is None:
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
-            ready = self._processes[name].ready
-            while life.alive and await unready(ready, HOST, self._ports[name]) is not None:  # noqa: ASYNC110 - asked, not told
+            while life.alive and not await self._is_ready(name, life):  # noqa: ASYNC110 - asked, not told
                 await asyncio.sleep(LOOK_EVERY_S)
-            life.ready_ms = self._clock().now_ms() if life.alive else None
             await life.process.wait()
+
+    async def _is_ready(self, name: str, life: Life) -> bool:
+        """Ask it, and write down when it was ready for the first time."""
+        if await unready(self._processes[name].ready, HOST, self._ports[name]) is not None:
+            return False
+        life.ready_ms = self._clock().now_ms() if life.alive else None
+        return True
 
     def _life(self, name: str) -> Life | None:
         """The life that goes on; a new one is known from now on."""

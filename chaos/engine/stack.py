@@ -293,7 +293,6 @@ class Stack:
     async def stop_processes(self) -> None:
         """End every process of the target and whatever they started; keeps what listened all the same."""
         await self._inner.end()
-        self._inner.look()
         self._left = await self._lives.end_all()
         await self._sweep(self.marker)
 
