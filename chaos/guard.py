@@ -30,6 +30,7 @@ _started_here: dict[int, int] = {}
 """Every child that this process has started by a guard, and the guards: their numbers, which are used again, and when they
 were started."""
 
+_ROOT: Final = str(Path(__file__).parents[1])
 _GUARDING: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from chaos.guarding import main; main()"
 )
@@ -46,7 +47,7 @@ class Guard:
     def __init__(self) -> None:
         self.marker = f"{MARKER}={secrets.token_hex(8)}"
         self.directory = Path(tempfile.mkdtemp(prefix="chaos-"))
-        argv = [sys.executable, "-I", "-S", "-c", _GUARDING, str(Path(__file__).parents[1])]
+        argv = [sys.executable, "-I", "-S", "-c", _GUARDING, _ROOT]
         self._process = subprocess.Popen(
             [*argv, self.marker, str(image_of(os.getpid())), str(self.directory)],
             stdin=subprocess.PIPE,
@@ -58,6 +59,24 @@ class Guard:
         self._told: set[tuple[int, int]] = set()
         adopt_orphans()
         self.since = now_ticks()
+
+    async def spawn_module(
+        self,
+        module: str,
+        *arguments: str,
+        stdin: int | None = subprocess.DEVNULL,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> asyncio.subprocess.Process:
+        """Start one of the harness's own modules, whatever directory the target runs in. Raises OSError."""
+        path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
+        return await self.spawn(
+            [sys.executable, "-P", "-m", module, *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+        )
 
     async def spawn(
         self,

@@ -2,12 +2,9 @@
 
 import asyncio
 import contextlib
-import os
-import sys
 from pathlib import Path
 from typing import Final
 
-import chaos
 from chaos.engine.holder import HELD, free
 from chaos.engine.scope import Scope
 from chaos.errors import HarnessError
@@ -94,13 +91,10 @@ class _Hold:
 
     async def take(self) -> None:
         """Start the process and wait until it says that it has the lock; then try whether anybody else gets it."""
-        # The harness's own code, whatever directory the target runs in.
-        root = str(Path(chaos.__file__).parent.parent)
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        argv = [sys.executable, "-P", "-m", "chaos.engine.holder", str(self._path), str(GET_S)]
-        self._process = await self._scope.stack.guard.spawn(
-            argv,
-            env={**os.environ, "PYTHONPATH": path},
+        self._process = await self._scope.stack.guard.spawn_module(
+            "chaos.engine.holder",
+            str(self._path),
+            str(GET_S),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -2,16 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 import re
 import signal
-import sys
-from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 
-import chaos
 from chaos import bounds
 from chaos.clock import RunClock
 from chaos.engine.scope import Scope
@@ -252,12 +248,8 @@ class _Process:
     @classmethod
     async def start(cls, plan: Plan, scope: Scope) -> Self:
         """Start it and hand it its plan."""
-        # The harness's own code, whatever directory the target runs in.
-        root = str(Path(chaos.__file__).parent.parent)
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        process = await scope.stack.guard.spawn(
-            [sys.executable, "-P", "-m", "chaos.load"],
-            env={**os.environ, "PYTHONPATH": path},
+        process = await scope.stack.guard.spawn_module(
+            "chaos.load",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
