@@ -80,7 +80,8 @@ class Signer:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._key_id = f"{link.caller}-{link.server}"
-        self._answer_input = _answer_input(link)
+        self._answer_params = _answer_params(link)
+        self._answer_input = f"sonia={self._answer_params.decode()}"
 
     def sign(self, method: str, target: str, body: bytes) -> dict[str, str]:
         """The headers by which the server of the link knows a request; `target` is its path and query as they are sent."""
@@ -103,7 +104,11 @@ class Signer:
         """Whether an answer is the server's, to the request with the headers `asked`."""
         digest = _digest(body)
         value = _answer_value(
-            self._link, asked["Signature"].removeprefix("sonia=").encode(), status, digest
+            self._link.answers,
+            self._answer_params,
+            asked["Signature"].removeprefix("sonia=").encode(),
+            status,
+            digest,
         )
         return (
             headers.get("content-digest", "").encode() == digest
@@ -118,7 +123,8 @@ class Verifier:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._used = Used(monotonic_ms())
-        self._answer_input = _answer_input(link).encode()
+        self._answer_params = _answer_params(link)
+        self._answer_input = b"sonia=" + self._answer_params
         key_id = re.escape(f"{link.caller}-{link.server}")
         self._input = re.compile(
             rf'sonia=({re.escape(_ASKED)};created=([0-9]{{1,15}});nonce="([A-Za-z0-9_-]{{24}})"'
@@ -152,7 +158,9 @@ class Verifier:
     def sign(self, signature: Signature, status: int, body: bytes) -> list[tuple[bytes, bytes]]:
         """The headers by which the caller knows the answer to what it has signed."""
         digest = _digest(body)
-        value = _answer_value(self._link, signature.value, status, digest)
+        value = _answer_value(
+            self._link.answers, self._answer_params, signature.value, status, digest
+        )
         return [
             (_DIGEST, digest),
             (_INPUT, self._answer_input),
@@ -172,17 +180,16 @@ def _request_base(method: bytes, path: bytes, query: bytes, digest: bytes, param
     )
 
 
-def _answer_input(link: Link) -> str:
-    return f'sonia={_ANSWERED};alg="hmac-sha256";keyid="{link.server}-{link.caller}"'
+def _answer_params(link: Link) -> bytes:
+    return f'{_ANSWERED};alg="hmac-sha256";keyid="{link.server}-{link.caller}"'.encode()
 
 
-def _answer_value(link: Link, asked: bytes, status: int, digest: bytes) -> bytes:
-    params = _answer_input(link).removeprefix("sonia=").encode()
+def _answer_value(key: bytes, params: bytes, asked: bytes, status: int, digest: bytes) -> bytes:
     base = (
         b'"@status": %d\n"content-digest": %b\n"signature";req;key="sonia": %b\n"@signature-params": %b'
         % (status, digest, asked, params)
     )
-    return _mac(link.answers, base)
+    return _mac(key, base)
 
 
 def _digest(body: bytes) -> bytes:
