@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from service.errors import RESTORE, StartRefused
+from service.files import write_new
 from service.trust import check_private
 
 FORMAT: Final = 2
@@ -105,11 +106,7 @@ def generate_link(caller: str, server: str) -> Link:
 
 def write_keys(path: Path, material: KeyMaterial | Link) -> None:
     """Write a new file `path`, mode 0600 from its first byte on, and force it to disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(material), indent=2) + b"\n")
-        file.flush()
-        os.fsync(descriptor)
+    write_new(path, msgspec.json.format(msgspec.json.encode(material), indent=2) + b"\n")
 
 
 def replace_keys(path: Path, material: KeyMaterial | Link) -> None:
