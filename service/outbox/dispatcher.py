@@ -60,7 +60,7 @@ class Outbox:
         self._last = ""
         self._error: BaseException | None = None
 
-    def owe(self, connection: apsw.Connection, new: NewOwed, origin: Origin) -> Effect[Owed]:
+    def owe(self, connection: apsw.Connection, new: NewOwed, origin: Origin) -> Effect[None]:
         """Owe an effect, in the transaction of what causes it."""
         effect = records.enqueue(connection, new, origin)
         return msgspec.structs.replace(effect, after_commit=partial(self._changed, 1))

@@ -12,7 +12,7 @@ import msgspec
 
 from service.effects import Effect, Origin
 from service.jsontypes import Json
-from service.query import require_one, select_one
+from service.query import select_one
 
 STORE_MEMORY: Final = "memory.store"
 
@@ -49,13 +49,7 @@ class Owed(msgspec.Struct, frozen=True):
     request_id: str
 
 
-def find(connection: apsw.Connection, effect_key: str) -> Owed:
-    """The row of a key. Raises NotFound."""
-    where = "FROM outbox WHERE effect_key = ?"
-    return require_one(connection, Owed, where, (effect_key,), f"{effect_key} in the outbox")
-
-
-def enqueue(connection: apsw.Connection, new: NewOwed, origin: Origin) -> Effect[Owed]:
+def enqueue(connection: apsw.Connection, new: NewOwed, origin: Origin) -> Effect[None]:
     """Owe an effect; it is promised from the commit on."""
     connection.execute(
         "INSERT INTO outbox (effect_key, aggregate, kind, payload, status, created_at_ms, updated_at_ms,"
@@ -71,9 +65,8 @@ def enqueue(connection: apsw.Connection, new: NewOwed, origin: Origin) -> Effect
             origin.request_id,
         ),
     )
-    made = find(connection, new.effect_key)
     detail: dict[str, Json] = {"kind": new.kind, "aggregate": new.aggregate}
-    return Effect(made, "outbox", new.effect_key, detail)
+    return Effect(None, "outbox", new.effect_key, detail)
 
 
 def settle(
