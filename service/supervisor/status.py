@@ -1,6 +1,5 @@
 """What is told of the supervised processes, and what stands for a supervisor where there is none."""
 
-from collections.abc import Iterable
 from enum import StrEnum
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -75,9 +74,6 @@ class Supervision(Protocol):
 class Unsupervised:
     """Of a gateway that starts no other process."""
 
-    def __init__(self, told: Iterable[ServiceStatus] | None = None) -> None:
-        self._told = list(unsupervised() if told is None else told)
-
     def __enter__(self) -> Self:
         return self
 
@@ -91,7 +87,7 @@ class Unsupervised:
 
     def statuses(self) -> list[ServiceStatus]:
         """The table of processes."""
-        return self._told
+        return [ServiceStatus(each.name, ServiceState.UNSUPERVISED) for each in BEHIND]
 
     async def restart(self, name: str, _cause: Cause) -> ServiceStatus:
         """Raises NotFound or Conflict."""
@@ -106,7 +102,7 @@ class Unsupervised:
         return self._refuse(name)
 
     def _refuse(self, name: str) -> ServiceStatus:
-        if name not in {each.name for each in self._told}:
+        if name not in {each.name for each in BEHIND}:
             raise unknown(name)
         raise Conflict("this gateway starts no other process: `sonia up` does", "unsupervised")
 
@@ -114,11 +110,6 @@ class Unsupervised:
 def unknown(name: str) -> NotFound:
     """What is said to whoever asks for a process that is none."""
     return NotFound(f"there is no service {name}")
-
-
-def unsupervised() -> list[ServiceStatus]:
-    """What a gateway without children tells."""
-    return [ServiceStatus(each.name, ServiceState.UNSUPERVISED) for each in BEHIND]
 
 
 def degraded() -> list[ServiceStatus]:
