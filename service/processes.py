@@ -31,11 +31,16 @@ class Listen(msgspec.Struct, frozen=True):
         """Of which kind the address is."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
+    @property
+    def reached_at(self) -> str:
+        """The address by which this machine reaches it."""
+        return REACHED_AT.get(self.host, self.host)
+
     def is_taken(self) -> bool:
         """Whether somebody listens there now."""
         with socket.socket(self.family, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
-            found = probe.connect_ex((REACHED_AT.get(self.host, self.host), self.port))
+            found = probe.connect_ex((self.reached_at, self.port))
         return found != errno.ECONNREFUSED
 
 
@@ -86,7 +91,7 @@ class Process(msgspec.Struct, frozen=True):
     def own_url(self, environ: Mapping[str, str] = os.environ) -> str:
         """Return where it listens itself, whatever lies before it for others. Raises StartRefused as `listen`."""
         listen = self.listen(environ)
-        host = REACHED_AT.get(listen.host, listen.host)
+        host = listen.reached_at
         return f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"
 
 
