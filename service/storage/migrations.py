@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Final
 
 import apsw
 import msgspec
@@ -26,6 +27,18 @@ class Migration(msgspec.Struct, frozen=True):
         """SHA-256 of the step's text, in hex."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
+
+# Its text is that of migration 2, character for character.
+_EFFECTS_2: Final = """
+        CREATE VIEW effects (effect_table, effect_id, created_by, request_id) AS
+            SELECT 'sessions', id, created_by, request_id FROM sessions
+            UNION ALL SELECT 'tasks', id, created_by, request_id FROM tasks
+            UNION ALL SELECT 'turns', id, created_by, request_id FROM turns
+            UNION ALL SELECT 'confirmations', id, created_by, request_id FROM confirmations
+            UNION ALL SELECT 'tool_runs', id, created_by, request_id FROM tool_runs
+            UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
+            UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
+        """
 
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
@@ -170,16 +183,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     # Everything an audit row can be about, with the request that wrote it last; policies as they were made are no effect.
     Migration(
         2,
-        """
-        CREATE VIEW effects (effect_table, effect_id, created_by, request_id) AS
-            SELECT 'sessions', id, created_by, request_id FROM sessions
-            UNION ALL SELECT 'tasks', id, created_by, request_id FROM tasks
-            UNION ALL SELECT 'turns', id, created_by, request_id FROM turns
-            UNION ALL SELECT 'confirmations', id, created_by, request_id FROM confirmations
-            UNION ALL SELECT 'tool_runs', id, created_by, request_id FROM tool_runs
-            UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
-            UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
-        """,
+        _EFFECTS_2,
     ),
     # Every start asks for these rows, however long the log is; service/audit/seals.py asks in the same words.
     Migration(
@@ -315,16 +319,9 @@ MIGRATIONS: tuple[Migration, ...] = (
             UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
             UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
         """,
-        """
+        f"""
         DROP VIEW effects;
-        CREATE VIEW effects (effect_table, effect_id, created_by, request_id) AS
-            SELECT 'sessions', id, created_by, request_id FROM sessions
-            UNION ALL SELECT 'tasks', id, created_by, request_id FROM tasks
-            UNION ALL SELECT 'turns', id, created_by, request_id FROM turns
-            UNION ALL SELECT 'confirmations', id, created_by, request_id FROM confirmations
-            UNION ALL SELECT 'tool_runs', id, created_by, request_id FROM tool_runs
-            UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
-            UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens;
+        {_EFFECTS_2};
         DROP TABLE maintenance;
         DROP TABLE restart_budgets;
         DROP TABLE restart_attempts;
