@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
+from service.storage.migrations import migrate
 from service.tools.process import CONFINEMENT
 from service.tools.shell import missing_for_confinement
 from tests.service.running import Gateway, State, new_state, running
@@ -41,3 +43,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         new_state(tmp_path_factory.mktemp("stack") / "state", CONFIGURATION)
     ) as started:
         yield started
+
+
+@pytest.fixture
+def connection() -> apsw.Connection:
+    """An empty control database in memory, of the newest schema."""
+    made = apsw.Connection(":memory:")
+    made.pragma("foreign_keys", 1)
+    migrate(made, 0)
+    return made

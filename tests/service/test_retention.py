@@ -7,7 +7,6 @@ import pytest
 
 from service.retention import ROWS_A_STEP, Retention, rules
 from service.settings import RetentionSettings
-from service.storage.migrations import migrate
 from tests.service.gateway.inprocess import inside
 from tests.service.running import State, alter, rows
 
@@ -36,14 +35,6 @@ KEY = (
     "INSERT INTO idempotency (actor_id, route, key, payload_sha256, state, created_at_ms)"
     " VALUES ('a', 'r', ?, '', ?, ?)"
 )
-
-
-@pytest.fixture
-def connection() -> apsw.Connection:
-    made = apsw.Connection(":memory:")
-    made.pragma("foreign_keys", 1)
-    migrate(made, NOW)
-    return made
 
 
 def left(connection: apsw.Connection, table: str, column: str = "id") -> list[object]:

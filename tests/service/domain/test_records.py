@@ -14,7 +14,6 @@ from service.domain.tasks.records import NewTask
 from service.effects import Origin
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from service.messages.tool_table import TOOLS, canonical_arguments
-from service.storage.migrations import migrate
 
 NOW_MS = 1_000_000
 SOMEBODY = Origin("tok_somebody", "req_1", NOW_MS)
@@ -23,14 +22,6 @@ TOOL = "shell.run"
 
 def later(ms: int) -> Origin:
     return Origin("tok_another", "req_2", NOW_MS + ms)
-
-
-@pytest.fixture
-def connection() -> apsw.Connection:
-    made = apsw.Connection(":memory:")
-    made.pragma("foreign_keys", 1)
-    migrate(made, NOW_MS)
-    return made
 
 
 def test_a_session_is_opened_and_closed(connection: apsw.Connection) -> None:

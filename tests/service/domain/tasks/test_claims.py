@@ -20,7 +20,6 @@ from service.domain.tasks.records import NewTask, State
 from service.domain.tools.records import ToolRun, end_run
 from service.effects import Effect, Origin
 from service.errors import Conflict, Unprocessable
-from service.storage.migrations import migrate
 
 NOW_MS = 1_000_000
 ASKER = Origin("tok_asker", "req_1", NOW_MS)
@@ -35,11 +34,8 @@ def at(ms: int, actor: str = "tok_other") -> Origin:
 
 
 @pytest.fixture
-def db() -> apsw.Connection:
-    made = apsw.Connection(":memory:")
-    made.pragma("foreign_keys", 1)
-    migrate(made, NOW_MS)
-    return made
+def db(connection: apsw.Connection) -> apsw.Connection:
+    return connection
 
 
 def queued(db: apsw.Connection, new: NewTask = READ, task_id: str = "task_1") -> Due:
