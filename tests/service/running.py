@@ -170,13 +170,18 @@ def accepts(port: int) -> bool:
 
 
 @contextmanager
-def running(state: State, extra: Mapping[str, str] | None = None) -> Iterator[Gateway]:
-    """Start a gateway on `state`, wait until it answers, and end it afterwards."""
+def running(
+    state: State, extra: Mapping[str, str] | None = None, *, descriptors: int | None = None
+) -> Iterator[Gateway]:
+    """Start a gateway on `state`, wait until it answers, and end it afterwards.
+
+    `descriptors` is how many it may have open; its limit is its own, the test's worker keeps what it has.
+    """
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service", "run", "gateway", "--state", str(state.directory.root)],
-        env=environment(port, extra),
-    )
+    command = [sys.executable, "-m", "service", "run", "gateway", "--state", str(state.directory.root)]
+    if descriptors is not None:
+        command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
+    process = subprocess.Popen(command, env=environment(port, extra))
     gateway = Gateway(state, port, process)
     try:
         until(lambda: accepts(port), process)

@@ -1,7 +1,6 @@
 """A gateway that few descriptors are allowed: strangers cost it next to nothing and shut nobody out."""
 
 import contextlib
-import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +15,7 @@ DESCRIPTORS = 256
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     state = new_state(tmp_path_factory.mktemp("small") / "state")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
-    with contextlib.ExitStack() as stack:
-        try:
-            gateway = stack.enter_context(running(state))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with running(state, descriptors=DESCRIPTORS) as gateway:
         yield gateway
 
 
