@@ -5,20 +5,18 @@ memory follow from the Effect it returns. A secret is returned once and stored a
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 import msgspec
 
-from service.auth.credentials import Actor, TokenRecord, judge
-from service.auth.registry import load_records
 from service.auth.roles import ISSUABLE
 from service.effects import Effect
 from service.errors import Invalid
 from service.ids import NewId
 from service.jsontypes import Json
 from service.keys import BootstrapToken, hash_secret
-from service.query import select
+from service.query import Bindings, select
 
 T = TypeVar("T")
 Publish = Callable[[], None]
@@ -49,10 +47,14 @@ class Token(msgspec.Struct, frozen=True):
     live_secrets: int
 
 
-class _Listed(msgspec.Struct, frozen=True):
-    id: str
-    source: str
-    created_at_ms: int
+# Tokens are never deleted, and new ones are the youngest: each keeps its number.
+_LISTING: Final = """(
+    SELECT *, (revoked_at_ms IS NULL AND coalesce(expires_at_ms > ?, true)) * (
+        SELECT count(*) FROM token_secrets AS s
+        WHERE s.token_id = t.id AND coalesce(s.expires_at_ms > ?, true)
+    ) AS live_secrets
+    FROM (SELECT row_number() OVER (ORDER BY created_at_ms, id) AS seq, * FROM tokens) AS t
+)"""
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -114,26 +116,15 @@ def shorten(connection: apsw.Connection, token: BootstrapToken, change: Change) 
     return effect_of(token.id, None, change, {"expires_at_ms": token.expires_at_ms})
 
 
+def listing(now_ms: int) -> tuple[str, Bindings]:
+    """A query of all tokens at `now_ms`, and what stands in it: the oldest first, those that are over included."""
+    return _LISTING, (now_ms, now_ms)
+
+
 def list_all(connection: apsw.Connection, now_ms: int) -> list[Token]:
     """Read all tokens, the oldest first, those that are over included."""
-    records = load_records(connection)
-    listed = select(connection, _Listed, "FROM tokens ORDER BY created_at_ms, id")
-    return [_shown(row, records[row.id], now_ms) for row in listed]
-
-
-def _shown(row: _Listed, record: TokenRecord, now_ms: int) -> Token:
-    return Token(
-        id=row.id,
-        role=record.actor.role,
-        name=record.actor.name,
-        source=row.source,
-        created_at_ms=row.created_at_ms,
-        expires_at_ms=record.expires_at_ms,
-        revoked_at_ms=record.revoked_at_ms,
-        live_secrets=sum(
-            isinstance(judge(record, each.sha256, now_ms), Actor) for each in record.secrets
-        ),
-    )
+    query, bindings = listing(now_ms)
+    return select(connection, Token, f"FROM {query} ORDER BY seq", bindings)
 
 
 def insert_secret(

@@ -33,7 +33,13 @@ from service.http.browsers import Surroundings, Threshold
 from service.http.doorway import Doorway
 from service.http.idempotency import Idempotency
 from service.http.problems import EXCEPTION_HANDLERS
-from service.http.routing import RouteList, complete_options, list_routes, resolve_roles
+from service.http.routing import (
+    RouteList,
+    Sockets,
+    complete_options,
+    list_routes,
+    resolve_roles,
+)
 from service.processes import Listen
 
 MAX_BODY_BYTES: Final = 1_000_000
@@ -122,5 +128,5 @@ def create_app(services: Services, listen: Listen) -> ASGIApp:
     """Build the application that uvicorn serves where `listen` says."""
     http = services.settings.http
     surroundings = Surroundings(http.hosts, http.origins, listen.host)
-    threshold = Threshold(create_litestar(services), surroundings, services.denied)
+    threshold = Threshold(Sockets(create_litestar(services)), surroundings, services.denied)
     return Doorway(threshold, services.new_id, services.metrics)

@@ -23,13 +23,13 @@ from service.gateway.app import assemble
 from service.gateway.checks import check_exposure
 from service.gateway.diagnostics import METRICS, Readiness
 from service.http import health
-from service.http.browsers import SAFE_METHODS, Surroundings, Threshold
+from service.http.browsers import Surroundings, Threshold
 from service.http.doorway import Doorway
 from service.http.guards import PUBLIC
 from service.http.metrics import Metrics
 from service.http.problems import Problem, send_refusal
 from service.http.routing import READ
-from service.http.sockets import method_of
+from service.http.sockets import SAFE_METHODS, method_of
 from service.ids import random_id
 from service.internal.runner import bind, serve_on
 from service.processes import Listen

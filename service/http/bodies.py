@@ -12,8 +12,8 @@ from litestar.types import (
 )
 
 from service.errors import Invalid, ProblemError
-from service.http.browsers import SAFE_METHODS
 from service.http.problems import AnyRequest
+from service.http.sockets import SAFE_METHODS
 
 MAX_DEPTH: Final = 64
 _JSON: Final = re.compile(

@@ -15,10 +15,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.effects import Cause
 from service.http.problems import Problem, send_refusal
-from service.http.sockets import method_of
+from service.http.sockets import SAFE_METHODS, method_of
 from service.processes import REACHED_AT
-
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Foreign(msgspec.Struct, frozen=True):

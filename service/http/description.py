@@ -9,9 +9,9 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from service.http.browsers import SAFE_METHODS
 from service.http.guards import EVERYBODY, REQUIRED
 from service.http.problems import MEDIA_TYPE
+from service.http.sockets import SAFE_METHODS
 
 _MEANINGS: Final = {
     400: "The request cannot be understood.",

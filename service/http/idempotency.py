@@ -7,6 +7,7 @@ request that may have had its effect, because the server failed, its answer was 
 and written later; a key ends with `retention.idempotency_days`. Answers with a secret in them are never written down: those are refused when they are asked for again.
 """
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -37,7 +38,7 @@ from service.errors import (
 )
 from service.http.bodies import read_body, replayed
 from service.http.guards import REQUIRED
-from service.http.problems import NOTHING_DONE, Problem, send_refusal
+from service.http.problems import NOTHING_DONE, UNKNOWN, Problem, send_refusal
 from service.query import select_one
 from service.storage import Storage
 
@@ -199,8 +200,7 @@ class Idempotency:
             return
         slot = Slot(actor.id, scope["path_template"], key)
         payload_sha256 = digest(scope, body)
-        run = partial(begin, slot=slot, payload_sha256=payload_sha256, now_ms=self._clock.now_ms())
-        known = self._owed.get(slot) or await self._storage.do(run)
+        known = self._owed.get(slot) or await self._begin(slot, payload_sha256)
         if known is not None:
             await replay(judge(known, payload_sha256), send)
             return
@@ -222,6 +222,20 @@ class Idempotency:
             await give(kept, send)
         else:
             await send_refusal(scope, receive, send, _interrupted(scope))
+
+    async def _begin(self, slot: Slot, payload_sha256: str) -> Entry | None:
+        run = partial(begin, slot=slot, payload_sha256=payload_sha256, now_ms=self._clock.now_ms())
+        beginning = asyncio.ensure_future(self._storage.do(run))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            # Nothing was done yet: a key that is written down all the same is forgotten.
+            beginning.add_done_callback(partial(self._give_up, slot))
+            raise
+
+    def _give_up(self, slot: Slot, beginning: "asyncio.Future[Entry | None]") -> None:
+        if not beginning.cancelled() and not beginning.exception() and beginning.result() is None:
+            self._storage.do_later(partial(complete, slot=slot, entry=None), lambda: None)
 
     async def _write_down(self, slot: Slot, entry: Entry | None) -> None:
         """Write down what came of a key; when that fails, this process knows it until it is written."""
@@ -246,10 +260,9 @@ class Idempotency:
 
 def _interrupted(scope: Scope) -> Problem:
     """The answer to a request of which nobody can say what came of it."""
-    detail = "the request was interrupted: it may have had its effect; look before trying again"
-    unknown = OutcomeUnknown(detail)
+    unknown = OutcomeUnknown(UNKNOWN)
     return Problem(
-        unknown.status, unknown.title, unknown.code, detail, str(scope["state"]["request_id"])
+        unknown.status, unknown.title, unknown.code, UNKNOWN, str(scope["state"]["request_id"])
     )
 
 

@@ -17,13 +17,15 @@ from litestar.exceptions import (
 )
 from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
-from service.errors import ProblemError, Unavailable
-from service.http.sockets import deny_socket
+from service.errors import OutcomeUnknown, ProblemError, Unavailable
+from service.http.sockets import SAFE_METHODS, deny_socket
 from service.jsontypes import Json
 
 AnyRequest = Request[object, object, State]
 NOTHING_DONE: Final = "nothing_done"
 """In the state of a request whose server error means that certainly nothing was changed."""
+UNKNOWN: Final = "the request was interrupted: it may have had its effect; look before trying again"
+"""What is said of a change of which nobody can say what came of it."""
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG: Final = logging.getLogger("sonia.gateway")
 _CODES: Final = {
@@ -115,14 +117,14 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Answer what Litestar refused: an unknown path or method, a body that is not what was asked for."""
     status = error.status_code
     if status >= 500:
-        _LOG.error("request %s failed", _request_id(request), exc_info=error)
+        return _failed(request, error, status)
     given = {name.lower(): value for name, value in (error.headers or {}).items()}
     headers = {"Allow": allowed(given["allow"].split(", "))} if "allow" in given else {}
     problem = Problem(
         status=status,
         title=_TITLES.get(status, "Error"),
         code=_CODES.get(status, "error"),
-        detail=error.detail if status < 500 else "the server failed",
+        detail=error.detail,
         request_id=_request_id(request),
         errors=_errors(error),
     )
@@ -140,9 +142,21 @@ def _errors(error: HTTPException) -> tuple[Mapping[str, Json], ...]:
 
 def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer a defect of SONIA: the log gets the traceback, the caller only the request id."""
-    _LOG.error("request %s failed", _request_id(request), exc_info=error)
+    return _failed(request, error, 500)
+
+
+def _failed(request: AnyRequest, error: Exception, status: int) -> Response[bytes]:
+    """Say of what only reads that it failed, and of all else that it may have had its effect."""
+    request_id = _request_id(request)
+    _LOG.error("request %s failed", request_id, exc_info=error)
+    if request.scope["method"] in SAFE_METHODS:
+        failed = Problem(
+            status, "Internal error", "internal_error", "the server failed", request_id
+        )
+        return problem_response(failed)
+    unknown = OutcomeUnknown
     return problem_response(
-        Problem(500, "Internal error", "internal_error", "the server failed", _request_id(request))
+        Problem(status, unknown.title, unknown.default_code, UNKNOWN, request_id)
     )
 
 

@@ -5,13 +5,15 @@ from typing import Final
 
 import msgspec
 from litestar import Litestar, Response
+from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import ASGIRoute, BaseRoute, HTTPRoute, WebSocketRoute
-from litestar.types import Method
+from litestar.types import Message, Method, Receive, Scope, Send
+from litestar.utils.path import normalize_path
 
 from service.errors import StartRefused
 from service.http.guards import EVERYBODY, REQUIRED, requirement
-from service.http.problems import allowed
+from service.http.problems import Problem, allowed, send_refusal
 
 READ: Final[Sequence[Method]] = ("GET", "HEAD")
 """The methods of a reading handler: HEAD works wherever GET does."""
@@ -67,6 +69,44 @@ def resolve_roles(app: Litestar, options: Callable[[str], str] = lambda _: EVERY
             f"no role is declared for {', '.join(sorted(undeclared))}",
             "give each handler exactly one guard, or opt=PUBLIC",
         )
+
+
+class Sockets:
+    """Middleware by which a WebSocket that is not opened gets a whole answer: what no handler refuses is closed only."""
+
+    def __init__(self, app: Litestar) -> None:
+        self._app = app
+        self._paths = frozenset(
+            each.path for each in app.routes if isinstance(each, WebSocketRoute)
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 404 where there is no socket, 500 for one that failed before it opened, or go on."""
+        if scope["type"] != ScopeType.WEBSOCKET:
+            await self._app(scope, receive, send)
+        elif normalize_path(scope["path"]) not in self._paths:
+            await send_refusal(scope, receive, send, _problem(scope, 404, "Not found", "not_found"))
+        else:
+            await self._app(scope, receive, _answering(scope, receive, send))
+
+
+def _problem(scope: Scope, status: int, title: str, code: str) -> Problem:
+    return Problem(status, title, code, title, str(scope["state"]["request_id"]))
+
+
+def _answering(scope: Scope, receive: Receive, send: Send) -> Send:
+    answered = False
+
+    async def answer(message: Message) -> None:
+        nonlocal answered
+        if message["type"] == "websocket.close" and not answered:
+            failed = _problem(scope, 500, "Internal error", "internal_error")
+            await send_refusal(scope, receive, send, failed)
+        else:
+            await send(message)
+        answered = True
+
+    return answer
 
 
 def complete_options(app: Litestar) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send, WebSocketScope
 
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER_PROTOCOL: Final = "sonia.bearer."
 
 

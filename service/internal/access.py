@@ -42,8 +42,8 @@ class SignatureGate:
         elif kind == "http":
             await self._http(cast("HTTPScope", scope), receive, send)
         else:
-            # No internal route is a WebSocket; closing before accepting refuses the handshake.
-            await send({"type": "websocket.close", "code": 4401, "reason": ""})
+            # No internal route is a WebSocket.
+            await _refuse(scope, receive, labelled(scope, send, self._new_id, known=False))
 
     async def _http(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         if scope["path"] in PUBLIC_PATHS:

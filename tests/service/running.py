@@ -178,7 +178,15 @@ def running(
     `descriptors` is how many it may have open; its limit is its own, the test's worker keeps what it has.
     """
     port = free_port()
-    command = [sys.executable, "-m", "service", "run", "gateway", "--state", str(state.directory.root)]
+    command = [
+        sys.executable,
+        "-m",
+        "service",
+        "run",
+        "gateway",
+        "--state",
+        str(state.directory.root),
+    ]
     if descriptors is not None:
         command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     process = subprocess.Popen(command, env=environment(port, extra))

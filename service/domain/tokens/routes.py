@@ -12,7 +12,7 @@ from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
 from service.http.guards import require_role
 from service.http.idempotency import SECRET
-from service.http.paging import Page
+from service.http.paging import MAX_LIMIT, Cursor, Limit, Page, read_page
 from service.http.routing import READ
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -88,10 +88,16 @@ async def revoke_token(call: InjectedCall, token_id: FromPath[str]) -> None:
     await call.storage.change(call.cause("token.revoke", token_id), run)
 
 
-@route("/v1/tokens", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
-def list_tokens(call: InjectedCall) -> Page[tokens.Token]:
-    """List all tokens, those that are over included."""
-    return Page(tuple(call.storage.read(partial(tokens.list_all, now_ms=call.now_ms()))), None)
+@route("/v1/tokens", http_method=READ, guards=[require_role(Role.OBSERVER)])
+async def list_tokens(
+    call: InjectedCall, limit: Limit = MAX_LIMIT, cursor: Cursor = None
+) -> Page[tokens.Token]:
+    """List tokens, oldest first, those that are over included."""
+    query, bindings = tokens.listing(call.now_ms())
+    # To number them all of them are read.
+    return await call.storage.read_apart(
+        lambda connection: read_page(connection, tokens.Token, query, limit, cursor, bindings)
+    )
 
 
 HANDLERS = [issue_token, list_tokens, rotate_token, revoke_token]

@@ -31,13 +31,19 @@ class Actions:
         cause = system_cause("test", "token.test", "req_test")
         return self.control.storage.change_now(cause, run)  # type: ignore[arg-type]
 
-    def issue(self, now_ms: int = NOW, ttl_ms: int | None = None, role: str = "operator") -> str:
+    def issue(
+        self,
+        now_ms: int = NOW,
+        ttl_ms: int | None = None,
+        role: str = "operator",
+        secret: str = "first",
+    ) -> str:
         new = tokens.NewToken(role, "alice", ttl_ms)
         issued = self.do(
             lambda connection: tokens.issue(
                 connection,
                 new,
-                "first",
+                secret,
                 lambda prefix: f"{prefix}_{next(self._numbers)}",
                 self.change(now_ms),
             )
@@ -60,6 +66,6 @@ class Actions:
         assert record is not None
         return [
             name
-            for name in ("first", "second", "third", "fourth")
+            for name in ("first", "second", "third", "fourth", "fifth")
             if isinstance(judge(record, hash_secret(name), now_ms), Actor)
         ]

@@ -212,9 +212,41 @@ def test_a_request_that_is_broken_off_behind_its_effect_is_unknown(
         return first, await gateway.post("/tasks", {"kind": "x"}, Idempotency_Key="k")
 
     first, again = asyncio.run(attack())
-    assert first is None or is_problem(first, 500, "internal_error")
+    assert first is None or is_problem(first, 500, "outcome_unknown")
     assert is_problem(again, 409, "outcome_unknown")
     assert says_unknown(again)
+    assert rows(gateway.state, "SELECT count(*) FROM tasks") == [(1,)]
+
+
+def test_a_request_that_is_broken_off_before_it_begins_leaves_no_key(
+    gateway: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Storage.do
+
+    async def attack() -> Answer:
+        written, released = asyncio.Event(), asyncio.Event()
+
+        async def late(storage: Storage, run: Any) -> Any:
+            result = await real(storage, run)
+            written.set()
+            await released.wait()
+            return result
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Storage, "do", late)
+            post = gateway.post("/tasks", {"kind": "x"}, Idempotency_Key="k")
+            first = asyncio.ensure_future(post)
+            await written.wait()
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            released.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await gateway.control.storage.catch_up()
+        return await gateway.post("/tasks", {"kind": "x"}, Idempotency_Key="k")
+
+    assert asyncio.run(attack()).status == 201
     assert rows(gateway.state, "SELECT count(*) FROM tasks") == [(1,)]
 
 

@@ -1,12 +1,20 @@
 """The stream: who may open it, and what it answers."""
 
+import asyncio
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from litestar import WebSocket, websocket
+from litestar.datastructures import State
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
+from service.gateway.app import assemble
+from service.http.guards import PUBLIC
+from service.http.routing import Sockets
 from tests.service.gateway.streams import closing_of, exchange, opened
 from tests.service.running import Gateway, new_state, rows, running
 
@@ -26,6 +34,47 @@ def test_only_an_operator_opens_a_stream(gateway: Gateway) -> None:
     assert forged.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     assert json.loads(forged.body)["request_id"] == forged.headers["X-Request-Id"]
     assert refused(gateway, gateway.state.observer).response.status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/tasks", "/v1/stream/x", "/v1/none", "/healthz"])
+def test_where_there_is_no_stream_the_answer_is_a_problem(gateway: Gateway, path: str) -> None:
+    with (
+        pytest.raises(InvalidStatus) as caught,
+        connect(f"ws://127.0.0.1:{gateway.port}{path}", open_timeout=20),
+    ):
+        pass
+    answer = caught.value.response
+    told = json.loads(answer.body)
+    assert (answer.status_code, told["status"], told["code"]) == (404, 404, "not_found")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert told["request_id"] == answer.headers["X-Request-Id"]
+    assert gateway.operator("GET", "/v1/stream").json["code"] == "method_not_allowed"
+
+
+def test_a_stream_that_fails_before_it_opens_is_a_problem_too() -> None:
+    @websocket("/fails", opt=PUBLIC)
+    async def fails(socket: WebSocket[object, object, State]) -> None:
+        raise ZeroDivisionError("secret")
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    scope: Any = {
+        "type": "websocket",
+        "path": "/fails",
+        "headers": [],
+        "state": {"request_id": "req_1"},
+        "query_string": b"",
+    }
+    asyncio.run(Sockets(assemble([fails]))(scope, receive, send))
+    start, answer = sent
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 500)
+    assert json.loads(answer["body"])["code"] == "internal_error"
 
 
 def test_only_the_protocol_is_echoed(gateway: Gateway) -> None:

@@ -12,7 +12,12 @@ from litestar.exceptions import HTTPException, ValidationException
 from service.errors import Conflict
 from service.http.problems import Problem, on_http_error, on_problem, on_unexpected, send_refusal
 
-REQUEST = cast("Any", SimpleNamespace(scope={"state": {"request_id": "req_1"}}))
+
+def request(method: str) -> Any:
+    return SimpleNamespace(scope={"method": method, "state": {"request_id": "req_1"}})
+
+
+REQUEST = request("GET")
 
 
 def body(response: Response[bytes]) -> Any:
@@ -45,6 +50,17 @@ def test_of_a_failure_of_the_server_nothing_is_told() -> None:
     assert body(on_unexpected(REQUEST, ZeroDivisionError()))["code"] == "internal_error"
     other = body(on_http_error(REQUEST, HTTPException("teapot", status_code=418)))
     assert (other["title"], other["code"], other["detail"]) == ("Error", "error", "teapot")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_a_change_that_failed_unexpectedly_may_have_been_made(method: str) -> None:
+    for answer in (
+        on_unexpected(request(method), ZeroDivisionError("secret")),
+        on_http_error(request(method), HTTPException("secret", status_code=500)),
+    ):
+        told = body(answer)
+        assert (told["status"], told["code"]) == (500, "outcome_unknown")
+        assert "may have had its effect" in told["detail"]
 
 
 def test_which_methods_there_are_is_told_and_no_other_header() -> None:
