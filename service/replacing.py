@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from service.audit.chain import Head
+from service.audit.chain import Chain, Head
 from service.audit.checkpoints import CheckpointWriter, read_checkpoints
 from service.audit.verify import verify_copy
 from service.clock import create_clock, open_clock, read_mark
@@ -16,6 +16,7 @@ from service.errors import SoniaError, StartRefused, StateDamaged
 from service.files import sync_directory
 from service.ids import random_id
 from service.keys import load_keys
+from service.reviving import Settled, Tokens, look_back, settle
 from service.state import StateDir
 from service.storage.backup import copy_database
 from service.storage.damage import mark_made, newest, put_aside
@@ -34,14 +35,16 @@ class Replaced(msgspec.Struct, frozen=True):
     last_seq: int
     known_seq: int
     quarantine: str | None
+    settled: Settled
 
 
-def replace_database(state: StateDir, backup: Path) -> Replaced:
+def replace_database(state: StateDir, backup: Path, tokens: Tokens | None = None) -> Replaced:
     """Check a backup, put aside what is there, and put the backup in its place, with an audit row that says so.
 
     Whoever calls it has the gateway's lock. Nothing is changed unless the backup is sound: written with this state's keys,
     of this release or an earlier one. The log goes on from its end, with checkpoints of its own. A kill at any moment
-    leaves no database, or the new one. Raises SoniaError.
+    leaves no database, or the new one, in which nothing works that had ended. `tokens` says what becomes of the backup's
+    where nobody knows which of them have ended since. Raises SoniaError.
     """
     check_process(state)
     key = load_keys(state.keys).audit_key_bytes()
@@ -51,12 +54,20 @@ def replace_database(state: StateDir, backup: Path) -> Replaced:
         raise SoniaError(f"{backup} cannot be restored: {wrong}") from wrong
     now_ms = _now_ms(state)
     known_seq = _known_seq(state)
+    chain = Chain(key, head)
+    present = look_back(state, key)
+    try:
+        with closing(apsw.Connection(str(_part(state)))) as connection, connection:
+            settled = settle(connection, chain, present, tokens, max(now_ms, head.at_ms))
+    except SoniaError:
+        _part(state).unlink()
+        raise
     place = put_aside(state, now_ms, (state.checkpoints,))
-    CheckpointWriter(state.checkpoints, key, 1, 0).write(head)
+    CheckpointWriter(state.checkpoints, key, 1, 0).write(chain.head)
     _part(state).rename(state.database)
     sync_directory(state.root)
     mark_made(state)
-    replaced = Replaced(head.seq, known_seq, place.name if place else None)
+    replaced = Replaced(head.seq, known_seq, place.name if place else None, settled)
     _tell(state, replaced, backup)
     return replaced
 

@@ -3,6 +3,8 @@
 Each function is one operation inside the writer's transaction, as in `tokens`.
 """
 
+from collections.abc import Iterator
+
 import apsw
 
 from service.auth.credentials import TokenRecord, is_expired
@@ -50,6 +52,38 @@ def revoke(connection: apsw.Connection, token_id: str, change: Change) -> Effect
         (change.now_ms, change.request_id, token_id),
     )
     return effect_of(token_id, None, change, {})
+
+
+def carry_over(
+    connection: apsw.Connection, token_id: str, since: TokenRecord, change: Change
+) -> Iterator[Effect[None]]:
+    """End of a token, and of its secrets, what has ended earlier by its later record `since`."""
+    before = connection.total_changes()
+    connection.execute(
+        "UPDATE tokens SET revoked_at_ms = ?1 WHERE id = ?2 AND ?1 IS NOT NULL",
+        (since.revoked_at_ms, token_id),
+    )
+    connection.execute(
+        "UPDATE tokens SET expires_at_ms = ?1 WHERE id = ?2 AND coalesce(expires_at_ms > ?1, ?1 IS NOT NULL)",
+        (since.expires_at_ms, token_id),
+    )
+    for secret in since.secrets:
+        connection.execute(
+            "UPDATE token_secrets SET expires_at_ms = ?1, request_id = ?2"
+            " WHERE sha256 = ?3 AND coalesce(expires_at_ms > ?1, ?1 IS NOT NULL)",
+            (secret.expires_at_ms, change.request_id, secret.sha256),
+        )
+    if connection.total_changes() > before:
+        connection.execute(
+            "UPDATE tokens SET request_id = ? WHERE id = ?", (change.request_id, token_id)
+        )
+        yield effect_of(token_id, None, change, {"revoked": since.revoked_at_ms is not None})
+
+
+def is_revoked(connection: apsw.Connection, token_id: str) -> bool:
+    """Whether there is such a token, and it was revoked."""
+    rest = "SELECT 1 FROM tokens WHERE id = ? AND revoked_at_ms IS NOT NULL"
+    return connection.execute(rest, (token_id,)).get is not None
 
 
 def _existing(connection: apsw.Connection, token_id: str, now_ms: int) -> TokenRecord:

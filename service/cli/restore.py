@@ -11,13 +11,19 @@ if TYPE_CHECKING:
     from service.replacing import Replaced
 
 EXAMPLES: Final = """\
-sonia restore /backup/control.db     what was there is put aside into quarantine/"""
+sonia restore /backup/control.db                 what was there is put aside into quarantine/
+sonia restore /backup/control.db --tokens end    what was there is lost: whatever was revoked since stays so"""
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     command = add_command(commands, common, "restore", act, "Put a backup in place.", EXAMPLES)
     command.add_argument("backup", type=Path, help="a file that `sonia backup` has made")
+    command.add_argument(
+        "--tokens",
+        choices=("end", "keep"),
+        help="where it is not known which were revoked since: end all, or let all work as in the backup",
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -27,7 +33,7 @@ def act(options: argparse.Namespace) -> int:
 
     state = StateDir(options.state.absolute())
     with locked(state):
-        replaced = replace_database(state, options.backup.absolute())
+        replaced = replace_database(state, options.backup.absolute(), options.tokens)
     tell(replaced, options.json)
     return 0
 
@@ -42,6 +48,11 @@ def tell(replaced: "Replaced", as_json: bool) -> None:
         print_line(f"lost: what the rows up to {replaced.known_seq} tell of")
     if replaced.quarantine:
         print_line(f"what was there is in quarantine/{replaced.quarantine}")
-    print_line(
-        "tokens that were revoked after the backup work again: `sonia token list` shows them"
-    )
+    if replaced.settled.tokens:
+        print_line(
+            f"tokens that were ended, as they were or may have been: {replaced.settled.tokens}"
+        )
+    if replaced.settled.tasks:
+        print_line(
+            f"tasks that may have been run since, and wait for an operator: {replaced.settled.tasks}"
+        )

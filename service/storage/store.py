@@ -27,6 +27,17 @@ T = TypeVar("T")
 Run = Callable[[apsw.Connection], T]
 
 
+def audited(
+    connection: apsw.Connection, chain: Chain, at_ms: int, cause: Cause, effect: Effect[T]
+) -> None:
+    """The only place where effects meet the audit log: both or neither, in the transaction of `connection`."""
+    told = [(each.table, each.id, each.detail) for each in effect.also]
+    for table, effect_id, detail in [(effect.table, effect.id, effect.detail), *told]:
+        digest = seal(connection, table, effect_id)
+        sealed = {**detail, SEALED: digest} if digest else detail
+        chain.append(connection, at_ms, cause, (table, effect_id), sealed)
+
+
 class StorageReport(msgspec.Struct, frozen=True):
     """The database as the writer's own connection sees it."""
 
@@ -219,13 +230,8 @@ class Storage:
     def _audited(
         self, connection: apsw.Connection, cause: Cause, run: Run[Effect[T]]
     ) -> tuple[T, AfterCommit | None]:
-        """The only place where effects meet the audit log: both or neither."""
         effect = run(connection)
-        told = [(each.table, each.id, each.detail) for each in effect.also]
-        for table, effect_id, detail in [(effect.table, effect.id, effect.detail), *told]:
-            digest = seal(connection, table, effect_id)
-            sealed = {**detail, SEALED: digest} if digest else detail
-            self._chain.append(connection, self._clock.now_ms(), cause, (table, effect_id), sealed)
+        audited(connection, self._chain, self._clock.now_ms(), cause, effect)
         return effect.result, effect.after_commit
 
     async def _await(self, run: Run[tuple[T, AfterCommit | None]]) -> T:

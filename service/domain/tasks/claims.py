@@ -11,6 +11,7 @@ from typing import Final
 import apsw
 import msgspec
 
+from service.auth.rotation import is_revoked
 from service.domain.confirmations.records import (
     NewConfirmation,
     create_confirmation,
@@ -40,6 +41,8 @@ from service.query import select
 from service.storage import Storage
 
 TOO_OFTEN: Final = "claimed_too_often"
+_RUN_BY_SONIA: Final = range(4, 1 << 31)
+"""The schemas in which tasks are run: those of earlier ones are notes."""
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -95,7 +98,7 @@ def claim(
 def begin(
     connection: apsw.Connection, task: Due, claimed: State, ids: Ids, origin: Origin
 ) -> Effect[ToolRun | None]:
-    """Begin the run of a claimed task, or ask first, or refuse it, as the policy of this very transaction says.
+    """Begin the run of a claimed task, or ask first, or refuse it, as the policy of this very transaction says, and refuse what a revoked token asked for.
 
     Raises Conflict when the claim is over.
     """
@@ -107,6 +110,8 @@ def begin(
         except Conflict as over:
             end(connection, claimed, "cancelled", _why(over.code), origin.now_ms)
             return Effect(None, "tasks", task.id, _detail(task, "cancelled", reason=over.code))
+    if is_revoked(connection, task.created_by):
+        return _refuse(connection, task, claimed, "token_revoked", origin)
     safety = TOOLS[task.kind].safety.value if task.kind in TOOLS else ""
     match decision(connection, safety):
         case "allow":
@@ -122,8 +127,14 @@ def begin(
         case "confirm":
             return _ask(connection, task, claimed, ids, origin)
         case "deny":
-            letters = bury(connection, claimed, "policy_denied", _why("policy_denied"), origin)
-            return Effect(None, "tasks", task.id, letters[0].detail, also=letters[1:])
+            return _refuse(connection, task, claimed, "policy_denied", origin)
+
+
+def _refuse(
+    connection: apsw.Connection, task: Due, claimed: State, reason: str, origin: Origin
+) -> Effect[ToolRun | None]:
+    letters = bury(connection, claimed, reason, _why(reason), origin)
+    return Effect(None, "tasks", task.id, letters[0].detail, also=letters[1:])
 
 
 def _ask(
@@ -205,6 +216,20 @@ def settle_found(connection: apsw.Connection, task: Due, now_ms: int) -> Effect[
     outcome = msgspec.json.encode({"run_id": run_id, "status": "needs_operator"})
     end(connection, task.state, "needs_operator", outcome, now_ms)
     return Effect(None, "tasks", task.id, _detail(task, "needs_operator", run=run_id))
+
+
+def doubt_all(connection: apsw.Connection, now_ms: int) -> list[Effect[None]]:
+    """Hand to an operator every task that would be run, because it may have been run already."""
+    if connection.pragma("user_version") not in _RUN_BY_SONIA:
+        return []
+    rest = "FROM tasks WHERE status = 'running' OR (status = 'queued' AND not_before_ms IS NOT NULL) ORDER BY seq"
+    found = select(connection, Due, rest)
+    for task in found:
+        end(connection, task.state, "needs_operator", _why("restored"), now_ms)
+    return [
+        Effect(None, "tasks", task.id, _detail(task, "needs_operator", reason="restored"))
+        for task in found
+    ]
 
 
 def _run_of(connection: apsw.Connection, task_id: str) -> str | None:

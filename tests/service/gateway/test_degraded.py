@@ -10,13 +10,15 @@ import pytest
 
 from service.cli.init import create_state
 from service.control import look_over, open_control
-from service.effects import Effect, system_cause
+from service.domain.tasks.records import NewTask, create_task
+from service.effects import Effect, Origin, system_cause
 from service.errors import DatabaseLost, SoniaError, StartRefused
 from service.gateway.degraded import HANDLERS, LostStorage, create_app
 from service.processes import BEHIND, GATEWAY
 from service.settings import Settings
 from service.state import StateDir
 from service.storage.damage import newest, put_aside
+from tests.service.auth.actions import NOW, Actions
 from tests.service.conformance.conversation import command
 from tests.service.gateway.inprocess import ask
 from tests.service.running import State, new_state, rows, running
@@ -122,6 +124,9 @@ def test_a_gateway_without_its_database_until_it_is_restored(tmp_path: Path, sta
     assert place is not None
     assert run(state, "doctor", "--readmit")[0] == 1
     code, said = run(state, "restore", str(backup))
+    assert (code, "--tokens" in said) == (1, True), said
+    assert not list(state.directory.root.glob("control.db*"))
+    code, said = run(state, "restore", str(backup), "--tokens", "keep")
     assert (code, "quarantine/" in said) == (0, True), said
     assert run(state, "audit", "verify")[0] == 0
     ((detail,),) = rows(
@@ -201,6 +206,62 @@ def test_a_backup_that_is_not_sound_changes_nothing(
     assert state.directory.database.read_bytes() == before
     assert not state.directory.quarantine.exists()
     assert run(state, "doctor")[0] == 0
+
+
+@pytest.mark.parametrize("how", ["known", "end", "keep"])
+def test_what_has_ended_since_a_backup_does_not_come_back(
+    how: str, state: State, tmp_path: Path
+) -> None:
+    backup = tmp_path / "old.db"
+    with closing(open_control(state.directory)) as opened:
+        actions = Actions(opened)
+        kept = actions.issue(secret="first")
+        revoked = actions.issue(secret="second")
+        rotated = actions.issue(secret="third")
+        new = NewTask("file.write", {"path": "a", "content": "x"})
+        origin = Origin("tok_1", "req_test", NOW)
+        for task_id in ("task_1", "task_2"):
+            actions.do(lambda db, name=task_id: create_task(db, name, new, origin))
+        actions.do(lambda db: create_task(db, "task_3", NewTask("note"), origin))
+        assert run(state, "backup", str(backup))[0] == 0
+        actions.revoke(revoked, NOW + 1)
+        actions.rotate(rotated, "fourth", NOW + 1, window_ms=0)
+    if how != "known":
+        overwrite(state, 4096, 8192)
+    told = () if how == "known" else ("--tokens", how)
+    code, said = run(state, "restore", str(backup), *told)
+    assert code == 0, said
+    with closing(open_control(state.directory)) as opened:
+        actions = Actions(opened)
+        live = [actions.live(each, NOW + 2) for each in (kept, revoked, rotated)]
+        assert (
+            live
+            == {
+                "known": [["first"], [], []],
+                "end": [[], [], []],
+                "keep": [["first"], ["second"], ["third"]],
+            }[how]
+        )
+    found = rows(state, "SELECT id, status FROM tasks ORDER BY seq")
+    assert found == [
+        ("task_1", "needs_operator"),
+        ("task_2", "needs_operator"),
+        ("task_3", "queued"),
+    ]
+    assert run(state, "audit", "verify")[0] == 0
+
+
+def test_a_backup_after_which_nothing_happened_is_put_back_as_it_is(
+    state: State, tmp_path: Path
+) -> None:
+    backup = tmp_path / "same.db"
+    origin = Origin("tok_1", "req_test", NOW)
+    new = NewTask("file.write", {"path": "a", "content": "x"})
+    with closing(open_control(state.directory)) as opened:
+        Actions(opened).do(lambda db: create_task(db, "task_1", new, origin))
+    assert run(state, "backup", str(backup))[0] == 0
+    assert run(state, "restore", str(backup))[0] == 0
+    assert rows(state, "SELECT status FROM tasks") == [("queued",)]
 
 
 def test_an_older_backup_says_what_is_lost_and_can_be_taken_back(

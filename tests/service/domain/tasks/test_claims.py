@@ -321,3 +321,16 @@ def test_what_the_policy_denies_is_a_dead_letter_that_is_replayed_once(db: apsw.
     with pytest.raises(Conflict, match="task_2"):
         letters.replay(db, "dead_1", "task_3", at(6))
     assert [each.id for each in claims.due(db, NOW_MS + 5, 9)] == ["task_2"]
+
+
+def test_what_a_revoked_token_has_queued_is_not_run(db: apsw.Connection) -> None:
+    made = (
+        "INSERT INTO tokens VALUES ('tok_asker', 'operator', '', 'issued', 1, NULL, NULL, 'req_0')"
+    )
+    db.execute(made)
+    assert begun(db, queued(db))[1].result is not None
+    db.execute("UPDATE tokens SET revoked_at_ms = 1")
+    effect = begun(db, queued(db, READ, "task_2"), number=2)[1]
+    assert effect.result is None
+    assert told(effect) == [("tasks", "task_2"), ("dead_letters", "dead_2")]
+    assert shown(db, "task_2")[1]["reason"] == "token_revoked"
