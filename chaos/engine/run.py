@@ -202,6 +202,7 @@ def _endings(stack: Stack, plan: Plan, recorder: Recorder) -> Iterator[Awaitable
     yield stack.stop_processes()
     yield _record_lives(stack)
     yield collect(stack, recorder)
+    yield _record_disks(stack)
     yield _look_into_files(stack, recorder)
     # Counted first: what has been recorded is forgotten.
     if plan.link_check:
@@ -215,6 +216,10 @@ async def _record_lives(stack: Stack) -> None:
     stack.record_lives()
     for row in stack.left(stack.clock):
         stack.recorder.add(schema.Socket, **row)
+
+
+async def _record_disks(stack: Stack) -> None:
+    stack.record_disks()
 
 
 async def _look_into_files(stack: Stack, recorder: Recorder) -> None:

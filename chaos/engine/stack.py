@@ -26,6 +26,7 @@ from chaos.engine.plan import Plan
 from chaos.engine.procfs import Listener, answering
 from chaos.engine.ready import described, elsewhere, listens, strangers, unready
 from chaos.errors import UNREADABLE, HarnessError, TargetError, told
+from chaos.evidence import schema
 from chaos.evidence.recorder import Recorder
 from chaos.guard import Guard, end_process
 from chaos.links.connections import ConnectionMonitor
@@ -33,6 +34,7 @@ from chaos.links.probe import Prober
 from chaos.links.proxies import ToxiproxyServer
 from chaos.links.stack_links import Links
 from chaos.ports import PortPool
+from chaos.shims.disk import Disk
 from chaos.spec import yaml12
 from chaos.spec.target import Prepare, Target
 from chaos.spec.units import Duration
@@ -43,6 +45,7 @@ HARNESS_SOURCE: Final = "127.0.0.3"
 STACK_MARKER: Final = "CHAOS_STACK"
 LIFE_MARKER: Final = "CHAOS_LIFE"
 TOOL_MARKER: Final = "CHAOS_TOOL"
+PYTHONPATH: Final = "PYTHONPATH"
 READY_LOOK_S: Final = 0.01
 TAIL_BYTES: Final = 1500
 
@@ -80,6 +83,8 @@ class Stack:
             self._lives, plan.target.processes, self._ports, self.record_life, lambda: self.clock
         )
         self._starts = 0
+        # Of each process that was started with `disk`, the latest last.
+        self.disks: dict[str, list[Disk]] = {}
 
     @property
     def lives(self) -> Mapping[str, Life]:
@@ -286,6 +291,27 @@ class Stack:
         except OSError as error:
             raise HarnessError(f"cannot run {argv[0]!r}: {error.strerror}") from error
 
+    def watch_disk(self, name: str, database: Path) -> Disk:
+        """What a process that is about to be started will do to a database; the files are as they are now."""
+        of_it = self.disks.setdefault(name, [])
+        of_it.append(Disk(database, self.directory / f"disk.{name}.{len(of_it)}"))
+        return of_it[-1]
+
+    def record_disks(self) -> None:
+        """Write a row of each operation on a database that was watched."""
+        for name, disks in self.disks.items():
+            for disk in disks:
+                for operation in disk.told():
+                    self.recorder.add(
+                        schema.DiskOperation,
+                        process=name,
+                        part=operation.part,
+                        did=operation.did,
+                        at_byte=operation.at_byte,
+                        bytes=operation.size,
+                        disk_ms=self.clock.at_ms(operation.at_s),
+                    )
+
     def record_life(self, life: Life) -> None:
         """Write the row of a process that has ended, once."""
         life.record(self.recorder, self.clock)
@@ -417,9 +443,13 @@ class Stack:
     def _environment(self, *layers: Mapping[str, str]) -> dict[str, str]:
         name, _, value = self.marker.partition("=")
         environment = clean(os.environ, self.target.environment)
-        environment |= {name: value, "PYTHONDONTWRITEBYTECODE": "1"}
-        for layer in (self.plan.environment, *layers):
+        environment |= {name: value, "PYTHONDONTWRITEBYTECODE": "1", **self.plan.environment}
+        watching = environment.get(PYTHONPATH)
+        for layer in layers:
             environment |= layer
+        # Who watches the lines of a process goes on to, whatever else is put on its path.
+        if watching is not None and environment[PYTHONPATH] != watching:
+            environment[PYTHONPATH] += os.pathsep + watching
         return environment
 
     def _tail(self, life: Life) -> str:

@@ -325,6 +325,20 @@ class Hold(Row, frozen=True, kw_only=True):
     why: str | None
 
 
+class DiskOperation(Row, frozen=True, kw_only=True):
+    """What a process that was started with `disk` did to its database; `dropped` is what a `kill` then took away of it.
+
+    `part` is `main`, `wal` or `journal`. A write is stamped before it was made, a sync when it was over.
+    """
+
+    process: str
+    part: str
+    did: str
+    at_byte: int
+    bytes: int
+    disk_ms: float
+
+
 class Command(Row, frozen=True, kw_only=True):
     """A command that was run, or a process that was started and exited during `start`."""
 
@@ -412,6 +426,7 @@ TABLES: Mapping[str, type[Row]] = {
     "sockets": Socket,
     "hammers": Hammer,
     "holds": Hold,
+    "disk_operations": DiskOperation,
     "commands": Command,
     "rows": QueryRow,
     "unchanged": Unchanged,

@@ -23,6 +23,8 @@ class Start(Step, frozen=True, kw_only=True):
 
     `env` is added to its environment, `config` merged into the target's configuration file first;
     `clock_offset: -1h` shifts the process's wall clock (never its monotonic one), to be moved later by `clock`.
+    `disk: "{state}/control.db"` has what it does to this SQLite database written down, for `disk_operations` and for
+    `kill` with `drop_unsynced`.
     A process that was to exit is a row of `commands`, its output in `errors`; one that does not is killed.
     """
 
@@ -30,6 +32,7 @@ class Start(Step, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     config: dict[str, object] = {}
     clock_offset: Offset | None = None
+    disk: str | None = None
 
 
 async def run(step: Start, scope: Scope) -> None:
@@ -41,6 +44,8 @@ async def run(step: Start, scope: Scope) -> None:
     env = scope.variables.texts(step.env)
     if step.clock_offset is not None:
         env |= clock_environment(stack.directory, name, step.clock_offset.ms)
+    if step.disk is not None:
+        env |= stack.watch_disk(name, scope.writable(step.disk)).environment
     within = step.within or stack.target.processes[name].ready_within
     began_ms = scope.clock.now_ms()
     life = await stack.launch(name, env)
@@ -91,5 +96,6 @@ KIND = Kind(
     observes=frozenset({"exit", "errors", "ready"}),
     names={"start": "process"},
     starts=True,
+    paths={"disk": "written"},
     records={"commands.step": "name"},
 )

@@ -190,6 +190,25 @@ def test_a_wall_clock_is_shifted_and_moved_while_the_monotonic_one_stays_true(
     assert monotonic[-1] - monotonic[0] < 60
 
 
+def test_power_is_lost_by_who_was_started_with_its_disk(tmp_path: Path) -> None:
+    evidence = run_steps(
+        tmp_path,
+        """
+        scenario:
+          - {kill: web, drop_unsynced: true}
+          - {kill: web}
+          - {start: web, disk: "{state}/none.db"}
+          - {kill: web, drop_unsynced: true}
+        """,
+    )
+    assert [outcome for _, outcome in evidence.outcomes()] == ["error", "ok", "ok", "ok"]
+    assert evidence.details() == [
+        "web was not started with `disk`, so what it did not sync is not known"
+    ]
+    dropped = [(row["part"], row["did"], row["bytes"]) for row in evidence.rows("disk_operations")]
+    assert dropped == [(part, "dropped", 0) for part in ("main", "wal", "journal")]
+
+
 def test_hammering_begins_before_the_start_and_counts_what_was_accepted(tmp_path: Path) -> None:
     evidence = run_steps(
         tmp_path,
