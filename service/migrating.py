@@ -37,10 +37,10 @@ def schema_of(state: StateDir) -> Schema:
     return Schema(look_at(state.database, check_schema), MIGRATIONS[-1].version)
 
 
-def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema, Path]:
+def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema, Path | None]:
     """Take the schema back to `to` for an earlier release; return what it has now, and the backup made before.
 
-    What a step would lose is written to the new file `export` before the step is taken. Whoever calls it has the gateway's
+    Where it is back already, as after a kill at the very end, nothing is done and there is no backup. What a step would lose is written to the new file `export` before the step is taken. Whoever calls it has the gateway's
     lock. Raises StartRefused, and SoniaError when something would be lost and there is no `export`; then nothing was changed.
     """
     sound = look_over(state)
@@ -48,9 +48,11 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
         clock = open_clock(state.clock)
         clock.raise_to(sound.checked.head.at_ms)
         with closing(open_database(state.database, sound.settings.storage)) as connection:
-            steps = MIGRATIONS[to : check_schema(connection)]
-            if to < 0 or not steps:
+            if not 0 <= to <= (last := check_schema(connection)):
                 raise SoniaError(f"schema {to} is no earlier one")
+            if to == last:
+                return schema_of(state), None
+            steps = MIGRATIONS[to:last]
             if export is None:
                 _check_loss(connection, steps)
             backup = backed_up(connection, state, clock.now_ms())

@@ -60,4 +60,4 @@ def _down(state: StateDir, to: int, export: Path | None) -> None:
     from service.migrating import migrate_down
 
     schema, backup = migrate_down(state, to, export)
-    print_line(f"schema {schema.schema}; a backup of before is {backup}")
+    print_line(f"schema {schema.schema}{f'; a backup of before is {backup}' if backup else ''}")

@@ -119,6 +119,7 @@ def test_down_and_up_keeps_every_row_and_the_log(state: State, tmp_path: Path) -
     assert not state.directory.backups.exists()
     export = tmp_path / "lost.jsonl"
     schema_now, backup = migrate_down(state.directory, BEFORE, export)
+    assert backup is not None
     assert schema_now.schema == BEFORE
     (line,) = (json.loads(each) for each in export.read_text().splitlines())
     assert (line["schema"], line["table"], line["row"]["attempts"]) == (4, "tasks", 2)
@@ -165,8 +166,10 @@ def test_the_commands(state: State, tmp_path: Path) -> None:
         return code, output + errors
 
     assert said("status") == (0, f"schema {NEWEST}; this release brings it to {NEWEST}\n")
-    code, told = said("down", "--to", str(NEWEST))
-    assert (code, told) == (1, f"error: schema {NEWEST} is no earlier one\n")
+    code, told = said("down", "--to", str(NEWEST + 1))
+    assert (code, told) == (1, f"error: schema {NEWEST + 1} is no earlier one\n")
+    assert said("down", "--to", str(NEWEST)) == (0, f"schema {NEWEST}\n")
+    assert not state.directory.backups.exists()
     assert said("down", "--to", "3", "--export", str(tmp_path / "lost"))[0] == 0
     assert said("status")[1].startswith("schema 3;")
     assert said("up") == (0, f"schema {NEWEST}\n")
