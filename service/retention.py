@@ -2,7 +2,7 @@
 
 What is old enough is looked for beside the writer; the writer deletes what is so still, a few rows at a time, and other
 writes come between. What is not over is never old enough: a key whose request runs, what memory has not got, what waits
-for an operator, a session that a task or a question belongs to.
+for an operator, and what something else is still about: a task with a dead letter, a session with a task.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,11 @@ from typing import Final
 import apsw
 import msgspec
 
+from service.audit.seals import ALL, SEALED, gone
 from service.clock import Clock
 from service.effects import Effect, system_cause
 from service.ids import NewId
+from service.jsontypes import Json
 from service.settings import RetentionSettings
 from service.storage import Storage
 from service.timers import Timer
@@ -26,7 +28,7 @@ _MS_A_DAY: Final = 86_400_000
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Which rows of a table are over before ?1. `keys` name one of its rows."""
+    """Which rows of a table are over before ?1. `keys` name one of its rows; where rows are sealed, their `id` does."""
 
     table: str
     over: str
@@ -45,12 +47,15 @@ class Rule(msgspec.Struct, frozen=True):
     ) -> Effect[None]:
         """Delete those of `found` that are over still."""
         values = ", ".join(f"value ->> {place}" for place in range(len(self.keys)))
-        connection.execute(
+        rows = connection.execute(
             f"DELETE FROM {self.table} WHERE ({', '.join(self.keys)}) IN (SELECT {values} FROM json_each(?2))"  # noqa: S608 - our own words
-            f" AND {self.over}",
+            f" AND {self.over} RETURNING {self.keys[0]}",
             (before_ms, f"[{b','.join(found).decode()}]"),
         )
-        detail = {"rows": connection.changes(), "before_ms": before_ms}
+        deleted = [str(row[0]) for row in rows]
+        detail: dict[str, Json] = {"rows": len(deleted), "before_ms": before_ms}
+        if self.table in ALL:
+            detail[SEALED] = gone(self.table, deleted)
         return Effect(None, self.table, f"before {before_ms}", detail)
 
 
@@ -66,7 +71,37 @@ def rules(settings: RetentionSettings) -> Iterator[tuple[Rule, float]]:
     )
     yield Rule("outbox", "status = 'delivered' AND updated_at_ms < ?1"), settings.outbox_days
     yield Rule("dead_letters", "at_ms < ?1"), settings.dead_letters_days
-    # First what was said in a session, then the session, if nothing else is about it.
+    # What something else is about goes after it.
+    yield (
+        Rule(
+            "tool_runs",
+            "status IN ('succeeded', 'failed', 'verification_failed') AND updated_at_ms < ?1",
+        ),
+        settings.tasks_days,
+    )
+    yield (
+        Rule(
+            "confirmations",
+            "status <> 'pending' AND coalesce(decided_at_ms, expires_at_ms) < ?1"
+            + _alone("confirmations", "tool_runs.confirmation_id"),
+            ("id",),
+        ),
+        settings.tasks_days,
+    )
+    yield (
+        Rule(
+            "tasks",
+            "status IN ('completed', 'failed', 'cancelled') AND updated_at_ms < ?1"
+            + _alone(
+                "tasks",
+                "tool_runs.task_id",
+                "confirmations.task_id",
+                "dead_letters.task_id",
+                "dead_letters.replayed_as",
+            ),
+        ),
+        settings.tasks_days,
+    )
     yield (
         Rule(
             "turns",
@@ -75,12 +110,25 @@ def rules(settings: RetentionSettings) -> Iterator[tuple[Rule, float]]:
         ),
         settings.sessions_days,
     )
-    about = (
-        f"NOT EXISTS (SELECT 1 FROM {table} AS other WHERE other.session_id = sessions.id)"  # noqa: S608 - our own words
-        for table in ("turns", "tasks", "confirmations")
+    yield (
+        Rule(
+            "sessions",
+            "coalesce(closed_at_ms, expires_at_ms) < ?1"
+            + _alone(
+                "sessions", "turns.session_id", "tasks.session_id", "confirmations.session_id"
+            ),
+        ),
+        settings.sessions_days,
     )
-    over = " AND ".join(("coalesce(closed_at_ms, expires_at_ms) < ?1", *about))
-    yield Rule("sessions", over), settings.sessions_days
+
+
+def _alone(table: str, *about: str) -> str:
+    """That no other row is about one of `table`; `about` are the columns that would hold its id."""
+    return "".join(
+        f" AND NOT EXISTS (SELECT 1 FROM {column.partition('.')[0]} AS other"  # noqa: S608 - our own words
+        f" WHERE other.{column.partition('.')[2]} = {table}.id)"
+        for column in about
+    )
 
 
 class Retention:

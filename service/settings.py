@@ -123,12 +123,15 @@ class OutboxSettings(_Section, frozen=True):
 
 
 class RetentionSettings(_Section, frozen=True):
-    """For how many days what is over is kept: keys of requests, what was delivered, sessions with their turns, dead letters."""
+    """For how many days what is over is kept: keys of requests, what was delivered, sessions with their turns, dead letters,
+    and tasks with their runs and confirmations.
+    """
 
     idempotency_days: Positive = 1.0
     outbox_days: Positive = 7.0
     sessions_days: Positive = 90.0
     dead_letters_days: Positive = 90.0
+    tasks_days: Positive = 90.0
 
 
 class StorageSettings(_Section, frozen=True):

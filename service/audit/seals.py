@@ -14,10 +14,11 @@ import apsw
 import msgspec
 
 from service.audit.chain import AuditEntry, row_hmac
+from service.jsontypes import Json
 from service.query import Bindings, each
 
 SEALED: Final = "sealed"
-"""The name in an audit row's detail: one digest, or for a change of many rows those of each table by id."""
+"""The name in an audit row's detail: one digest, or for a change of many rows those of each table by id, null for one that is gone."""
 
 _ROWS: Final = {
     "tokens": "SELECT t.id, t.role, t.name, t.source, t.created_at_ms, t.expires_at_ms, t.revoked_at_ms, t.request_id,"
@@ -85,6 +86,11 @@ def seals(
     return found
 
 
+def gone(table: str, ids: Iterable[str]) -> Json:
+    """What the audit row of a deletion says in place of digests."""
+    return {table: dict.fromkeys(ids)}
+
+
 def _rows(
     connection: apsw.Connection, table: str, rest: str = "", bindings: Bindings = ()
 ) -> "Iterator[tuple[apsw.SQLiteValue, ...]]":
@@ -109,7 +115,9 @@ def disagreement(
     connection: apsw.Connection, key: bytes, tables: Iterable[str]
 ) -> Disagreement | None:
     """The first row of `tables` that is not as the log says, in the connection's snapshot."""
-    told = {place: _digests([row])[row[0]] for place, row in _AS_MADE.items()}
+    told: dict[tuple[str, str], str | None] = {
+        place: _digests([row])[row[0]] for place, row in _AS_MADE.items()
+    }
     for row in each(connection, AuditEntry, _TOLD):
         if not hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode()):
             return Disagreement("the row is not the one that was written", row.seq)
@@ -130,7 +138,7 @@ def untold(connection: apsw.Connection) -> Disagreement | None:
     return None
 
 
-def _sealed(row: AuditEntry) -> dict[tuple[str, str], str]:
+def _sealed(row: AuditEntry) -> dict[tuple[str, str], str | None]:
     found = msgspec.json.decode(row.detail, type=_Detail).sealed
     if isinstance(found, str):
         return {(str(row.effect_table), str(row.effect_id)): found}
@@ -140,4 +148,4 @@ def _sealed(row: AuditEntry) -> dict[tuple[str, str], str]:
 
 
 class _Detail(msgspec.Struct, frozen=True):
-    sealed: str | dict[str, dict[str, str]] = {}
+    sealed: str | dict[str, dict[str, str | None]] = {}

@@ -221,6 +221,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             created_by TEXT NOT NULL,
             request_id TEXT NOT NULL
         ) STRICT;
+        CREATE INDEX dead_letters_replayed ON dead_letters (replayed_as) WHERE replayed_as IS NOT NULL;
         """,
         """
         DROP TABLE dead_letters;

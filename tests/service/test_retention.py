@@ -1,12 +1,17 @@
 """What is over ends after so many days, and what is not over does not."""
 
 import asyncio
+from contextlib import closing
+from functools import partial
 
 import apsw
 import pytest
 
+from service.control import open_control
+from service.effects import Effect, system_cause
 from service.retention import ROWS_A_STEP, Retention, rules
 from service.settings import RetentionSettings
+from tests.service.conformance.conversation import command
 from tests.service.gateway.inprocess import inside
 from tests.service.running import State, alter, rows
 
@@ -21,7 +26,15 @@ TURN = (
 )
 TASK = (
     "INSERT INTO tasks (id, kind, payload, session_id, status, created_at_ms, updated_at_ms, created_by,"
-    " request_id) VALUES (?, 'k', '{}', ?, 'completed', 0, 0, 't', 'r')"
+    " request_id) VALUES (?, 'k', '{}', ?, ?, 0, ?, 't', 'r')"
+)
+RUN = (
+    "INSERT INTO tool_runs (id, tool, args, args_sha256, confirmation_id, task_id, status, created_at_ms, updated_at_ms,"
+    " created_by, request_id) VALUES (?, 't', x'', '', ?, ?, ?, 0, ?, 't', 'r')"
+)
+QUESTION = (
+    "INSERT INTO confirmations (id, tool, args, args_sha256, status, created_at_ms, expires_at_ms, decided_at_ms,"
+    " created_by, request_id, task_id) VALUES (?, 't', x'', '', ?, 0, ?, ?, 't', 'r', ?)"
 )
 LETTER = (
     "INSERT INTO dead_letters (id, task_id, reason, at_ms, created_by, request_id)"
@@ -73,7 +86,7 @@ def test_a_session_ends_with_its_turns_unless_something_is_about_it(
     ):
         connection.execute(SESSION, (session, expires, closed))
         connection.execute(TURN, (f"turn {session}", session, 1))
-    connection.execute(TASK, ("task", "asked"))
+    connection.execute(TASK, ("task", "asked", "queued", 0))
     connection.execute(TURN, ("turn alone", None, 1))
     connection.execute(TURN, ("turn new", None, NOW))
     assert left(connection, "sessions") == ["asked", "open"]
@@ -82,9 +95,70 @@ def test_a_session_ends_with_its_turns_unless_something_is_about_it(
 
 def test_dead_letters_end(connection: apsw.Connection) -> None:
     for letter, at_ms in ("old", NOW - 1), ("new", NOW):
-        connection.execute(TASK, (f"task {letter}", None))
+        connection.execute(TASK, (f"task {letter}", None, "failed", 1))
         connection.execute(LETTER, (letter, f"task {letter}", at_ms))
     assert left(connection, "dead_letters") == ["new"]
+    assert left(connection, "tasks") == ["task new"]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "queued", "running"])
+def test_tasks_end_when_they_are_over_and_nothing_is_about_them(
+    connection: apsw.Connection, status: str
+) -> None:
+    connection.execute(TASK, ("old", None, status, NOW - 1))
+    connection.execute(TASK, ("new", None, status, NOW))
+    over = status in ("completed", "failed", "cancelled")
+    for about in ("asked", "ran", "lost", "given up", "replayed"):
+        connection.execute(TASK, (about, None, status, 1))
+    connection.execute(QUESTION, ("q", "expired", NOW, None, "asked"))
+    connection.execute(RUN, ("r1", None, "ran", "succeeded", NOW))
+    connection.execute(RUN, ("r2", None, "lost", "needs_operator", 1))
+    connection.execute(LETTER, ("l", "given up", NOW))
+    connection.execute("UPDATE dead_letters SET replayed_as = 'replayed'")
+    kept = ["asked", "given up", "lost", "new", "ran", "replayed"]
+    assert left(connection, "tasks") == sorted(kept if over else [*kept, "old"])
+
+
+def test_runs_and_then_the_questions_that_they_answer_end(connection: apsw.Connection) -> None:
+    for question, status, expires, decided in (
+        ("old", "expired", NOW - 1, None),
+        ("decided", "denied", NOW + 9, NOW - 1),
+        ("ran", "approved", NOW, 1),
+        ("runs", "approved", 1, 1),
+        ("late", "denied", 1, NOW),
+        ("open", "pending", 1, None),
+    ):
+        connection.execute(QUESTION, (question, status, expires, decided, None))
+    for run, answers, status, at_ms in (
+        ("r1", "ran", "verification_failed", NOW - 1),
+        ("r2", "runs", "needs_operator", 1),
+        ("r3", None, "started", 1),
+        ("r4", None, "failed", NOW),
+    ):
+        connection.execute(RUN, (run, answers, None, status, at_ms))
+    assert left(connection, "confirmations") == ["late", "open", "runs"]
+    assert left(connection, "tool_runs") == ["r2", "r3", "r4"]
+
+
+def test_what_was_sealed_ends_with_a_row_that_says_so(state: State) -> None:
+    rule = next(rule for rule, _ in rules(RetentionSettings()) if rule.table == "confirmations")
+
+    def ask(connection: apsw.Connection) -> Effect[None]:
+        connection.execute(QUESTION, ("q", "denied", 1, 1, None))
+        return Effect(None, "confirmations", "q")
+
+    with closing(open_control(state.directory)) as control:
+        control.storage.change_now(system_cause("test", "ask", "r"), ask)
+        found = control.storage.read(lambda connection: rule.find(connection, NOW))
+        sweep = system_cause("retention", "retention.sweep", "s")
+        control.storage.change_now(sweep, partial(rule.delete, found=found, before_ms=NOW))
+    verify = ("audit", "verify", "--state", str(state.directory.root))
+    assert rows(state, "SELECT id FROM confirmations") == []
+    assert command(*verify)[0] == 0
+    alter(state, QUESTION, "q", "denied", 1, 1, None)
+    code, *said = command(*verify)
+    assert code == 1
+    assert "confirmations 'q' is not as the log says" in "".join(said)
 
 
 def test_what_has_changed_since_it_was_found_stays(connection: apsw.Connection) -> None:

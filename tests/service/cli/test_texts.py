@@ -38,6 +38,7 @@ DEFAULTS = {
         "outbox_days": 7.0,
         "sessions_days": 90.0,
         "dead_letters_days": 90.0,
+        "tasks_days": 90.0,
     },
     "audit": {"checkpoint_every": 100},
     "tools": {

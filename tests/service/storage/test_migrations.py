@@ -172,6 +172,8 @@ def test_the_commands(state: State, tmp_path: Path) -> None:
     assert not state.directory.backups.exists()
     assert said("down", "--to", "3", "--export", str(tmp_path / "lost"))[0] == 0
     assert said("status")[1].startswith("schema 3;")
+    code, told, _ = command("doctor", "--state", str(state.directory.root))
+    assert (code, "tasks 0" in told, "outbox" in told) == (0, True, False)
     assert said("up") == (0, f"schema {NEWEST}\n")
     lock = state.directory.lock()
     assert said("up")[0] == said("down", "--to", "3")[0] == 1
