@@ -21,6 +21,8 @@ _JSON: Final = re.compile(
 )
 # Possessive, so that a text without its end is passed over once. What is no JSON is left to whoever decodes it.
 _TEXTS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_LONG: Final = re.compile(rb"\d{19}")
+_INTEGERS: Final = re.compile(rb"(?<![\d.eE+-])-?\d{19,}+(?![\d.eE])")
 _STEPS: Final = dict(zip(b"[{]}", (1, 1, -1, -1), strict=True))
 _NO_BRACKETS: Final = bytes(set(range(256)) - _STEPS.keys())
 
@@ -55,13 +57,22 @@ async def check_body(request: AnyRequest) -> None:
 
 
 def check_json(body: bytes) -> None:
-    """Raises Invalid for what is not UTF-8 or is nested more than MAX_DEPTH deep; other faults are for a decoder to find."""
+    """Raises Invalid for what is not UTF-8, is nested more than MAX_DEPTH deep, or holds an integer of more than 64 bits.
+
+    Other faults are for a decoder to find.
+    """
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise Invalid(f"the body is not UTF-8 at byte {error.start}") from None
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body):
         raise Invalid(f"the body is nested more than {MAX_DEPTH} deep")
+    if _LONG.search(body) and not all(map(_fits, _INTEGERS.findall(_TEXTS.sub(b"", body)))):
+        raise Invalid("an integer in the body has more than 64 bits")
+
+
+def _fits(digits: bytes) -> bool:
+    return len(digits) <= 20 and -(1 << 63) <= int(digits) < 1 << 64
 
 
 def _is_deep(body: bytes) -> bool:

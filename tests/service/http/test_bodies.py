@@ -93,6 +93,46 @@ def test_what_is_deeper_is_invalid(body: bytes) -> None:
         check_json(body)
 
 
+NINES = b"9" * 30
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[18446744073709551615, -9223372036854775808, 1000000000000000000]",
+        b'{"a":"' + NINES + b'"}',
+        b'{"' + NINES + b'":1}',
+        b"[0."
+        + NINES
+        + b", -1e-"
+        + NINES
+        + b", 1e+"
+        + NINES
+        + b", "
+        + NINES
+        + b".5, "
+        + NINES
+        + b"e1]",
+    ],
+)
+def test_integers_of_64_bits_texts_and_fractions_are_left(body: bytes) -> None:
+    check_json(body)
+
+
+@pytest.mark.parametrize(
+    "number", [b"18446744073709551616", b"-9223372036854775809", NINES, b"-" + NINES, b"9" * 5000]
+)
+def test_longer_integers_are_invalid_wherever_they_stand(number: bytes) -> None:
+    for body in (
+        number,
+        b"[1," + number + b"]",
+        b'{"a":{"b": ' + number + b"}}",
+        b'["x",\n' + number,
+    ):
+        with pytest.raises(Invalid, match="64 bits"):
+            check_json(body)
+
+
 @pytest.mark.parametrize("body", [b'"' + b'\\"' * 400_000, b'"' * 800_001, b'"\\' * 400_000])
 def test_texts_without_an_end_are_passed_over_once(body: bytes) -> None:
     began_s = time.process_time()
