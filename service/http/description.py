@@ -33,9 +33,6 @@ _MEANINGS: Final = {
 
 # What no rule below says: refusals for what a body, or the state, holds.
 _FURTHER: Final[Mapping[str, tuple[int, ...]]] = {
-    "POST /tasks": (404,),
-    "POST /turn": (404,),
-    "POST /approve": (404,),
     "POST /tools/{name}/execute": (504,),
     "PUT /policies/{name}": (412, 428),
     "GET /memory": (503,),
@@ -71,7 +68,10 @@ def document_of(app: Litestar) -> bytes:
             cast("dict[str, object]", operation["requestBody"])["required"] = False
         answers = cast("dict[str, object]", operation["responses"])
         answers.pop("400", None)
-        for status in sorted(_refusals(method, path, role)):
+        refusals = _refusals(method, path, role)
+        if body is not None and _names_others(body.annotation):
+            refusals.add(404)
+        for status in sorted(refusals):
             answers[str(status)] = {"description": _MEANINGS[status], "content": content}
     return msgspec.json.encode(document)
 
@@ -87,6 +87,15 @@ def _operations(
                 operation = paths.get(each.path_format, {}).get(method.lower())
                 if operation is not None:
                     yield operation, method, each.path_format, handler
+
+
+def _names_others(body: object) -> bool:
+    """Whether a body says of which session, or of which other thing it speaks."""
+    return (
+        isinstance(body, type)
+        and issubclass(body, msgspec.Struct)
+        and any(name.endswith("_id") for name in body.__struct_fields__)
+    )
 
 
 def _refusals(method: str, path: str, role: str) -> set[int]:

@@ -21,6 +21,8 @@ def test_the_document_is_made_once_and_lists_refusals_as_problems() -> None:
     assert listed["GET /healthz"] == {400, 421, 431}
     assert listed["HEAD /tasks/{task_id}"] == {400, 401, 403, 404, 414, 421, 431}
     assert listed["POST /v1/turn"] == {400, 401, 403, 404, 409, 413, 415, 421, 422, 431, 503}
+    assert listed["POST /v1/memory"] == listed["POST /v1/turn"] == listed["POST /approve"]
+    assert 404 not in listed["POST /v1/sessions"]
     assert listed["PUT /v1/policies/{name}"] >= {412, 428}
     assert listed["POST /v1/tools/{name}/execute"] >= {403, 504}
     assert set(document["components"]["schemas"]["Problem"]["required"]) <= set(
