@@ -29,7 +29,7 @@ Tokens = Literal["keep", "end"]
 """What becomes of the tokens of a copy, when nobody knows which of them have ended since."""
 _UNKNOWN: Final = (
     "which tokens were revoked after it was made is not known, because the database that it takes the place of is lost or"
-    " damaged; say `--tokens end` (then `sonia token issue`), or `--tokens keep`, by which revoked ones work again"
+    " damaged; `sonia restore FILE --tokens end` ends all (then `sonia token issue`), `--tokens keep` lets revoked ones work again"
 )
 
 

@@ -8,6 +8,7 @@ floods the stream is slowed down by TCP and holds no memory here.
 
 import asyncio
 import contextlib
+import logging
 from typing import Final
 
 import msgspec
@@ -19,13 +20,14 @@ from service.auth.credentials import Presented
 from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
 from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
-from service.errors import Invalid, ProblemError
+from service.errors import Invalid, OutcomeUnknown, ProblemError
 from service.gateway.recheck import closing_code, watch
 from service.http.bodies import check_json
 from service.http.guards import require_role
-from service.http.problems import Problem, send_refusal
+from service.http.problems import UNKNOWN, Problem, send_refusal
 
 PROTOCOL: Final = "sonia.v1"
+_LOG: Final = logging.getLogger("sonia.gateway")
 
 Socket = WebSocket[object, object, State]
 
@@ -94,6 +96,9 @@ async def answer_frame(call: Call, text: str | bytes) -> Outgoing:
         return ErrorFrame(frame.id, "invalid_frame", str(wrong), call.request_id)
     except ProblemError as problem:
         return ErrorFrame(frame.id, problem.code, problem.detail, call.request_id)
+    except Exception:  # noqa: BLE001 - whatever it was, the stream stays usable
+        _LOG.exception("turn %s failed", call.request_id)
+        return ErrorFrame(frame.id, OutcomeUnknown.default_code, UNKNOWN, call.request_id)
 
 
 async def converse(socket: Socket, call: Call, presented: Presented | None) -> None:
