@@ -4,6 +4,7 @@ import re
 from itertools import accumulate
 from typing import ClassVar, Final
 
+from litestar.exceptions import InternalServerException
 from litestar.types import (
     HTTPReceiveMessage,
     HTTPRequestEvent,
@@ -47,7 +48,11 @@ async def check_body(request: AnyRequest) -> None:
     """Look at the body of a request that may change something. Raises UnsupportedMediaType and Invalid."""
     if request.method in SAFE_METHODS:
         return
-    body = await request.body()
+    try:
+        body = await request.body()
+    except InternalServerException:
+        # Nobody is there to be answered, and it is no defect of SONIA that would have to be looked into.
+        raise Invalid("the body did not come to its end") from None
     if not body:
         return
     types = [value for name, value in request.scope["headers"] if name == b"content-type"]

@@ -6,9 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from litestar import post
 
 from service.errors import Invalid
+from service.gateway.app import assemble
 from service.http.bodies import MAX_DEPTH, UnsupportedMediaType, check_body, check_json
+from service.http.guards import PUBLIC
 
 
 def checked(body: bytes, *types: bytes, method: str = "POST") -> None:
@@ -59,6 +62,31 @@ def test_anything_else_is_no_body(types: tuple[bytes, ...]) -> None:
 def test_what_is_no_utf_8_is_invalid(body: bytes) -> None:
     with pytest.raises(Invalid, match="UTF-8"):
         checked(body, b"application/json")
+
+
+def test_a_caller_that_leaves_before_the_end_of_a_body_is_no_failure_of_the_server() -> None:
+    @post("/x", opt=PUBLIC)
+    async def handler() -> None:
+        raise AssertionError
+
+    async def leave() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    sent: list[Any] = []
+    scope: Any = {
+        "type": "http",
+        "method": "POST",
+        "path": "/x",
+        "headers": [],
+        "query_string": b"",
+        "state": {"request_id": "req_1"},
+    }
+    asyncio.run(assemble([handler])(scope, leave, send))
+    assert sent[0]["status"] == 400
+    assert b"did not come to its end" in sent[1]["body"]
 
 
 DEEP = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
