@@ -198,6 +198,12 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "-m", "tests.fuzz", *session.posargs)
 
 
+@_session("shims", "test")
+def crash(session: nox.Session) -> None:
+    """Lose power at every sync, fail the disk, kill the gateway 500 times: nothing acknowledged is lost. `-- --seed N` repeats one."""
+    session.run("python", "-m", "tests.crash", *session.posargs)
+
+
 @_session("shims", "test", "lint")
 def lint(session: nox.Session) -> None:
     """Check style, formatting, types, who imports whom, and every spec."""

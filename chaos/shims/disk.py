@@ -121,11 +121,17 @@ def read_files(database: Path) -> Files:
 
 
 def put_files(files: Files, database: Path) -> None:
-    """Make the files of a database these; its index in shared memory is none of what a disk holds."""
+    """Make the files of a database these; its index in shared memory is none of what a disk holds.
+
+    A new file gets the permissions of the database, as from SQLite.
+    """
     for part, end in ENDS.items():
         path = database.with_name(database.name + end)
         if part in files:
+            is_new = not path.exists()
             path.write_bytes(files[part])
+            if is_new and part != "main":
+                path.chmod(database.stat().st_mode & 0o777)
         else:
             path.unlink(missing_ok=True)
     database.with_name(f"{database.name}-shm").unlink(missing_ok=True)
