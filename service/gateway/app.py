@@ -30,6 +30,7 @@ from service.http import health
 from service.http.authentication import Authentication
 from service.http.bodies import check_body
 from service.http.browsers import Surroundings, Threshold
+from service.http.crowds import Crowds
 from service.http.doorway import Doorway
 from service.http.idempotency import Idempotency
 from service.http.problems import EXCEPTION_HANDLERS
@@ -97,6 +98,7 @@ def create_litestar(
         registry=services.registry,
         clock=services.clock,
         denied=services.denied,
+        crowds=Crowds(),
         enabled=services.settings.auth.enabled,
     )
     idempotency = DefineMiddleware(

@@ -15,6 +15,7 @@ from service.auth.refusals import Refusal
 from service.auth.registry import Registry
 from service.auth.roles import Role
 from service.clock import Clock
+from service.http.crowds import Crowds
 from service.http.denials import (
     Denial,
     denied_cause,
@@ -48,12 +49,19 @@ class Authentication:
     """Middleware that lets a request pass to `app` with its caller, or answers 401."""
 
     def __init__(
-        self, app: ASGIApp, registry: Registry, clock: Clock, denied: DeniedAttempts, enabled: bool
+        self,
+        app: ASGIApp,
+        registry: Registry,
+        clock: Clock,
+        denied: DeniedAttempts,
+        crowds: Crowds,
+        enabled: bool,
     ) -> None:
         self._app = app
         self._registry = registry
         self._clock = clock
         self._denied = denied
+        self._crowds = crowds
         self._enabled = enabled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,9 +70,24 @@ class Authentication:
         if required == EVERYBODY:
             await self._app(scope, receive, send)
             return
+        verdict = self._judge(scope, required)
+        room = self._crowds.room(verdict)
+        if room is None:
+            await self._serve(scope, receive, send, verdict)
+            return
+        waits = room.locked()
+        async with room:
+            # Whoever had to wait may have lost its token meanwhile.
+            verdict = self._judge(scope, required) if waits else verdict
+            await self._serve(scope, receive, send, verdict)
+
+    def _judge(self, scope: Scope, required: object) -> Actor | Denial:
         verdict = self._remembered(scope) or self._authenticate(scope)
-        if isinstance(verdict, Actor) and required is None:
-            verdict = refuse_role(verdict)
+        return refuse_role(verdict) if isinstance(verdict, Actor) and required is None else verdict
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, verdict: Actor | Denial
+    ) -> None:
         if isinstance(verdict, Denial):
             await self._deny(scope, receive, send, verdict)
             return

@@ -14,6 +14,7 @@ from service.auth.registry import Registry
 from service.auth.roles import Role
 from service.clock import Clock, MarkFile
 from service.http.authentication import Authentication
+from service.http.crowds import AT_ONCE, Crowds
 from service.http.guards import REQUIRED
 from service.keys import hash_secret
 
@@ -36,6 +37,7 @@ class Desk:
     def __init__(self, directory: Path) -> None:
         self.wall_ms = 1_000_000
         self.passed = 0
+        self.opens: asyncio.Event | None = None
         self.mark = directory / "mark"
         file = MarkFile(self.mark)
         file.create(self.wall_ms)
@@ -46,15 +48,22 @@ class Desk:
         endless = TokenRecord(
             Actor("tok_3", "operator", ""), None, None, (Secret(hash_secret("s"), None),)
         )
+        observers = [
+            TokenRecord(Actor(name, "observer", ""), None, None, (Secret(hash_secret("s"), None),))
+            for name in ("tok_4", "tok_5")
+        ]
+        self.records = [record, endless, *observers]
         self.registry = Registry(
-            EpochFile(directory / "epoch"), lambda: {"tok_1": record, "tok_3": endless}
+            EpochFile(directory / "epoch"), lambda: {each.actor.id: each for each in self.records}
         )
         self.log = Quiet()
         denied = DeniedAttempts(self.log, clock, 1000)  # type: ignore[arg-type]
-        self.door = Authentication(self._handle, self.registry, clock, denied, True)
+        self.door = Authentication(self._handle, self.registry, clock, denied, Crowds(), True)
 
     async def _handle(self, scope: Any, receive: Any, send: Any) -> None:
         self.passed += 1
+        if self.opens is not None:
+            await self.opens.wait()
 
     async def ask(
         self, token: bytes | None, required: object, before: bytes = b"Bearer ", times: int = 1
@@ -130,3 +139,30 @@ def test_only_the_log_is_told_why(desk: Desk) -> None:
         "wrong_secret",
     ]
     assert {cause.actor_id for cause, _ in desk.log.noted} == {"anonymous"}
+
+
+def test_an_observer_waits_for_itself_and_nobody_else_does(desk: Desk) -> None:
+    async def crowd() -> None:
+        desk.opens = asyncio.Event()
+        many = [
+            asyncio.create_task(desk.ask(b"tok_4.s", Role.OBSERVER)) for _ in range(2 * AT_ONCE)
+        ]
+        await passed(AT_ONCE)
+        others = [
+            asyncio.create_task(desk.ask(token, Role.OBSERVER))
+            for token in (b"tok_3.s", b"tok_5.s")
+        ]
+        await passed(AT_ONCE + 2)
+        # Half of them wait; the token ends before they are served.
+        desk.records = [each for each in desk.records if each.actor.id != "tok_4"]
+        desk.registry.invalidate()
+        desk.opens.set()
+        assert await asyncio.gather(*others) == [200, 200]
+        assert sorted(await asyncio.gather(*many)) == [200] * AT_ONCE + [401] * AT_ONCE
+
+    async def passed(most: int) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert desk.passed == most
+
+    asyncio.run(crowd())
