@@ -22,8 +22,6 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
-from toxiproxy.api import APIConsumer
-from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
 from chaos import regular
 from chaos.engine.procfs import sample
@@ -60,6 +58,10 @@ class ToxicMismatchError(ToxiproxyError):
 
 class ToxiproxyGoneError(ToxiproxyError):
     """The server has died, or it hung and was killed."""
+
+
+class _RefusedError(Exception):
+    """The server's own words for why it does not do what it was asked."""
 
 
 class Toxic(Struct, frozen=True, kw_only=True):
@@ -102,6 +104,26 @@ class _Version(Struct, frozen=True):
     version: str
 
 
+def _consumer(port: int) -> Callable[[str, str, Mapping[str, object]], object]:
+    """What asks the server on `port`, by method, path and options; raises _RefusedError, and OSError without an answer.
+
+    The client library takes longer to import than the rest of the harness takes to read its specs.
+    """
+    from toxiproxy.api import APIConsumer  # noqa: PLC0415 - not before there is a server
+    from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists  # noqa: PLC0415
+
+    # The library keeps host and port on the class: a class of its own for every server.
+    api = type("Consumer", (APIConsumer,), {"host": HOST, "port": port})
+
+    def ask(method: str, path: str, options: Mapping[str, object]) -> object:
+        try:
+            return getattr(api, method)(path, **options)
+        except (NotFound, ProxyExists, InvalidToxic) as error:
+            raise _RefusedError(_message(error.args[0])) from error
+
+    return ask
+
+
 class ToxiproxyServer:
     """A running server. `problem` says why it can no longer be used, once it cannot."""
 
@@ -113,8 +135,7 @@ class ToxiproxyServer:
         self.problem: str | None = None
         self._process = process
         self._within_s = answer_within_s
-        # The library keeps host and port on the class: a class of its own for every server.
-        self._api = type("Consumer", (APIConsumer,), {"host": HOST, "port": port})
+        self._api = _consumer(port)
         self._cuts: dict[str, int] = {}
         self._turn = asyncio.Lock()
         self._watch = asyncio.create_task(self._notice_end())
@@ -269,8 +290,8 @@ class ToxiproxyServer:
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S + self._within_s):
                 status, content = await self._call(method, path, body)
-        except (NotFound, ProxyExists, InvalidToxic) as error:
-            raise ToxiproxyError(f"cannot {what}: {_message(error.args[0])}") from error
+        except _RefusedError as error:
+            raise ToxiproxyError(f"cannot {what}: {error}") from error
         except OSError as error:
             await self._give_up(what)
             raise ToxiproxyGoneError(f"cannot {what}: {self.problem}") from error
@@ -286,7 +307,6 @@ class ToxiproxyServer:
     async def _call(
         self, method: str, path: str, body: dict[str, object] | None
     ) -> tuple[int, bytes]:
-        call: Callable[..., object] = getattr(self._api, method)
         options: dict[str, object] = {
             "timeout": (CONNECT_WITHIN_S, self._within_s),
             # A proxy in the environment is none for a server on this host.
@@ -294,7 +314,7 @@ class ToxiproxyServer:
         }
         if body is not None:
             options["json"] = body
-        response = await asyncio.to_thread(call, path, **options)
+        response = await asyncio.to_thread(self._api, method, path, options)
         return getattr(response, "status_code"), getattr(response, "content")  # noqa: B009 - the library has no types
 
     async def _give_up(self, what: str) -> None:
@@ -330,7 +350,7 @@ class ToxiproxyServer:
                 _, content = await self._call("get", "/version", None)
                 _decoded(content, _Version, "read the version")
                 return
-            except (OSError, NotFound, ToxiproxyError):
+            except (OSError, _RefusedError, ToxiproxyError):
                 await asyncio.sleep(0.005)
 
     def _refuse_foreign(self) -> None:

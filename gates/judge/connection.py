@@ -50,8 +50,8 @@ class RunRecord(Struct, frozen=True):
 class Evidence:
     """The evidence of a release, or of one run that has just ended.
 
-    `names` are its tables, `missing` those that could not be read, `problems` those of all of it. `shipped`
-    says that it comes from Parquet, so that every table must agree with its digest.
+    `names` are its tables, `unread` those that could not be read, and why. `shipped` says that it comes from
+    Parquet, so that every table must agree with its digest; `row_counts` is of the tables that were read from there.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Evidence:
         self.connection = connection
         self.names = frozenset(names)
         self.shipped = shipped
-        self.problems: list[str] = []
-        self.missing: set[str] = set()
+        self.unread: dict[str, str] = {}
+        self.row_counts: dict[str, int] = {}
         self.altered: dict[RunKey, list[str]] = {}
         self._runs: dict[str, list[RunRecord]] | None = None
         self._rows: dict[str, dict[RunKey, list[schema.Row]]] = {}
@@ -75,7 +75,12 @@ class Evidence:
 
     def has(self, table: str) -> bool:
         """Whether a table of evidence is there and could be read."""
-        return table in self.names and table not in self.missing
+        return table in self.names and table not in self.unread
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with all of it, whichever gate is asked about."""
+        return list(self.unread.values())
 
     def look(self, table: str, columns: Sequence[str], key: RunKey) -> str:
         """SQL for some columns of one run's rows, for looking at them once."""
@@ -205,43 +210,50 @@ def open_release(directory: Path, collected: Mapping[str, Mapping[str, str]]) ->
     """
     declared = tables.declared(collected)
     evidence = Evidence(_connect(), declared, shipped=True)
-    counts = {
-        name: _load(evidence, directory / f"{name}.parquet", name, columns)
-        for name, columns in (declared | {"digests": schema.DIGESTS}).items()
-    }
-    _compare_digests(evidence, [name for name in declared if counts[name]])
+    _load(evidence, directory, declared | {"digests": schema.DIGESTS})
+    _compare_digests(evidence, [name for name in declared if evidence.row_counts.get(name)])
     _lock(evidence.connection, ())
     return evidence
 
 
-def _load(evidence: Evidence, path: Path, name: str, columns: Mapping[str, str]) -> int:
-    """Fill a table, and say with how many rows."""
-    evidence.connection.execute(tables.create_sql(tables.stored(name), columns))
-    if not path.is_file():
-        evidence.missing.add(name)
-        evidence.problems.append(f"the table {name} is missing: there is no {path.name}")
-        return 0
-    source = f"read_parquet({tables.literal(str(path))})"
-    try:
-        # Nothing is cast: what has become of another type is not what was sealed.
-        found = evidence.connection.execute(f"DESCRIBE FROM {source}").fetchall()
-        other = dict(columns.items() ^ {str(row[0]): str(row[1]) for row in found}.items())
-        if other:
-            evidence.missing.add(name)
-            evidence.problems.append(
-                f"the table {name} cannot be read: of its columns {', '.join(sorted(other))} are not as declared"
+def _load(evidence: Evidence, directory: Path, declared: Mapping[str, Mapping[str, str]]) -> None:
+    """Make the tables as they are in their files, and empty ones for those that are not as declared."""
+    connection = evidence.connection
+    for name in declared:
+        path = directory / f"{name}.parquet"
+        if not path.is_file():
+            evidence.unread[name] = f"the table {name} is missing: there is no {path.name}"
+            continue
+        try:
+            # Nothing is cast: what has become of another type is not what was sealed.
+            made = connection.execute(
+                f"CREATE TABLE {tables.stored(name)} AS SELECT * FROM {tables.parquet(path)}"
+            ).fetchone()
+        except duckdb.Error as error:
+            evidence.unread[name] = f"the table {name} cannot be read: {message_of(error)}"
+        else:
+            assert made is not None
+            evidence.row_counts[name] = int(made[0])
+    found = tables.made_in(connection)
+    for name, columns in declared.items():
+        if name in found and list(found[name].items()) != list(columns.items()):
+            evidence.unread[name] = (
+                f"the table {name} cannot be read: its columns are not as declared: {_differing(found[name], columns)}"
             )
-            return 0
-        names = ", ".join(map(tables.quoted, columns))
-        inserted = evidence.connection.execute(
-            f"INSERT INTO {tables.stored(name)} SELECT {names} FROM {source}"
-        ).fetchone()
-        assert inserted is not None
-        return int(inserted[0])
-    except duckdb.Error as error:
-        evidence.missing.add(name)
-        evidence.problems.append(f"the table {name} cannot be read: {message_of(error)}")
-        return 0
+        if name in evidence.unread:
+            evidence.row_counts.pop(name, None)
+            connection.execute(f"DROP TABLE IF EXISTS {tables.stored(name)}")
+            connection.execute(tables.create_sql(tables.stored(name), columns))
+
+
+def _differing(found: Mapping[str, str], declared: Mapping[str, str]) -> str:
+    """In what the columns of a table are others, in a few words."""
+    other = [
+        f"{name} is {found.get(name, 'missing')}, declared {declared.get(name, 'nowhere')}"
+        for name in {**declared, **found}
+        if found.get(name) != declared.get(name)
+    ]
+    return ", ".join(other) or "they are in another order"
 
 
 def _compare_digests(evidence: Evidence, names: Sequence[str]) -> None:

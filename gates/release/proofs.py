@@ -77,13 +77,19 @@ def shipped_in(directory: Path, session: Session) -> Shipped:
     )
 
 
-def proofs_again(directory: Path, shipped: Shipped) -> dict[str, Proven]:
+def opened(directory: Path, shipped: Shipped) -> Evidence | None:
+    """The evidence of the proofs of a release; None where none were shipped."""
+    if not (directory / FOLDER).exists():
+        return None
+    return open_release(directory / FOLDER / "evidence", collected_of(shipped.specs.targets))
+
+
+def proofs_again(directory: Path, evidence: Evidence | None, shipped: Shipped) -> dict[str, Proven]:
     """The proof of every gate of the session, from nothing but the evidence."""
     stored = stored_proofs(directory)
     trials: dict[str, list[tuple[Trial, GateVerdict]]] = {name: [] for name in shipped.specs.gates}
     made: dict[str, dict[str, Made]] = {name: {} for name in shipped.specs.gates}
     used: set[RunKey] = set()
-    evidence = _opened(directory, shipped) if stored.trials else None
     runs = {record.key: record.run for record in evidence.runs()} if evidence is not None else {}
     for trial in stored.trials:
         judged = shipped.specs.judged.get(trial.gate)
@@ -108,10 +114,6 @@ def proofs_again(directory: Path, shipped: Shipped) -> dict[str, Proven]:
         )
         for name, gate in shipped.specs.gates.items()
     }
-
-
-def _opened(directory: Path, shipped: Shipped) -> Evidence:
-    return open_release(directory / FOLDER / "evidence", collected_of(shipped.specs.targets))
 
 
 def _made(run: RunRow) -> Made:

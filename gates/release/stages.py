@@ -69,6 +69,7 @@ class Work(Struct, kw_only=True):
     conclusion: Conclusion
     shipped: proofs.Shipped
     evidence: Evidence
+    proof_evidence: Evidence | None
     release: Release
     decides: bool
     gates: list[GateReport] = []
@@ -85,6 +86,7 @@ class Judgement(Struct, frozen=True):
 
     report: Report
     evidence: Evidence
+    proof_evidence: Evidence | None
     shipped: proofs.Shipped
 
 
@@ -93,7 +95,7 @@ def judge_directory(directory: Path) -> Judgement:
     work = read_all(directory)
     for stage in STAGES:
         stage(work)
-    return Judgement(report(work), work.evidence, work.shipped)
+    return Judgement(report(work), work.evidence, work.proof_evidence, work.shipped)
 
 
 def read_all(directory: Path) -> Work:
@@ -108,6 +110,7 @@ def read_all(directory: Path) -> Work:
         conclusion=read(directory / "conclusion.json", Conclusion),
         shipped=shipped,
         evidence=open_release(directory / "evidence", collected_of(shipped.specs.targets)),
+        proof_evidence=proofs.opened(directory, shipped),
         release=named or _no_release(),
         decides=session.decides and named is not None,
     )
@@ -131,7 +134,7 @@ def judge(work: Work) -> None:
 
 def enter_proofs(work: Work) -> None:
     """What proofs say of each gate, and the gates of the release that were not run."""
-    proven = proofs.proofs_again(work.directory, work.shipped)
+    proven = proofs.proofs_again(work.directory, work.proof_evidence, work.shipped)
     work.gates = [with_proof(gate, proven[gate.name]) for gate in work.gates]
     if work.session.options.repeat == 1:
         work.gates = entries_of(work.release, work.gates, work.conclusion.existing)

@@ -31,7 +31,6 @@ from gates.release.specs import RELEASE, spec_flaws
 from gates.release.stages import Judgement
 from gates.release.statements import statement_of
 from gates.release.stored import bytes_of
-from gates.run.session import collected_of
 from gates.verify import evidence as evidence_checks
 
 
@@ -122,9 +121,8 @@ def _checks(
 ) -> Iterator[Callable[[], Iterable[Flaw]]]:
     """Every check of its own that the recomputed release allows."""
     shipped = found.shipped
-    collected = collected_of(shipped.specs.targets)
     yield lambda: _release_named(manifest, found.report)
-    yield lambda: evidence_checks.schema_flaws(directory, "evidence", collected)
+    yield lambda: evidence_checks.schema_flaws(found.evidence, "evidence")
     yield lambda: spec_flaws(shipped.specs, shipped.session, found.evidence)
     yield lambda: _proof_flaws(directory, found)
     yield lambda: rendered.flaws(directory, found)
@@ -159,15 +157,14 @@ def _release_named(manifest: Manifest, report: Report) -> Iterator[Flaw]:
 
 
 def _proof_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:
-    stored = stored_proofs(directory)
-    if not (directory / PROOFS).exists():
+    if found.proof_evidence is None:
         return
+    stored = stored_proofs(directory)
     session = found.shipped.session
     if stored.session != session.id:
         problem = f"it is of session {stored.session}, not {session.id}"
         yield Flaw(path=f"{PROOFS}/proofs.json", problem=problem)
-    collected = collected_of(found.shipped.specs.targets)
-    yield from evidence_checks.schema_flaws(directory, f"{PROOFS}/evidence", collected)
+    yield from evidence_checks.schema_flaws(found.proof_evidence, f"{PROOFS}/evidence")
 
 
 def _statement_flaws(directory: Path, found: Judgement) -> Iterator[Flaw]:

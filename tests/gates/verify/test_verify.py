@@ -196,12 +196,21 @@ def test_a_table_whose_rows_are_the_same_in_another_order(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("SELECT * EXCLUDE (mode) FROM old", "its columns are"),
-        ("SELECT * REPLACE (seed::VARCHAR AS seed) FROM old", "its columns are"),
+        ("SELECT * EXCLUDE (mode) FROM old", "mode is missing, declared VARCHAR"),
+        ("SELECT *, 1 AS more FROM old", "more is INTEGER, declared nowhere"),
+        ("SELECT mode, * EXCLUDE (mode) FROM old", "not as declared: they are in another order"),
+        ("SELECT * REPLACE (seed::VARCHAR AS seed) FROM old", "seed is VARCHAR, declared BIGINT"),
         ("SELECT * REPLACE ('well' AS mode) FROM old", "2 rows have a mode that there is not"),
         ("SELECT * REPLACE (NULL::VARCHAR AS worker) FROM old", "2 rows have no worker"),
     ],
-    ids=["a column less", "another type", "another value", "nothing"],
+    ids=[
+        "a column less",
+        "a column more",
+        "another order",
+        "another type",
+        "another value",
+        "nothing",
+    ],
 )
 def test_evidence_must_be_what_is_declared(copy: Path, sql: str, said: str) -> None:
     edit_table(copy / "evidence/runs.parquet", sql)
