@@ -1,11 +1,13 @@
 """What somebody with the whole directory and without the key can do to a release."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import duckdb
 import msgspec
 
+from chaos.evidence.database import in_memory
 from gates.release import rendered
 from gates.release.closing import close
 from gates.release.manifest import SIGNED
@@ -30,10 +32,15 @@ def edit_json(path: Path, change: Callable[[dict[str, object]], None]) -> None:
 def edit_table(path: Path, sql: str) -> None:
     """Write a table again from a query over `old`, with all types as they were."""
     rewritten = path.with_suffix(".new")
-    with duckdb.connect() as connection:
-        source = f"(WITH old AS (SELECT * FROM read_parquet('{path}')) {sql})"
-        connection.execute(f"COPY {source} TO '{rewritten}' (FORMAT parquet, COMPRESSION zstd)")
+    source = f"(WITH old AS (SELECT * FROM read_parquet('{path}')) {sql})"
+    _duck().execute(f"COPY {source} TO '{rewritten}' (FORMAT parquet, COMPRESSION zstd)")
     rewritten.rename(path)
+
+
+@cache
+def _duck() -> duckdb.DuckDBPyConnection:
+    """One for all edits: to open it takes longer than to rewrite a small table."""
+    return in_memory()
 
 
 def close_again(directory: Path, *, judge: bool = True) -> None:
