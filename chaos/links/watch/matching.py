@@ -44,20 +44,22 @@ class Matching:
     """
 
     def __init__(self) -> None:
-        self._accepted: dict[int, deque[float]] = {}
+        self._accepted: dict[int, deque[tuple[float, str]]] = {}
         self._known: dict[Client, Known] = {}
         self._open: dict[Client, tuple[float, float]] = {}
         self._looked_s = 0.0
         self._turn = 0
 
-    def accepted(self, port: int, now_s: float) -> None:
-        """Toxiproxy accepted a client whose server has this port."""
-        self._accepted.setdefault(port, deque()).append(now_s)
+    def accepted(self, port: int, client: str, now_s: float) -> None:
+        """Toxiproxy accepted a client, whose server has this port."""
+        self._accepted.setdefault(port, deque()).append((now_s, client))
 
-    def not_dialled(self, port: int) -> None:
-        """It could not reach the server for the last client."""
-        if self._accepted.get(port):
-            self._accepted[port].pop()
+    def not_dialled(self, port: int, client: str) -> None:
+        """It could not reach the server for this client; where that was set off already, another one stands in."""
+        times = self._accepted.get(port)
+        if times:
+            of_it = [index for index, (_, name) in enumerate(times) if name == client]
+            del times[of_it[-1] if of_it else -1]
 
     def look(self, looks: dict[Client, Look], now_s: float, *, first: bool = False) -> None:
         """Take in a look. What is there at the first one came before anything was counted."""
@@ -113,13 +115,13 @@ class Matching:
                 past.append(client)
         oldest_s = min((since_s for since_s, _ in self._open.values()), default=now_s - SETTLE_S)
         for times in self._accepted.values():
-            while times and times[0] < oldest_s - WINDOW_S - SETTLE_S:
+            while times and times[0][0] < oldest_s - WINDOW_S - SETTLE_S:
                 times.popleft()
         return past
 
     def _take(self, port: int, since_s: float, seen_s: float) -> bool:
         times = self._accepted.get(port, deque())
-        for index, accepted_s in enumerate(times):
+        for index, (accepted_s, _) in enumerate(times):
             if since_s - WINDOW_S <= accepted_s <= seen_s:
                 del times[index]
                 return True

@@ -40,7 +40,8 @@ class Look(NamedTuple):
     """What one look shows of a connection.
 
     `inode` is the client's socket while it is open. Once it has closed, the kernel will remember it until
-    some time between `until_s` and `at_most_s`.
+    some time between `until_s` and `at_most_s`; both are 0 where that time is over and the kernel, which is
+    seconds late with it, has not come to forget it yet.
     """
 
     inode: int = 0
@@ -110,7 +111,8 @@ def _connection(
     look = Look(alive=state == ESTABLISHED)
     if state == TIME_WAIT:
         left_s = int(timer, 16) / _TICKS_PER_S
-        look = Look(0, False, piece.from_s + left_s, piece.to_s + left_s)
+        ends = (piece.from_s + left_s, piece.to_s + left_s) if left_s else (0.0, 0.0)
+        look = Look(0, False, *ends)
     if remote_port in ports and is_here(ip_of(local), ip_of(remote)):
         client = Client(ip_of(local), int(local_port, 16), ports[remote_port])
         if inode != b"0":

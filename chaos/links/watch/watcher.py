@@ -180,10 +180,10 @@ class Watcher:
             if port is None:
                 continue
             if was_accepted:
-                self.matching.accepted(port, now_s)
+                self.matching.accepted(port, client, now_s)
                 news.append([link, client, self._ms(after_s), self._ms(now_s)])
             else:
-                self.matching.not_dialled(port)
+                self.matching.not_dialled(port, client)
         if news:
             reply({"seen": {"accepted": news}})
 

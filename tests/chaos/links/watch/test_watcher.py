@@ -99,7 +99,7 @@ def client(number: int) -> Client:
 
 def test_every_connection_needs_an_accepted_client_of_its_own() -> None:
     matching = Matching()
-    matching.accepted(PORT, 1.0)
+    matching.accepted(PORT, "a", 1.0)
     matching.look({client(1): GONE, client(2): GONE}, 1.0)
     assert matching.settle(1.5) == []
     assert len(matching.settle(2.1)) == 1
@@ -108,16 +108,40 @@ def test_every_connection_needs_an_accepted_client_of_its_own() -> None:
 
 def test_client_that_was_not_dialled_covers_nothing() -> None:
     matching = Matching()
-    matching.accepted(PORT, 1.0)
-    matching.not_dialled(PORT)
-    matching.not_dialled(PORT)
+    matching.accepted(PORT, "a", 1.0)
+    matching.not_dialled(PORT, "a")
+    matching.not_dialled(PORT, "a")
     matching.look({client(1): GONE}, 1.0)
     assert matching.settle(3.0) == [client(1)]
 
 
+def test_who_was_not_dialled_is_known_by_name() -> None:
+    matching = Matching()
+    matching.look({}, 1.0)
+    matching.accepted(PORT, "refused", 1.0)
+    matching.look({}, 3.0)
+    matching.accepted(PORT, "dialled", 3.0)
+    matching.not_dialled(PORT, "refused")
+    matching.look({client(1): gone(64.5)}, 4.5)
+    assert matching.settle(6.0) == []
+
+
+def test_the_kernel_is_late_to_forget_a_connection() -> None:
+    matching = Matching()
+    matching.accepted(PORT, "a", 1.0)
+    looks = [(1.5, 6000), (61.0, 50), (62.5, 0), (63.2, 0)]
+    for now_s, left in looks:
+        line = TABLE.splitlines(keepends=True)[2].replace(b"0000176F", b"%08X" % left)
+        matching.look(parse_table(Piece(line, now_s, now_s), frozenset({PORT})), now_s)
+        assert matching.settle(now_s + 1.0) == []
+    # Another one that had the same addresses is told by its later end.
+    matching.look({client(0x848A): gone(124.0)}, 64.0)
+    assert matching.settle(66.0) == [client(0x848A)]
+
+
 def test_client_without_a_connection_covers_nothing_later() -> None:
     matching = Matching()
-    matching.accepted(PORT, 1.0)
+    matching.accepted(PORT, "a", 1.0)
     matching.look({}, 2.4)
     matching.look({client(1): GONE}, 2.5)
     assert matching.settle(4.0) == [client(1)]
@@ -126,7 +150,7 @@ def test_client_without_a_connection_covers_nothing_later() -> None:
 def test_looks_that_lie_far_apart_are_no_proof_of_a_bypass() -> None:
     matching = Matching()
     matching.look({}, 1.0)
-    matching.accepted(PORT, 1.0)
+    matching.accepted(PORT, "a", 1.0)
     matching.look({client(1): GONE}, 3.5)
     assert matching.settle(5.0) == []
 
@@ -134,13 +158,13 @@ def test_looks_that_lie_far_apart_are_no_proof_of_a_bypass() -> None:
 def test_client_that_comes_later_covers_nothing_before() -> None:
     matching = Matching()
     matching.look({client(1): GONE}, 1.0)
-    matching.accepted(PORT, 1.1)
+    matching.accepted(PORT, "a", 1.1)
     assert matching.settle(2.5) == [client(1)]
 
 
 def test_long_lived_connection_takes_its_client_along() -> None:
     matching = Matching()
-    matching.accepted(PORT, 1.0)
+    matching.accepted(PORT, "a", 1.0)
     matching.look({client(1): OPEN, client(2): GONE}, 1.0)
     assert matching.unowned() == {client(1): 7, client(2): 0}
     matching.is_proxied(client(1))
@@ -156,7 +180,7 @@ def test_connection_of_somebody_known_is_not_counted_again() -> None:
 
 def test_same_connection_seen_again_counts_once() -> None:
     matching = Matching()
-    matching.accepted(PORT, 1.0)
+    matching.accepted(PORT, "a", 1.0)
     stages = [OPEN, None, Look(0, alive=True), Look(), gone(61.2), None, gone(61.2), gone(61.3)]
     for turn, seen in enumerate(stages):
         matching.look({client(1): seen} if seen else {}, 1.0 + turn * 0.05)
@@ -167,7 +191,7 @@ def test_same_connection_seen_again_counts_once() -> None:
 @pytest.mark.parametrize("again", [Look(8, alive=True), gone(64.0)])
 def test_port_that_is_used_again_is_another_connection(before: Look, again: Look) -> None:
     matching = Matching()
-    matching.accepted(PORT, 1.0)
+    matching.accepted(PORT, "a", 1.0)
     matching.look({client(1): before}, 1.0)
     assert matching.settle(2.5) == []
     matching.look({client(1): gone(61.0)}, 2.5)
@@ -178,7 +202,7 @@ def test_port_that_is_used_again_is_another_connection(before: Look, again: Look
 def test_remembrance_that_ends_a_little_later_is_the_same_connection() -> None:
     """A FIN that is sent again begins it anew, and a slow look blurs it."""
     matching = Matching()
-    matching.accepted(PORT, 1.0)
+    matching.accepted(PORT, "a", 1.0)
     matching.look({client(1): gone(61.0)}, 1.0)
     matching.look({client(1): gone(61.3, blur_s=1.0)}, 1.2)
     matching.look({client(1): gone(62.3)}, 2.4)
@@ -187,7 +211,7 @@ def test_remembrance_that_ends_a_little_later_is_the_same_connection() -> None:
 
 def test_connection_that_looks_missed_for_long_is_not_forgotten() -> None:
     matching = Matching()
-    matching.accepted(PORT, 1.0)
+    matching.accepted(PORT, "a", 1.0)
     matching.look({client(1): GONE}, 1.0)
     matching.look({}, 8.0)
     matching.look({client(1): GONE}, 15.0)
@@ -233,7 +257,7 @@ def play(story: list[Life], seed: int) -> int:
         for number, life in enumerate(story):
             dialled = life.began + (life.dial_delay if life.proxied else 0)
             if life.proxied and life.began == turn:
-                matching.accepted(PORT, now_s)
+                matching.accepted(PORT, "a", now_s)
             is_alive = dialled <= turn < dialled + life.alive
             is_gone = turn >= dialled + life.alive and not (life.reset and life.proxied)
             if (is_alive or is_gone) and (turn == dialled or chance.random() > 0.1):
