@@ -5,18 +5,21 @@ confirmation, across restarts too. A clock that once ran ahead is accepted again
 `sonia doctor --accept-clock`.
 """
 
+import errno
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from service.errors import StartRefused
+from service.errors import LOOK_AT_DISK, StartRefused
 
 Nanoseconds = Callable[[], int]
 _NS_PER_MS: Final = 1_000_000
 _DIGITS: Final = 20
 PERSIST_EVERY_MS: Final = 100
+# A new file would not be written either.
+_OF_DISK: Final = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES})
 
 
 def wall_ms() -> int:
@@ -30,18 +33,18 @@ class MarkFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def open(self) -> int:
+    def open(self, access: int = os.O_RDWR) -> int:
         """Open the file and return its mark in milliseconds. Raises StartRefused."""
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._descriptor = os.open(self._path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
             text = os.pread(self._descriptor, _DIGITS + 1, 0).decode("ascii")
             if len(text) != _DIGITS + 1:
                 raise ValueError(f"{len(text)} characters instead of {_DIGITS + 1}")
             return int(text)
         except (OSError, ValueError) as wrong:
-            raise StartRefused(
-                f"{self._path.name}: {wrong}", "`sonia doctor --accept-clock` writes a new one"
-            ) from wrong
+            of_disk = isinstance(wrong, OSError) and wrong.errno in _OF_DISK
+            remedy = LOOK_AT_DISK if of_disk else "`sonia doctor --accept-clock` writes a new one"
+            raise StartRefused(f"{self._path.name}: {wrong}", remedy) from wrong
 
     def create(self, mark_ms: int) -> None:
         """Write a new file holding `mark_ms` and keep it open."""
@@ -122,7 +125,7 @@ class Clock:
 def read_mark(path: Path) -> int:
     """The mark of a state directory in milliseconds, for whoever only reads. Raises StartRefused."""
     mark = MarkFile(path)
-    mark_ms = mark.open()
+    mark_ms = mark.open(os.O_RDONLY)
     mark.close()
     return mark_ms
 

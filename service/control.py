@@ -18,7 +18,7 @@ from service.auth.epoch import EpochFile
 from service.auth.registry import Registry, load_records
 from service.clock import Clock, open_clock, read_mark, wall_ms
 from service.effects import Effect, system_cause
-from service.errors import StartRefused, StateDamaged, Unavailable
+from service.errors import LOOK_AT_DISK, StartRefused, StateDamaged, Unavailable
 from service.ids import random_id
 from service.keys import KeyMaterial, Link, load_keys, load_link
 from service.processes import BEHIND
@@ -166,5 +166,4 @@ def refusing(state: StateDir) -> Iterator[None]:
     try:
         yield
     except (OSError, apsw.Error, StateDamaged, Unavailable) as wrong:
-        remedy = "look at the disk's space and whether it can be written, then start again"
-        raise StartRefused(f"{state.root} cannot be used: {wrong}", remedy) from wrong
+        raise StartRefused(f"{state.root} cannot be used: {wrong}", LOOK_AT_DISK) from wrong

@@ -43,6 +43,8 @@ class StateDamaged(SoniaError):
 RESTORE: Final = "restore the state directory from a backup"
 KEEP_AND_RESTORE: Final = f"keep a copy as it is, then {RESTORE}"
 """What is to be done about damaged state."""
+LOOK_AT_DISK: Final = "look at the disk's space and whether it can be written, then start again"
+"""What is to be done where nothing is wrong with the state, but with what it lies on."""
 REPLACE: Final = "`sonia restore BACKUP` puts a backup in its place"
 """What is to be done about a damaged control database."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.errors import StartRefused
+from service.errors import LOOK_AT_DISK, StartRefused
 from service.processes import BEHIND
 
 
@@ -120,11 +120,14 @@ class StateDir(msgspec.Struct, frozen=True):
         try:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
             descriptor = os.open(self.gateway_lock, flags, 0o600)
-        except OSError as missing:
+        except OSError as wrong:
             if not create and self.root.is_dir() and not self.gateway_lock.exists():
                 return None
-            reason = f"{self.root} is no state directory ({missing.strerror})"
-            raise StartRefused(reason, "`sonia init` makes one") from missing
+            if self.root.is_dir():
+                reason = f"{self.gateway_lock} cannot be opened: {wrong.strerror}"
+                raise StartRefused(reason, LOOK_AT_DISK) from wrong
+            reason = f"{self.root} is no state directory ({wrong.strerror})"
+            raise StartRefused(reason, "`sonia init` makes one") from wrong
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as held:

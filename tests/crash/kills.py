@@ -109,7 +109,9 @@ def kill_again_and_again(directory: Path, seed: int, cycles: int) -> list[str]:
     state = new_state(directory / "state", "audit: {checkpoint_every: 5}\n")
     clients = [Client(number, seed) for number in range(CLIENTS)]
     for cycle in range(cycles):
-        _live(state, clients, None if cycle % 5 == 1 else chance.randint(1, 60), chance)
+        answers = None if cycle % 5 == 1 else chance.randint(1, 60)
+        if stuck := _live(state, clients, answers, chance):
+            return [f"seed {seed}, cycle {cycle}: {stuck}"]
         if wrong := problems(clients, look_at(state.directory.database, _tasks)):
             return [f"seed {seed}, cycle {cycle}: {problem}" for problem in wrong]
     verified = sonia(state, "audit", "verify")
@@ -136,21 +138,24 @@ def _live(state: State, clients: list[Client], answers: int | None, chance: rand
     try:
         if answers is None:
             time.sleep(chance.uniform(0, 1))
-            return
+            return None
         gateway = Gateway(state, port, process)
         while not accepts(port):
-            assert process.poll() is None, "the gateway does not start"
+            if process.poll() is not None:
+                return f"the gateway does not start, but exits with {process.returncode}"
             time.sleep(0.01)
         talking = [threading.Thread(target=client.talk, args=(gateway,)) for client in clients]
         for thread in talking:
             thread.start()
         enough = sum(client.answered for client in clients) + answers
         while sum(client.answered for client in clients) < enough:
-            assert any(thread.is_alive() for thread in talking), "nobody is answered any more"
+            if not any(thread.is_alive() for thread in talking):
+                return "nobody is answered any more"
             time.sleep(0.002)
         process.kill()
         for thread in talking:
             thread.join()
+        return None
     finally:
         process.kill()
         process.wait()

@@ -1,5 +1,7 @@
 """Opening a state directory: what is refused stays as it was found, and whoever only reads writes nothing."""
 
+import errno
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -94,6 +96,25 @@ def test_a_refusal_is_the_same_the_second_time_and_writes_nothing(
     logged.directory.gateway_lock.unlink()
     before.pop("gateway.lock", None)
     assert content(logged.directory.root) == before
+
+
+def test_a_disk_that_is_read_only_is_said_to_be_that_and_can_be_read(
+    logged: State, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, root = os.open, str(logged.directory.root)
+
+    def read_only(path: str | Path, flags: int, *more: int, **others: int) -> int:
+        if str(path).startswith(root) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return really(path, flags, *more, **others)
+
+    monkeypatch.setattr(os, "open", read_only)
+    for asked in ("token issue --role operator", "run gateway"):
+        assert run(logged, *asked.split()) == EXIT_REFUSED
+        told = capsys.readouterr().err
+        assert "Read-only file system" in told
+        assert "whether it can be written" in told
+    assert run(logged, "doctor") == 0
 
 
 @pytest.mark.parametrize("kind", ["stopped", "killed", "torn"])
