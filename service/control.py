@@ -12,12 +12,13 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from service.audit.chain import Chain, Head
 from service.audit.verify import AuditReport, verify_start
 from service.auth.credentials import TokenRecord
 from service.auth.epoch import EpochFile
 from service.auth.registry import Registry, load_records
 from service.clock import Clock, open_clock, read_mark, wall_ms
-from service.effects import Effect, system_cause
+from service.effects import system_cause
 from service.errors import LOOK_AT_DISK, StartRefused, StateDamaged, Unavailable
 from service.ids import random_id
 from service.keys import KeyMaterial, Link, load_keys, load_link
@@ -28,7 +29,7 @@ from service.storage import Storage
 from service.storage.backup import copy_database
 from service.storage.damage import check_kept, mark_made
 from service.storage.database import check_integrity, look_at, open_database
-from service.storage.migrations import MIGRATIONS, check_schema, migrate
+from service.storage.migrations import MIGRATIONS, Migration, check_schema, migrate
 from service.storage.store import Checked
 from service.trust import check_control
 
@@ -122,23 +123,24 @@ def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control
         connection = open_database(state.database, sound.settings.storage)
         mark_made(state)
         clock.raise_to(sound.checked.head.at_ms)
-        before = check_schema(connection)
-        if before < MIGRATIONS[-1].version:
+        key = sound.keys.audit_key_bytes()
+        checked = sound.checked
+        if check_schema(connection) < MIGRATIONS[-1].version:
             backed_up(connection, state, clock.now_ms())
-        migrate(connection, clock.now_ms())
+            checked = Checked(
+                _migrated(connection, clock, Chain(key, checked.head)), checked.last_seq
+            )
         storage = Storage(
             connection,
             state,
             sound.settings,
             clock,
-            sound.keys.audit_key_bytes(),
-            sound.checked,
+            key,
+            checked,
             fatal,
         )
         epoch = EpochFile(state.token_epoch)
         storage.start()
-        if before < MIGRATIONS[-1].version:
-            _tell_migration(storage, before)
         registry = Registry(epoch, lambda: storage.read(load_records))
         return Control(
             state, sound.settings, sound.keys, sound.links, clock, storage, registry, epoch
@@ -153,11 +155,17 @@ def backed_up(connection: apsw.Connection, state: StateDir, now_ms: int) -> Path
     return backup
 
 
-def _tell_migration(storage: Storage, before: int) -> None:
+def _migrated(connection: apsw.Connection, clock: Clock, chain: Chain) -> Head:
+    """Bring the schema to the newest, each step with its audit row; return the new end of the log."""
     cause = system_cause("migrate", "database.migrate", random_id("boot"))
-    newest = MIGRATIONS[-1].version
-    effect = Effect(None, "migrations", str(newest), {"from": before, "to": newest})
-    storage.change_now(cause, lambda _: effect)
+
+    def done(step: Migration) -> None:
+        effect = ("migrations", str(step.version))
+        chain.append(connection, clock.now_ms(), cause, effect, {"to": step.version})
+
+    chain.follow(connection)
+    migrate(connection, clock.now_ms(), done=done)
+    return chain.head
 
 
 @contextmanager

@@ -339,9 +339,15 @@ _LEDGER = """
 
 
 def migrate(
-    connection: apsw.Connection, now_ms: int, steps: tuple[Migration, ...] = MIGRATIONS
+    connection: apsw.Connection,
+    now_ms: int,
+    steps: tuple[Migration, ...] = MIGRATIONS,
+    done: Callable[[Migration], None] = lambda _: None,
 ) -> None:
-    """Bring the schema to the newest version, each step in one transaction. Raises StartRefused as `check_schema`."""
+    """Bring the schema to the newest version, each step in one transaction, in which `done` is called after the step is.
+
+    Raises StartRefused as `check_schema`.
+    """
     for step in steps[check_schema(connection, steps) :]:
         with connection:
             for _ in connection.execute(_LEDGER):
@@ -351,6 +357,7 @@ def migrate(
             connection.execute(
                 "INSERT INTO migrations VALUES (?, ?, ?)", (step.version, step.sha256, now_ms)
             )
+            done(step)
             connection.pragma("user_version", step.version)
 
 

@@ -298,6 +298,6 @@ def test_whatever_else_goes_wrong_at_a_start_is_a_refusal(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(control, "migrate", fail)
+    monkeypatch.setattr(control, "Storage", fail)
     assert run(state, "run", "gateway") == EXIT_REFUSED
     assert "look at the disk's space" in capsys.readouterr().err

@@ -133,8 +133,24 @@ def test_down_and_up_keeps_every_row_and_the_log(state: State, tmp_path: Path) -
     assert schema_of(state.directory).schema == NEWEST
     assert rows(state, "SELECT id, kind, payload, status FROM tasks ORDER BY seq") == was
     told = rows(state, "SELECT effect_id FROM audit WHERE action = 'database.migrate' ORDER BY seq")
-    assert told == [*((str(each),) for each in range(NEWEST, BEFORE, -1)), (str(NEWEST),)]
+    steps = [(str(each),) for each in range(BEFORE + 1, NEWEST + 1)]
+    assert told == [*reversed(steps), *steps]
     assert len(list(state.directory.backups.iterdir())) == 2
+
+
+def test_no_step_is_there_that_the_log_does_not_tell_of(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        raise OSError("the end")
+
+    migrate_down(state.directory, BEFORE, tmp_path / "lost")
+    monkeypatch.setattr("service.control.Storage", ended)
+    with pytest.raises(StartRefused, match="the end"):
+        open_control(state.directory)
+    (said,) = rows(state, "SELECT effect_id FROM audit ORDER BY seq DESC LIMIT 1")
+    assert said == (str(NEWEST),)
+    look_over(state.directory)
 
 
 def test_a_log_of_the_release_before_is_intact_before_and_after(
