@@ -200,7 +200,7 @@ def fuzz(session: nox.Session) -> None:
 
 @_session("shims", "test")
 def crash(session: nox.Session) -> None:
-    """Lose power at every sync, fail the disk, kill the gateway 500 times: nothing acknowledged is lost. `-- --seed N` repeats one."""
+    """Lose power at every sync, fail the disk, cut migrations short, kill the gateway 500 times: nothing acknowledged is lost. `-- --seed N` repeats one."""
     session.run("python", "-m", "tests.crash", *session.posargs)
 
 

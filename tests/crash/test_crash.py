@@ -7,6 +7,7 @@ import pytest
 
 from service.storage import database
 from tests.crash.kills import Asked, Client, kill_again_and_again, problems
+from tests.crash.migrations import cut_short_everywhere
 from tests.crash.power import FAILURES, fail_once, lose_everywhere
 
 SEED = 1
@@ -33,6 +34,12 @@ def test_a_disk_that_fails_loses_nothing_and_invents_nothing(
 
 def test_kills_under_load_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
     assert not kill_again_and_again(tmp_path, SEED, cycles=3)
+
+
+def test_a_schema_that_is_moved_is_kept_wherever_that_is_cut_short(tmp_path: Path) -> None:
+    cuts, wrong = cut_short_everywhere(tmp_path, first=70, every=80)
+    assert cuts >= 4
+    assert not wrong
 
 
 def test_what_is_lost_doubled_or_invented_is_told() -> None:
