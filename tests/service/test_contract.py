@@ -46,7 +46,7 @@ def test_the_live_api_keeps_it(contract: Contract, live: tuple[dict[str, Any], s
 def test_what_a_query_may_say_and_what_counts_where_it_says_nothing(
     live: tuple[dict[str, Any], set[str]],
 ) -> None:
-    """Every parameter of this name, whatever operation takes it."""
+    """Every parameter of this name, whatever operation takes it; whoever asks for tokens without a word is given as many as may be."""
     said = {
         (each["name"], *(each["schema"].get(word) for word in ("default", "minimum", "maximum")))
         for operations in live[0]["paths"].values()
@@ -58,6 +58,7 @@ def test_what_a_query_may_say_and_what_counts_where_it_says_nothing(
         ("after", 0, 0, 10**18),
         ("cursor", None, None, None),
         ("limit", 50, 1, 200),
+        ("limit", 200, 1, 200),
         ("max_tokens", 512, 0, 100_000),
         ("q", None, None, None),
     }

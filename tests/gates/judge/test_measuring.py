@@ -153,7 +153,7 @@ def test_other_runs_are_not_seen(new_run: Callable[..., Run], shipped: Shipped) 
 
 
 def test_a_table_that_is_missing_is_unknown(evidence: Evidence) -> None:
-    evidence.missing.add("requests")
+    evidence.unread["requests"] = "the table requests is missing"
     verdict = verdict_of(evidence, judged(assertion(every="status = 200")))
     assert verdict.assertions[0].status == "UNKNOWN"
     assert "not in the evidence" in verdict.assertions[0].why
