@@ -283,7 +283,7 @@ def browser(session: nox.Session) -> None:
     """Open the report's page in the system's Chromium and read it. What follows `--` goes to pytest."""
     session.install("--require-hashes", "-r", "requirements/browser.txt")
     environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    session.run("pytest", "tests/browser", *session.posargs, env=environment)
+    session.run("pytest", "-n", "2", "tests/browser", *session.posargs, env=environment)
 
 
 @_session("shims", "test")
