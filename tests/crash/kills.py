@@ -8,7 +8,6 @@ asked for, and the audit log is whole.
 import http.client
 import random
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,7 +16,16 @@ import apsw
 import msgspec
 
 from service.storage.database import look_at
-from tests.service.running import Gateway, State, accepts, environment, free_port, new_state, sonia
+from tests.service.running import (
+    Gateway,
+    State,
+    accepts,
+    environment,
+    free_port,
+    new_state,
+    run_gateway,
+    sonia,
+)
 
 CLIENTS = 4
 TASKS = "SELECT json_extract(payload, '$.k'), id, status FROM tasks"
@@ -122,19 +130,12 @@ def _tasks(connection: apsw.Connection) -> list[tuple[str, str, str]]:
     return [(str(name), str(id_), str(status)) for name, id_, status in connection.execute(TASKS)]
 
 
-def _live(state: State, clients: list[Client], answers: int | None, chance: random.Random) -> None:
-    """One life of the gateway, killed once it has given so many answers, or while it starts."""
+def _live(
+    state: State, clients: list[Client], answers: int | None, chance: random.Random
+) -> str | None:
+    """One life of the gateway, killed once it has given so many answers, or while it starts; what was wrong with it."""
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "service",
-        "run",
-        "gateway",
-        "--state",
-        str(state.directory.root),
-    ]
-    process = subprocess.Popen(command, env=environment(port))
+    process = subprocess.Popen(run_gateway(state), env=environment(port))
     try:
         if answers is None:
             time.sleep(chance.uniform(0, 1))

@@ -169,6 +169,12 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def run_gateway(state: State) -> list[str]:
+    """The command that runs a gateway on `state` in the foreground."""
+    root = str(state.directory.root)
+    return [sys.executable, "-m", "service", "run", "gateway", "--state", root]
+
+
 @contextmanager
 def running(
     state: State, extra: Mapping[str, str] | None = None, *, descriptors: int | None = None
@@ -178,15 +184,7 @@ def running(
     `descriptors` is how many it may have open; its limit is its own, the test's worker keeps what it has.
     """
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "service",
-        "run",
-        "gateway",
-        "--state",
-        str(state.directory.root),
-    ]
+    command = run_gateway(state)
     if descriptors is not None:
         command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     process = subprocess.Popen(command, env=environment(port, extra))

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from service.errors import StartRefused
 from service.keys import generate_keys, generate_link, load_keys, load_link, write_keys
 from service.state import StateDir
-from tests.service.running import State, accepts, environment, free_port, sonia
+from tests.service.running import State, accepts, environment, free_port, run_gateway, sonia
 
 Spoil = Callable[[Path], None]
 
@@ -186,7 +185,7 @@ def test_gateway_exits_78_and_never_accepts(name: str, state: State) -> None:
     trying.start()
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "service", "run", "gateway", "--state", state.directory.root],
+            run_gateway(state),
             env=environment(port),
             capture_output=True,
             text=True,
