@@ -18,7 +18,7 @@ from service.auth.credentials import TokenRecord
 from service.auth.epoch import EpochFile
 from service.auth.registry import Registry, load_records
 from service.clock import Clock, open_clock, read_mark, wall_ms
-from service.effects import system_cause
+from service.effects import Effect, system_cause
 from service.errors import LOOK_AT_DISK, StartRefused, StateDamaged, Unavailable
 from service.ids import random_id
 from service.keys import KeyMaterial, Link, load_keys, load_link
@@ -30,7 +30,7 @@ from service.storage.backup import copy_database
 from service.storage.damage import check_kept, mark_made
 from service.storage.database import check_integrity, look_at, open_database
 from service.storage.migrations import MIGRATIONS, Migration, check_schema, migrate
-from service.storage.store import Checked
+from service.storage.store import Checked, audited
 from service.trust import check_control
 
 EXIT_FATAL = 70
@@ -160,8 +160,8 @@ def _migrated(connection: apsw.Connection, clock: Clock, chain: Chain) -> Head:
     cause = system_cause("migrate", "database.migrate", random_id("boot"))
 
     def done(step: Migration) -> None:
-        effect = ("migrations", str(step.version))
-        chain.append(connection, clock.now_ms(), cause, effect, {"to": step.version})
+        effect = Effect(None, "migrations", str(step.version), {"to": step.version})
+        audited(connection, chain, clock.now_ms(), cause, effect)
 
     chain.follow(connection)
     migrate(connection, clock.now_ms(), done=done)

@@ -13,7 +13,7 @@ from service.audit.chain import Chain
 from service.audit.checkpoints import CheckpointWriter
 from service.clock import open_clock
 from service.control import backed_up, look_over, refusing
-from service.effects import system_cause
+from service.effects import Effect, system_cause
 from service.errors import SoniaError
 from service.files import sync_directory
 from service.ids import random_id
@@ -21,6 +21,7 @@ from service.jsontypes import Json
 from service.state import StateDir
 from service.storage.database import look_at, open_database
 from service.storage.migrations import MIGRATIONS, Migration, check_schema, lost_by, take_back
+from service.storage.store import audited
 
 _Write = Callable[[apsw.Connection, Migration], "Counter[str]"]
 
@@ -40,8 +41,9 @@ def schema_of(state: StateDir) -> Schema:
 def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema, Path | None]:
     """Take the schema back to `to` for an earlier release; return what it has now, and the backup made before.
 
-    Where it is back already, as after a kill at the very end, nothing is done and there is no backup. What a step would lose is written to the new file `export` before the step is taken. Whoever calls it has the gateway's
-    lock. Raises StartRefused, and SoniaError when something would be lost and there is no `export`; then nothing was changed.
+    Where it is back already, as after a kill at the very end, nothing is done and there is no backup. What a step would
+    lose is written to the new file `export` before the step is taken. Whoever calls it has the gateway's lock.
+    Raises StartRefused, and SoniaError when something would be lost and there is no `export`; then nothing was changed.
     """
     sound = look_over(state)
     with refusing(state):
@@ -64,9 +66,9 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
                 def done(step: Migration) -> None:
                     lost = write(connection, step)
                     cause = system_cause("migrate", "database.migrate", random_id("cli"))
-                    effect = ("migrations", str(step.version))
                     detail: dict[str, Json] = {"to": step.version - 1, "exported": dict(lost)}
-                    chain.append(connection, clock.now_ms(), cause, effect, detail)
+                    effect = Effect(None, "migrations", str(step.version), detail)
+                    audited(connection, chain, clock.now_ms(), cause, effect)
 
                 take_back(connection, to, done)
             CheckpointWriter(state.checkpoints, key, 1, sound.checked.last_seq).write(chain.head)
