@@ -32,13 +32,12 @@ from service.clock import Clock
 from service.errors import (
     Conflict,
     Invalid,
-    OutcomeUnknown,
     Unavailable,
     Unprocessable,
 )
 from service.http.bodies import read_body, replayed
 from service.http.guards import REQUIRED
-from service.http.problems import NOTHING_DONE, UNKNOWN, Problem, send_refusal
+from service.http.problems import NOTHING_DONE, send_refusal, unknown_outcome
 from service.query import select_one
 from service.storage import Storage
 
@@ -221,7 +220,8 @@ class Idempotency:
         if kept.status:
             await give(kept, send)
         else:
-            await send_refusal(scope, receive, send, _interrupted(scope))
+            unknown = unknown_outcome(str(scope["state"]["request_id"]))
+            await send_refusal(scope, receive, send, unknown)
 
     async def _begin(self, slot: Slot, payload_sha256: str) -> Entry | None:
         run = partial(begin, slot=slot, payload_sha256=payload_sha256, now_ms=self._clock.now_ms())
@@ -256,14 +256,6 @@ class Idempotency:
 
     def _forget(self, slot: Slot) -> None:
         self._owed.pop(slot, None)
-
-
-def _interrupted(scope: Scope) -> Problem:
-    """The answer to a request of which nobody can say what came of it."""
-    unknown = OutcomeUnknown(UNKNOWN)
-    return Problem(
-        unknown.status, unknown.title, unknown.code, UNKNOWN, str(scope["state"]["request_id"])
-    )
 
 
 def digest(scope: Scope, body: bytes) -> str:

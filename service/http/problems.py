@@ -154,10 +154,13 @@ def _failed(request: AnyRequest, error: Exception, status: int) -> Response[byte
             status, "Internal error", "internal_error", "the server failed", request_id
         )
         return problem_response(failed)
-    unknown = OutcomeUnknown
-    return problem_response(
-        Problem(status, unknown.title, unknown.default_code, UNKNOWN, request_id)
-    )
+    return problem_response(unknown_outcome(request_id, status))
+
+
+def unknown_outcome(request_id: str, status: int = OutcomeUnknown.status) -> Problem:
+    """What is answered to a change of which nobody can say what came of it."""
+    it = OutcomeUnknown
+    return Problem(status, it.title, it.default_code, UNKNOWN, request_id)
 
 
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
