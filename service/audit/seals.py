@@ -28,8 +28,11 @@ _ROWS: Final = {
     "confirmations": "SELECT t.id, t.tool, hex(t.args), t.args_sha256, t.session_id, t.status, t.created_at_ms,"
     " t.expires_at_ms, t.decided_at_ms, t.decided_by, t.created_by, t.request_id, {} FROM confirmations AS t",
 }
-_WITH_TASKS: Final = range(4, 1 << 31)
-"""The schemas in which a confirmation may have a task. One that has none has the digest that it had before."""
+WITH_TASKS: Final = range(4, 1 << 31)
+"""The schemas in which tasks are run: in earlier ones all are notes, and no confirmation has a task.
+
+A confirmation that has none has the digest that it had before.
+"""
 _KEYS: Final = {"tokens": "t.id", "policies": "t.name", "confirmations": "t.id"}
 AUTHORITY: Final = ("tokens", "policies")
 """What a start compares; a verification compares all."""
@@ -95,7 +98,7 @@ def _rows(
     connection: apsw.Connection, table: str, rest: str = "", bindings: Bindings = ()
 ) -> "Iterator[tuple[apsw.SQLiteValue, ...]]":
     tasks = "NULL"
-    if table == "confirmations" and connection.pragma("user_version") in _WITH_TASKS:
+    if table == "confirmations" and connection.pragma("user_version") in WITH_TASKS:
         tasks = "t.task_id"
     for row in connection.execute(f"{_ROWS[table].format(tasks)} {rest}", bindings):
         yield row[:-1] if table == "confirmations" and row[-1] is None else row

@@ -11,6 +11,7 @@ from typing import Final
 import apsw
 import msgspec
 
+from service.audit.seals import WITH_TASKS
 from service.auth.rotation import is_revoked
 from service.domain.confirmations.records import (
     NewConfirmation,
@@ -41,8 +42,6 @@ from service.query import select
 from service.storage import Storage
 
 TOO_OFTEN: Final = "claimed_too_often"
-_RUN_BY_SONIA: Final = range(4, 1 << 31)
-"""The schemas in which tasks are run: those of earlier ones are notes."""
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -98,9 +97,9 @@ def claim(
 def begin(
     connection: apsw.Connection, task: Due, claimed: State, ids: Ids, origin: Origin
 ) -> Effect[ToolRun | None]:
-    """Begin the run of a claimed task, or ask first, or refuse it, as the policy of this very transaction says, and refuse what a revoked token asked for.
+    """Begin the run of a claimed task, or ask first, or refuse it, as the policy of this very transaction says.
 
-    Raises Conflict when the claim is over.
+    What a revoked token asked for is refused. Raises Conflict when the claim is over.
     """
     if state_of(connection, task.id) != claimed:
         raise Conflict(f"the claim of {task.id} is over", "task_over")
@@ -220,7 +219,7 @@ def settle_found(connection: apsw.Connection, task: Due, now_ms: int) -> Effect[
 
 def doubt_all(connection: apsw.Connection, now_ms: int) -> list[Effect[None]]:
     """Hand to an operator every task that would be run, because it may have been run already."""
-    if connection.pragma("user_version") not in _RUN_BY_SONIA:
+    if connection.pragma("user_version") not in WITH_TASKS:
         return []
     rest = "FROM tasks WHERE status = 'running' OR (status = 'queued' AND not_before_ms IS NOT NULL) ORDER BY seq"
     found = select(connection, Due, rest)
