@@ -40,13 +40,13 @@ async def run(step: Kill, scope: Scope) -> None:
     number = step.number()
     assert number is not None, "a step with a problem is not run"
     name = scope.variables.text(step.kill)
-    disks = scope.stack.disks.get(name)
+    disks = scope.stack.disks.get(name, [])
     if step.drop_unsynced and not disks:
         raise HarnessError(
             f"{name} was not started with `disk`, so what it did not sync is not known"
         )
     await scope.stack.signal(name, number, alone=step.alone)
-    if step.drop_unsynced and disks:
+    if step.drop_unsynced:
         await asyncio.to_thread(disks[-1].lose_power)
 
 

@@ -234,7 +234,7 @@ def _load(evidence: Evidence, directory: Path, declared: Mapping[str, Mapping[st
         else:
             assert made is not None
             evidence.row_counts[name] = int(made[0])
-    found = tables.made_in(connection)
+    found = _made_in(connection)
     for name, columns in declared.items():
         if name in found and list(found[name].items()) != list(columns.items()):
             evidence.unread[name] = (
@@ -244,6 +244,18 @@ def _load(evidence: Evidence, directory: Path, declared: Mapping[str, Mapping[st
             evidence.row_counts.pop(name, None)
             connection.execute(f"DROP TABLE IF EXISTS {tables.stored(name)}")
             connection.execute(tables.create_sql(tables.stored(name), columns))
+
+
+def _made_in(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """The tables of evidence that there are, each with its columns in order and their types."""
+    found = connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns()"
+        f" WHERE schema_name = {tables.literal(tables.SCHEMA)} ORDER BY table_name, column_index"
+    ).fetchall()
+    made: dict[str, dict[str, str]] = {}
+    for table, column, kind in found:
+        made.setdefault(table, {})[column] = kind
+    return made
 
 
 def _differing(found: Mapping[str, str], declared: Mapping[str, str]) -> str:

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import duckdb
-
 from chaos.evidence import schema
 
 SCHEMA = "evidence"
@@ -40,18 +38,6 @@ def parquet(path: Path) -> str:
     """One Parquet file as a source of rows, by its columns alone, whatever its path looks like."""
     name = re.sub(r"[*?\[]", r"[\g<0>]", str(path))
     return f"read_parquet({literal(name)}, hive_partitioning = false)"
-
-
-def made_in(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
-    """The tables of evidence that there are, each with its columns in order and their types."""
-    found = connection.execute(
-        "SELECT table_name, column_name, data_type FROM duckdb_columns()"
-        f" WHERE schema_name = {literal(SCHEMA)} ORDER BY table_name, column_index"
-    ).fetchall()
-    made: dict[str, dict[str, str]] = {}
-    for table, column, kind in found:
-        made.setdefault(table, {})[column] = kind
-    return made
 
 
 def create_sql(name: str, columns: Mapping[str, str], kind: str = "TABLE") -> str:
