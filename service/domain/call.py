@@ -23,6 +23,7 @@ from service.http.sockets import method_of
 from service.ids import NewId
 from service.keys import KeyMaterial
 from service.outbox.dispatcher import Outbox
+from service.reliability.tracing import TRACE, Trace, Traces
 from service.settings import Settings
 from service.state import StateDir
 from service.storage import Storage
@@ -46,6 +47,7 @@ class Services(msgspec.Struct, frozen=True):
     worker: Worker
     timers: Timers
     metrics: Metrics
+    traces: Traces
     new_id: NewId
     new_secret: Callable[[], str]
     verification: Shared[AuditReport]
@@ -61,6 +63,7 @@ class Call(msgspec.Struct, frozen=True):
     route: str
     method: str
     services: Services
+    trace: Trace
 
     def cause(self, action: str, target: str = "") -> Cause:
         """The audit row's first half for what this call does."""
@@ -102,4 +105,5 @@ def provide_call(scope: Scope, state: State) -> Call:
         route=scope["path_template"],
         method=method_of(scope),
         services=services,
+        trace=request[TRACE],
     )

@@ -26,6 +26,7 @@ from service.ids import NewId
 from service.keys import new_secret
 from service.outbox.dispatcher import Outbox
 from service.processes import BEHIND, Listen
+from service.reliability.tracing import Traces
 from service.retention import Retention
 from service.supervisor.status import Supervision, Unsupervised
 
@@ -84,6 +85,7 @@ def boot(
             retention.timer,
         ),
         metrics=Metrics(),
+        traces=Traces(),
         new_id=new_id,
         new_secret=new_secret,
         verification=Shared(),

@@ -33,6 +33,7 @@ from service.http.sockets import SAFE_METHODS, method_of
 from service.ids import random_id
 from service.internal.runner import bind, serve_on
 from service.processes import Listen
+from service.reliability.tracing import Traces
 from service.settings import Settings, load_settings
 from service.state import StateDir
 from service.storage.damage import put_aside
@@ -125,7 +126,7 @@ def create_app(lost: LostStorage, settings: Settings, listen: Listen) -> ASGIApp
     app = assemble(HANDLERS, state=State({"lost": Lost(lost, metrics)}))
     http = settings.http
     surroundings = Surroundings(http.hosts, http.origins, listen.host)
-    return Doorway(Threshold(Closed(app), surroundings, _Counted()), random_id, metrics)
+    return Doorway(Threshold(Closed(app), surroundings, _Counted()), random_id, metrics, Traces())
 
 
 def serve_degraded(state: StateDir, listen: Listen, lost: DatabaseLost) -> None:

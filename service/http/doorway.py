@@ -1,4 +1,4 @@
-"""The outermost layer: every exchange gets a request id, and every answer shows it."""
+"""The outermost layer: every exchange gets a request id and a trace, and every answer shows the id."""
 
 from collections.abc import Callable
 from typing import Final, cast
@@ -6,7 +6,9 @@ from typing import Final, cast
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from service.http.metrics import Metrics
+from service.http.sockets import method_of
 from service.ids import NewId
+from service.reliability.tracing import TRACE, Trace, Traces
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 
@@ -18,18 +20,37 @@ class Doorway:
     in the audit log.
     """
 
-    def __init__(self, app: ASGIApp, new_id: NewId, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, new_id: NewId, metrics: Metrics, traces: Traces) -> None:
         self._app = app
         self._new_id = new_id
         self._metrics = metrics
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one exchange, or the lifespan."""
         if scope["type"] not in _EXCHANGES:
             await self._app(scope, receive, send)
             return
-        send_stamped = stamped(scope, send, self._new_id("req"), self._metrics.count)
-        await self._app(scope, receive, send_stamped)
+        request_id = self._new_id("req")
+        trace = self._traces.begin(request_id, "http", method_of(scope))
+
+        def answered(status: int) -> None:
+            self._metrics.count(status)
+            trace.status = status
+            if status == _SWITCHING:
+                # What is said on a socket has traces of its own.
+                self._finish(scope, trace)
+
+        send_stamped = stamped(scope, send, request_id, answered)
+        scope["state"][TRACE] = trace
+        try:
+            await self._app(scope, receive, send_stamped)
+        finally:
+            self._finish(scope, trace)
+
+    def _finish(self, scope: Scope, trace: Trace) -> None:
+        trace.route = scope.get("path_template", "")
+        self._traces.finish(trace)
 
 
 def stamped(

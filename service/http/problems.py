@@ -20,6 +20,7 @@ from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 from service.errors import OutcomeUnknown, ProblemError, Unavailable
 from service.http.sockets import SAFE_METHODS, deny_socket
 from service.jsontypes import Json
+from service.reliability.tracing import TRACE, Trace
 
 AnyRequest = Request[object, object, State]
 NOTHING_DONE: Final = "nothing_done"
@@ -75,6 +76,7 @@ async def send_refusal(
 
     A WebSocket is refused before it opens, with the same answer.
     """
+    note_code(scope, problem.code)
     body = msgspec.json.encode(problem)
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
@@ -89,6 +91,13 @@ async def send_refusal(
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+def note_code(scope: Scope, code: str) -> None:
+    """Tell the trace of a request, where it has one, with which code it is answered."""
+    trace = scope.get("state", {}).get(TRACE)
+    if isinstance(trace, Trace):
+        trace.code = code
+
+
 def _request_id(request: AnyRequest) -> str:
     return str(request.scope["state"].get("request_id", ""))
 
@@ -96,16 +105,15 @@ def _request_id(request: AnyRequest) -> str:
 def on_problem(request: AnyRequest, error: ProblemError) -> Response[bytes]:
     """Answer an error that SONIA raised on purpose, and note whether it says that certainly nothing was changed."""
     request.scope["state"][NOTHING_DONE] = isinstance(error, Unavailable)
-    return problem_response(
-        Problem(
-            error.status,
-            error.title,
-            error.code,
-            error.detail,
-            _request_id(request),
-            retry_after_ms=error.retry_after_ms,
-        )
+    problem = Problem(
+        error.status,
+        error.title,
+        error.code,
+        error.detail,
+        _request_id(request),
+        retry_after_ms=error.retry_after_ms,
     )
+    return _answer(request, problem)
 
 
 def allowed(methods: Iterable[str]) -> str:
@@ -128,7 +136,7 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         request_id=_request_id(request),
         errors=_errors(error),
     )
-    return problem_response(problem, headers)
+    return _answer(request, problem, headers)
 
 
 def _errors(error: HTTPException) -> tuple[Mapping[str, Json], ...]:
@@ -153,8 +161,15 @@ def _failed(request: AnyRequest, error: Exception, status: int) -> Response[byte
         failed = Problem(
             status, "Internal error", "internal_error", "the server failed", request_id
         )
-        return problem_response(failed)
-    return problem_response(unknown_outcome(request_id, status))
+        return _answer(request, failed)
+    return _answer(request, unknown_outcome(request_id, status))
+
+
+def _answer(
+    request: AnyRequest, problem: Problem, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
+    note_code(request.scope, problem.code)
+    return problem_response(problem, headers)
 
 
 def unknown_outcome(request_id: str, status: int = OutcomeUnknown.status) -> Problem:
