@@ -55,19 +55,45 @@ def is_expired(expires_at_ms: int | None, now_ms: int) -> bool:
     return expires_at_ms is not None and now_ms >= expires_at_ms
 
 
-def judge(record: TokenRecord | None, sha256: bytes, now_ms: int) -> Actor | Refusal:
-    """Decide whether the secret with hash `sha256` is a live secret of `record` at `now_ms`.
+class Found(msgspec.Struct, frozen=True):
+    """The token that was presented, without any secret. `secret` is which of its secrets it was, the newest first; None: none."""
+
+    actor: Actor
+    expires_at_ms: int | None
+    revoked_at_ms: int | None
+    secret: int | None
+    secret_expires_at_ms: int | None = None
+
+
+def look_up(record: TokenRecord | None, sha256: bytes) -> Found | None:
+    """Find the secret with hash `sha256` among those of `record`; None where there is no such token.
 
     All hashes are compared, each in constant time, so that the time taken says nothing.
     """
     secrets = record.secrets if record is not None else (Secret(_NOBODY, None),)
-    matching = [secret for secret in secrets if hmac.compare_digest(secret.sha256, sha256)]
+    matching = [
+        place for place, secret in enumerate(secrets) if hmac.compare_digest(secret.sha256, sha256)
+    ]
     if record is None:
+        return None
+    which = matching[0] if matching else None
+    ends_at_ms = None if which is None else secrets[which].expires_at_ms
+    return Found(record.actor, record.expires_at_ms, record.revoked_at_ms, which, ends_at_ms)
+
+
+def decide(found: Found | None, now_ms: int) -> Actor | Refusal:
+    """Decide whether what was found is live at `now_ms`."""
+    if found is None:
         return Refusal.UNKNOWN
-    if not matching:
+    if found.secret is None:
         return Refusal.WRONG_SECRET
-    if record.revoked_at_ms is not None:
+    if found.revoked_at_ms is not None:
         return Refusal.REVOKED
-    if is_expired(record.expires_at_ms, now_ms) or is_expired(matching[0].expires_at_ms, now_ms):
+    if is_expired(found.expires_at_ms, now_ms) or is_expired(found.secret_expires_at_ms, now_ms):
         return Refusal.EXPIRED
-    return record.actor
+    return found.actor
+
+
+def judge(record: TokenRecord | None, sha256: bytes, now_ms: int) -> Actor | Refusal:
+    """Decide whether the secret with hash `sha256` is a live secret of `record` at `now_ms`."""
+    return decide(look_up(record, sha256), now_ms)

@@ -10,7 +10,16 @@ from collections.abc import Callable
 import apsw
 import msgspec
 
-from service.auth.credentials import Actor, Presented, Secret, TokenRecord, judge
+from service.auth.credentials import (
+    Actor,
+    Found,
+    Presented,
+    Secret,
+    TokenRecord,
+    decide,
+    judge,
+    look_up,
+)
 from service.auth.epoch import EpochFile
 from service.auth.refusals import Refusal
 from service.query import select, select_one
@@ -67,8 +76,11 @@ class Registry:
 
     def verify(self, presented: Presented, now_ms: int) -> Actor | Refusal:
         """Return the actor behind a presented token, or why there is none."""
-        record = self._current().records.get(presented.token_id)
-        return judge(record, presented.sha256, now_ms)
+        return decide(self.look_up(presented), now_ms)
+
+    def look_up(self, presented: Presented) -> Found | None:
+        """Return the presented token as it is now, or None where there is none."""
+        return look_up(self._current().records.get(presented.token_id), presented.sha256)
 
     def live_roles(self, now_ms: int) -> set[str]:
         """The roles for which at least one token works at `now_ms`."""

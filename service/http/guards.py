@@ -15,6 +15,7 @@ from service.auth.credentials import Actor
 from service.auth.roles import Role, permits
 from service.errors import Forbidden
 from service.http.denials import refuse_role
+from service.reliability.tracing import Trace, trace_of
 
 EVERYBODY: Final = "public"
 PUBLIC: Final[dict[str, object]] = {EVERYBODY: True}
@@ -38,10 +39,20 @@ class RoleGuard:
     async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
         """Raise Forbidden unless the role of `connection.user` is enough."""
         actor: Actor = connection.scope["user"]
-        if not permits(actor.role, self.role):
+        try:
+            authorize(trace_of(connection.scope), actor, self.role)
+        except Forbidden:
             connection.scope["state"][REFUSED] = actor
+            raise
+
+
+def authorize(trace: Trace, actor: Actor, required: Role) -> None:
+    """Decide whether the role of `actor` is enough: a stage of the trace. Raises Forbidden."""
+    with trace.stage("authorize") as stage:
+        if not permits(actor.role, required):
             denial = refuse_role(actor)
             raise Forbidden(denial.detail, denial.code)
+        stage.decide("admitted")
 
 
 def require_role(role: Role) -> RoleGuard:

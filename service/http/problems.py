@@ -20,7 +20,7 @@ from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 from service.errors import OutcomeUnknown, ProblemError, Unavailable
 from service.http.sockets import SAFE_METHODS, deny_socket
 from service.jsontypes import Json
-from service.reliability.tracing import TRACE, Trace
+from service.reliability.tracing import trace_of
 
 AnyRequest = Request[object, object, State]
 NOTHING_DONE: Final = "nothing_done"
@@ -93,9 +93,7 @@ async def send_refusal(
 
 def note_code(scope: Scope, code: str) -> None:
     """Tell the trace of a request, where it has one, with which code it is answered."""
-    trace = scope.get("state", {}).get(TRACE)
-    if isinstance(trace, Trace):
-        trace.code = code
+    trace_of(scope).code = code
 
 
 def _request_id(request: AnyRequest) -> str:

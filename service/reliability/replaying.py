@@ -42,6 +42,9 @@ class Replayed(Trace):
         """Nothing: time stands still."""
         return 0
 
+    def act(self, effect: Callable[[], object]) -> None:
+        """Do nothing."""
+
     def enter(self, stage: Stage) -> None:
         """Go on with the inputs of the first recorded stage of that name that was not entered yet."""
         super().enter(stage)

@@ -25,7 +25,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import apsw
 import msgspec
@@ -163,6 +163,15 @@ class Trace:
         """The next stage: `with trace.stage("memory") as stage`."""
         return Stage(self, name)
 
+    def again(self) -> Self:
+        """Forget the last stage, which is decided anew."""
+        self.stages.pop()
+        return self
+
+    def act(self, effect: Callable[[], object]) -> None:
+        """Do something from which nothing comes that is decided upon; a replay does not do it."""
+        effect()
+
     def enter(self, stage: Stage) -> None:
         """Have what is taken from now on belong to `stage`."""
         self.stages.append(stage)
@@ -252,6 +261,12 @@ class Trace:
 
 class NotRecorded(BaseException):
     """A replay asked for an input that is not in the record, or is no such thing; nothing may handle it."""
+
+
+def trace_of(scope: Mapping[str, Any]) -> Trace:
+    """The trace of a connection's request; one that nobody looks at where there is none."""
+    trace = scope.get("state", {}).get(TRACE)
+    return trace if isinstance(trace, Trace) else Trace("", "http")
 
 
 def failed_with(error: BaseException) -> Failed:
