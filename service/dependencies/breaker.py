@@ -27,6 +27,11 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+def lets_through(state: BreakerState) -> bool:
+    """Whether traffic goes out in that state. Pure."""
+    return state is BreakerState.CLOSED
+
+
 class BreakerLimits(msgspec.Struct, frozen=True):
     """When to open, and for how long.
 
@@ -92,9 +97,7 @@ class Breaker:
 
     def admit(self) -> Permit | None:
         """A permit for traffic, or None (answer without the dependency) unless the breaker is closed."""
-        if self._state is not BreakerState.CLOSED:
-            return None
-        return Permit(self._generation, probe=False)
+        return Permit(self._generation, probe=False) if lets_through(self._state) else None
 
     def admit_probe(self) -> Permit | None:
         """A permit for a probe: always while closed, one at a time after the back-off while open."""

@@ -25,8 +25,10 @@ from service.gateway.recheck import closing_code, watch
 from service.http.bodies import check_json
 from service.http.guards import require_role
 from service.http.problems import UNKNOWN, Problem, send_refusal
+from service.reliability.tracing import answer_of
 
 PROTOCOL: Final = "sonia.v1"
+INVALID_FRAME: Final = "invalid_frame"
 _LOG: Final = logging.getLogger("sonia.gateway")
 
 Socket = WebSocket[object, object, State]
@@ -86,19 +88,24 @@ async def answer_frame(call: Call, text: str | bytes) -> Outgoing:
         check_json(text.encode() if isinstance(text, str) else text)
         frame = _INCOMING.decode(text)
     except (msgspec.MsgspecError, Invalid) as wrong:
-        return ErrorFrame(None, "invalid_frame", str(wrong), call.request_id)
+        return _refused(call, None, Invalid(str(wrong), INVALID_FRAME))
     if isinstance(frame, PingFrame):
         return PongFrame(frame.id)
     try:
         request = msgspec.convert({"text": frame.text, "session_id": frame.session_id}, TurnRequest)
         return AnswerFrame(frame.id, call.request_id, await answer_turn(call, request))
     except msgspec.ValidationError as wrong:
-        return ErrorFrame(frame.id, "invalid_frame", str(wrong), call.request_id)
+        return _refused(call, frame.id, Invalid(str(wrong), INVALID_FRAME))
     except ProblemError as problem:
-        return ErrorFrame(frame.id, problem.code, problem.detail, call.request_id)
+        return _refused(call, frame.id, problem)
     except Exception:  # noqa: BLE001 - whatever it was, the stream stays usable
         _LOG.exception("turn %s failed", call.request_id)
-        return ErrorFrame(frame.id, OutcomeUnknown.default_code, UNKNOWN, call.request_id)
+        return _refused(call, frame.id, OutcomeUnknown(UNKNOWN))
+
+
+def _refused(call: Call, frame_id: str | None, problem: ProblemError) -> ErrorFrame:
+    call.trace.answered(answer_of(problem))
+    return ErrorFrame(frame_id, problem.code, problem.detail, call.request_id)
 
 
 async def converse(socket: Socket, call: Call, presented: Presented | None) -> None:
@@ -106,12 +113,19 @@ async def converse(socket: Socket, call: Call, presented: Presented | None) -> N
     while True:
         text = await socket.receive_text()
         services = call.services
-        code = closing_code(services, presented)
-        if code is not None:
-            await socket.close(code, "the token is not valid any more")
-            return
         request_id = services.new_id("req")
-        answer = await answer_frame(msgspec.structs.replace(call, request_id=request_id), text)
+        trace = services.traces.begin(request_id, "frame", call.method, call.route)
+        frame_call = msgspec.structs.replace(call, request_id=request_id, trace=trace)
+        try:
+            code = closing_code(services, presented, trace)
+            if code is not None:
+                await socket.close(code, "the token is not valid any more")
+                return
+            answer = await answer_frame(frame_call, text)
+            if not isinstance(answer, ErrorFrame):
+                trace.answered(answer_of(None))
+        finally:
+            services.traces.finish(trace)
         await socket.send_text(msgspec.json.encode(answer).decode())
 
 

@@ -9,6 +9,7 @@ from service.auth.credentials import Actor
 from service.auth.refusals import Refusal
 from service.http.problems import Problem, send_refusal
 from service.http.sockets import method_of
+from service.reliability.tracing import Answer
 from service.storage import Cause
 
 _CHALLENGE_ABSENT: Final = b"Bearer"
@@ -27,6 +28,11 @@ class Denial(msgspec.Struct, frozen=True):
     reason: str
     actor: Actor | None = None
     token_id: str = ""
+
+    @property
+    def answer(self) -> Answer:
+        """What is answered, as the trace has it."""
+        return Answer(self.status, self.code)
 
 
 _OF_A_TOKEN: Final = frozenset({Refusal.WRONG_SECRET, Refusal.REVOKED, Refusal.EXPIRED})

@@ -172,6 +172,10 @@ class Trace:
         """Do something from which nothing comes that is decided upon; a replay does not do it."""
         effect()
 
+    def answered(self, answer: Answer) -> None:
+        """Note what is answered."""
+        self.status, self.code = answer.status, answer.code
+
     def enter(self, stage: Stage) -> None:
         """Have what is taken from now on belong to `stage`."""
         self.stages.append(stage)
@@ -286,6 +290,17 @@ def decided_of(error: BaseException) -> tuple[str, str]:
     if isinstance(error, NotRecorded):
         return "not_recorded", str(error)
     return ("cancelled", "") if isinstance(error, asyncio.CancelledError) else ("failed", "defect")
+
+
+def answer_of(error: BaseException | None, status: int = 200) -> Answer:
+    """What is answered where something ended with `error`, or well, with `status`. Pure."""
+    if error is None:
+        return Answer(status)
+    if isinstance(error, ProblemError):
+        return Answer(error.status, error.code)
+    if isinstance(error, asyncio.CancelledError):
+        return Answer(0)
+    return Answer(_FAILURES_FROM, OutcomeUnknown.default_code)
 
 
 _SHED: Final = "shed"

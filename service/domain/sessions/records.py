@@ -6,8 +6,8 @@ import apsw
 import msgspec
 
 from service.effects import Effect, Origin
-from service.errors import Conflict
-from service.query import require_one
+from service.errors import Conflict, NotFound
+from service.query import require_one, select_one
 
 
 class NewSession(msgspec.Struct, frozen=True):
@@ -42,17 +42,43 @@ def find(connection: apsw.Connection, session_id: str, now_ms: int) -> Session:
     return require_one(connection, Session, rest, (now_ms, session_id), f"session {session_id}")
 
 
-def live_session(connection: apsw.Connection, session_id: str, now_ms: int) -> Session:
-    """Read one session that can still be used. Raises NotFound, and Conflict when it is over."""
-    session = find(connection, session_id, now_ms)
-    if session.status != "open":
-        raise Conflict(f"the session {session_id} is {session.status}", "session_over")
-    return session
+class Life(msgspec.Struct, frozen=True):
+    """All that decides whether a session can still be used."""
+
+    closed_at_ms: int | None
+    expires_at_ms: int
 
 
-def count_turn(connection: apsw.Connection, session_id: str, now_ms: int, request_id: str) -> None:
-    """Count one more turn of an open session. Raises NotFound and Conflict."""
-    live_session(connection, session_id, now_ms)
+class Facts(msgspec.Struct, frozen=True):
+    """A session, if one is named and there is one, and the time at which that was looked at."""
+
+    session: Life | None
+    now_ms: int
+
+
+def life_of(connection: apsw.Connection, session_id: str | None) -> Life | None:
+    """Read what decides about a session; None where none is named or there is none."""
+    if session_id is None:
+        return None
+    return select_one(connection, Life, "FROM sessions WHERE id = ?", (session_id,))
+
+
+def judge_session(session_id: str, life: Life | None, now_ms: int) -> None:
+    """Decide whether a session can be used at `now_ms`. Raises NotFound, and Conflict when it is over. Pure."""
+    if life is None:
+        raise NotFound(f"there is no session {session_id}")
+    if life.closed_at_ms is not None or life.expires_at_ms <= now_ms:
+        over = "expired" if life.closed_at_ms is None else "closed"
+        raise Conflict(f"the session {session_id} is {over}", "session_over")
+
+
+def live_session(connection: apsw.Connection, session_id: str, now_ms: int) -> None:
+    """Read whether a session can still be used. Raises NotFound, and Conflict when it is over."""
+    judge_session(session_id, life_of(connection, session_id), now_ms)
+
+
+def count_turn(connection: apsw.Connection, session_id: str, request_id: str) -> None:
+    """Count one more turn of an open session."""
     connection.execute(
         "UPDATE sessions SET turn_count = turn_count + 1, request_id = ? WHERE id = ?",
         (request_id, session_id),

@@ -1,18 +1,20 @@
 """Turns: the gateway asks memory what is relevant, then the model, and answers whatever happens to them."""
 
-from typing import Annotated, Final
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final, TypeVar
 
 import apsw
 import msgspec
 
-from service.dependencies import Dependencies, MemoryUnavailable, ModelUnavailable
+from service.dependencies import DependencyUnavailable, MemoryUnavailable, ModelUnavailable
+from service.dependencies.breaker import BreakerState, lets_through
 from service.domain.call import Call
-from service.domain.sessions.records import count_turn, live_session
+from service.domain.sessions.records import Facts, count_turn, judge_session, life_of
 from service.effects import Effect
 from service.messages.builtin import fallback_answer
 from service.messages.memory import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
-from service.settings import TurnSettings
 
+T = TypeVar("T")
 MEMORY_UNAVAILABLE: Final = "memory_unavailable"
 MODEL_UNAVAILABLE: Final = "model_unavailable"
 
@@ -44,46 +46,70 @@ class _Thought(msgspec.Struct, frozen=True):
 
 
 async def answer_turn(call: Call, request: TurnRequest) -> TurnAnswer:
-    """Ask memory, ask the model, record the turn; the same for a request and for a frame of a stream.
+    """Ask memory, ask the model, record the turn; the same for a request, for a frame of a stream, and for a replay of either.
 
     The turn, the session's count and the audit row are one transaction. Raises NotFound and Conflict for the session,
     Unavailable when nothing can be recorded; nothing for memory or model.
     """
-    session_id, now_ms = request.session_id, call.now_ms()
-    if session_id is not None:
-        # Asked before memory and model, so that a dead session costs them nothing; the commit asks again.
-        call.storage.read(lambda connection: live_session(connection, session_id, now_ms))
-    thought = await _think(
-        call.services.dependencies, call.services.settings.turn, request.text, call.request_id
-    )
-    turn = TurnAnswer(
-        turn_id=call.services.new_id("turn"),
-        session_id=session_id,
-        answer=thought.answer,
-        memories=thought.memories,
-        degraded=bool(thought.degraded_reasons),
-        degraded_reasons=thought.degraded_reasons,
-    )
-    return await call.storage.change(
-        call.cause("turn.take", turn.turn_id),
-        lambda connection: _record(connection, call, request.text, turn),
-    )
+    call.trace.envelope["turn"] = request
+    _look_at_session(call, request.session_id)
+    thought = await _think(call, request.text)
+    with call.trace.stage("commit") as stage:
+        turn = TurnAnswer(
+            turn_id=call.trace.take("id", lambda: call.services.new_id("turn"), str),
+            session_id=request.session_id,
+            answer=thought.answer,
+            memories=thought.memories,
+            degraded=bool(thought.degraded_reasons),
+            degraded_reasons=thought.degraded_reasons,
+        )
+        await _commit(call, request.text, turn)
+        stage.decide("committed")
+    return turn
 
 
-async def _think(
-    dependencies: Dependencies, limits: TurnSettings, text: str, request_id: str
-) -> _Thought:
+def _look_at_session(call: Call, session_id: str | None) -> None:
+    """Asked before memory and model, so that a dead session costs them nothing; the commit asks again."""
+    if session_id is None:
+        return
+    with call.trace.stage("session") as stage:
+        facts = call.trace.take(
+            "facts",
+            lambda: call.storage.read(lambda connection: _facts(connection, call, session_id)),
+            Facts,
+        )
+        judge_session(session_id, facts.session, facts.now_ms)
+        stage.decide("open")
+
+
+async def _think(call: Call, text: str) -> _Thought:
     reasons = []
     memories: list[Memory] = []
+    limits, dependencies = call.services.settings.turn, call.services.dependencies
     try:
-        memories = await dependencies.memory.search(
-            text, max_tokens=limits.memory_max_tokens, limit=MAX_MEMORIES, request_id=request_id
+        memories = await _consult(
+            call,
+            "memory",
+            lambda: dependencies.memory.search(
+                text,
+                max_tokens=limits.memory_max_tokens,
+                limit=MAX_MEMORIES,
+                request_id=call.request_id,
+            ),
+            list[Memory],
+            MemoryUnavailable,
         )
     except MemoryUnavailable:
         reasons.append(MEMORY_UNAVAILABLE)
     try:
-        answer = await dependencies.model.answer(
-            text, [memory.text for memory in memories], request_id=request_id
+        answer = await _consult(
+            call,
+            "model",
+            lambda: dependencies.model.answer(
+                text, [memory.text for memory in memories], request_id=call.request_id
+            ),
+            str,
+            ModelUnavailable,
         )
     except ModelUnavailable:
         reasons.append(MODEL_UNAVAILABLE)
@@ -91,12 +117,57 @@ async def _think(
     return _Thought(answer, memories, reasons)
 
 
+async def _consult(
+    call: Call,
+    name: str,
+    ask: Callable[[], Awaitable[T]],
+    form: object,
+    unavailable: type[DependencyUnavailable],
+) -> T:
+    """Ask a dependency, as its breaker says: the stage `name`. Raises `unavailable`."""
+    dependencies = call.services.dependencies
+    with call.trace.stage(name) as stage:
+        breaker = call.trace.take(
+            "breaker", lambda: dependencies.by_name[name].breaker_state, BreakerState
+        )
+        if not lets_through(breaker):
+            stage.decide("unavailable", "breaker_open")
+            raise unavailable(f"{name} is down")
+        try:
+            found = await call.trace.ask(name, ask, form, (unavailable,))
+        except unavailable:
+            stage.decide("unavailable", "no_answer")
+            raise
+        stage.decide("answered")
+        return found
+
+
+async def _commit(call: Call, text: str, turn: TurnAnswer) -> None:
+    session_id, cause = turn.session_id, call.cause("turn.take", turn.turn_id)
+
+    def judge(facts: Facts) -> Facts:
+        if session_id is not None:
+            judge_session(session_id, facts.session, facts.now_ms)
+        return facts
+
+    await call.trace.transact(
+        lambda run: call.storage.change(cause, run),
+        lambda connection: _facts(connection, call, session_id),
+        Facts,
+        judge,
+        lambda connection, facts: _record(connection, call, text, turn, facts.now_ms),
+    )
+
+
+def _facts(connection: apsw.Connection, call: Call, session_id: str | None) -> Facts:
+    return Facts(life_of(connection, session_id), call.now_ms())
+
+
 def _record(
-    connection: apsw.Connection, call: Call, text: str, turn: TurnAnswer
-) -> Effect[TurnAnswer]:
-    now_ms = call.now_ms()
+    connection: apsw.Connection, call: Call, text: str, turn: TurnAnswer, now_ms: int
+) -> Effect[None]:
     if turn.session_id is not None:
-        count_turn(connection, turn.session_id, now_ms, call.request_id)
+        count_turn(connection, turn.session_id, call.request_id)
     connection.execute(
         "INSERT INTO turns (id, session_id, at_ms, text, answer, degraded, created_by, request_id)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -111,4 +182,4 @@ def _record(
             call.request_id,
         ),
     )
-    return Effect(turn, "turns", turn.turn_id, {"degraded_reasons": turn.degraded_reasons})
+    return Effect(None, "turns", turn.turn_id, {"degraded_reasons": turn.degraded_reasons})

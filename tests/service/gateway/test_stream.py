@@ -17,6 +17,7 @@ from service.gateway import stream as stream_module
 from service.gateway.app import assemble
 from service.http.guards import PUBLIC
 from service.http.routing import Sockets
+from service.reliability.tracing import Trace
 from tests.service.gateway.streams import closing_of, exchange, opened
 from tests.service.running import Gateway, new_state, rows, running
 
@@ -84,13 +85,14 @@ def test_a_turn_that_fails_unexpectedly_is_unknown(monkeypatch: pytest.MonkeyPat
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(stream_module, "answer_turn", fails)
-    call: Any = SimpleNamespace(request_id="req_1")
+    call: Any = SimpleNamespace(request_id="req_1", trace=Trace("req_1", "frame"))
     answer = asyncio.run(
         stream_module.answer_frame(call, '{"type": "turn", "id": "1", "text": "x"}')
     )
     assert isinstance(answer, stream_module.ErrorFrame)
     assert (answer.id, answer.code, answer.request_id) == ("1", "outcome_unknown", "req_1")
     assert "secret" not in answer.detail
+    assert (call.trace.status, call.trace.code) == (503, "outcome_unknown")
 
 
 def test_only_the_protocol_is_echoed(gateway: Gateway) -> None:
