@@ -53,8 +53,8 @@ def build(directory: Path) -> tuple[dict[Which, ASGIApp], Control, str]:
     gated = create_litestar(services, [get("/bench", guards=[require_role(Role.OPERATOR)])(answer)])
     plain = assemble([get("/bench", opt=PUBLIC)(answer)])
     apps: dict[Which, ASGIApp] = {
-        "gated": Doorway(gated, random_id, services.metrics),
-        "plain": Doorway(plain, random_id, services.metrics),
+        "gated": Doorway(gated, random_id, services.metrics, services.traces),
+        "plain": Doorway(plain, random_id, services.metrics, services.traces),
     }
     return apps, control, token
 

@@ -156,6 +156,40 @@ class SupervisorSettings(_Section, frozen=True):
     stop_within_s: Positive = 5.0
 
 
+class Part(StrEnum):
+    """What degrade mode can switch off: it is never a decision, the end of something, or a sign of life."""
+
+    MEMORY = "memory"
+    MODEL = "model"
+    TASKS = "tasks"
+
+
+class SloSettings(_Section, frozen=True):
+    """What turns may take: `quantile` of them at most `threshold_ms`. Taken up by a running gateway, too.
+
+    Degrade mode is entered when a short and a long window both hold enough turns and breach; it lasts for `min_dwell_s`, and
+    until one canary each `canary_every_s` has been well below the threshold for `sustain_s`. `switches_off`: turns do
+    without memory, are answered without the model, and no task is begun.
+    """
+
+    threshold_ms: Positive = (
+        3_000.0  # above what a turn waits for memory and model: of that breakers take care
+    )
+    quantile: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
+    short_window_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 30
+    long_window_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 300
+    min_count: Count = 20
+    long_min_count: Count = 100
+    min_dwell_s: NonNegative = 60.0
+    sustain_s: NonNegative = 30.0
+    canary_every_s: Annotated[float, msgspec.Meta(ge=0.1)] = 1.0
+    switches_off: tuple[Part, ...] = tuple(Part)
+
+    def __post_init__(self) -> None:
+        if self.short_window_s >= self.long_window_s:
+            raise ValueError("short_window_s must be less than long_window_s")
+
+
 class Settings(_Section, frozen=True):
     """The whole of `sonia.yaml`."""
 
@@ -172,6 +206,7 @@ class Settings(_Section, frozen=True):
     retention: RetentionSettings = RetentionSettings()
     storage: StorageSettings = StorageSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    slo: SloSettings = SloSettings()
 
 
 def load_settings(path: Path) -> Settings:

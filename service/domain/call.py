@@ -23,6 +23,7 @@ from service.http.sockets import method_of
 from service.ids import NewId
 from service.keys import KeyMaterial
 from service.outbox.dispatcher import Outbox
+from service.reliability.degrade import DegradeMode
 from service.reliability.tracing import TRACE, Trace, Traces
 from service.settings import Settings
 from service.state import StateDir
@@ -53,6 +54,7 @@ class Services(msgspec.Struct, frozen=True):
     verification: Shared[AuditReport]
     searches: asyncio.Lock
     supervisor: Supervision
+    slo: DegradeMode
 
 
 class Call(msgspec.Struct, frozen=True):

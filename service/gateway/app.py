@@ -131,4 +131,6 @@ def create_app(services: Services, listen: Listen) -> ASGIApp:
     http = services.settings.http
     surroundings = Surroundings(http.hosts, http.origins, listen.host)
     threshold = Threshold(Sockets(create_litestar(services)), surroundings, services.denied)
-    return Doorway(threshold, services.new_id, services.metrics, services.traces)
+    return Doorway(
+        threshold, services.new_id, services.metrics, services.traces, services.slo.headers
+    )

@@ -16,6 +16,7 @@ from service.domain.tasks.claims import settle_running
 from service.domain.tasks.worker import Worker
 from service.domain.tools.records import settle_interrupted
 from service.domain.tools.running import Runner
+from service.domain.turns.pipeline import send_canary
 from service.gateway.checks import check_exposure, check_operator
 from service.gateway.lifespan import timers
 from service.gateway.restoring import record, restore
@@ -26,8 +27,11 @@ from service.ids import NewId
 from service.keys import new_secret
 from service.outbox.dispatcher import Outbox
 from service.processes import BEHIND, Listen
+from service.reliability.degrade import DegradeMode
+from service.reliability.modes import TURNS, read_mode
 from service.reliability.tracing import Traces
 from service.retention import Retention
+from service.settings import Part
 from service.supervisor.status import Supervision, Unsupervised
 
 
@@ -61,8 +65,22 @@ def boot(
     outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
     retention = Retention(control.storage, control.clock, control.settings.retention, new_id)
     runner = Runner(control.storage, control.clock, dependencies.tools)
-    worker = Worker(runner, dependencies.by_name["tools"], control.settings, new_id)
-    return Services(
+    slo = DegradeMode(
+        control.storage,
+        control.clock,
+        control.state.settings,
+        control.settings,
+        control.storage.read(read_mode),
+        new_id,
+    )
+    traces = Traces()
+    traces.on_finished(slo.finished)
+    slo.on_change.append(lambda mode: traces.event("slo", TURNS, {"mode": mode.value}))
+    worker = Worker(
+        runner, dependencies.by_name["tools"], control.settings, new_id, lambda: slo.off(Part.TASKS)
+    )
+    slo.on_change.append(lambda _: worker.wake())
+    services = Services(
         state=control.state,
         settings=control.settings,
         keys=control.keys,
@@ -83,15 +101,19 @@ def boot(
             outbox.timer,
             worker.timer,
             retention.timer,
+            slo.timer,
         ),
         metrics=Metrics(),
-        traces=Traces(),
+        traces=traces,
         new_id=new_id,
         new_secret=new_secret,
         verification=Shared(),
         searches=asyncio.Lock(),
         supervisor=_supervisor(control, environ, new_id) if with_children else Unsupervised(),
+        slo=slo,
     )
+    slo.send_canary = partial(send_canary, services)
+    return services
 
 
 def _supervisor(control: Control, environ: Mapping[str, str], new_id: NewId) -> Supervision:

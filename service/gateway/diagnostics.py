@@ -12,6 +12,7 @@ from service.domain.call import Services
 from service.http.description import document_of
 from service.http.guards import PUBLIC, require_role
 from service.http.routing import READ, RouteList, list_routes
+from service.reliability.degrade import SloStatus
 from service.storage.store import StorageReport
 
 METRICS: Final = "text/plain; version=0.0.4"
@@ -47,6 +48,12 @@ async def storage(state: State) -> StorageReport:
     return await services_of(state).storage.report()
 
 
+@route("/v1/slo/status", http_method=READ, opt=PUBLIC, sync_to_thread=False)
+def slo_status(state: State) -> SloStatus:
+    """Say whether turns are within their limits, and what degrade mode has switched off."""
+    return services_of(state).slo.status()
+
+
 @route("/metrics", http_method=READ, opt=PUBLIC, sync_to_thread=False, media_type=METRICS)
 def metrics(state: State) -> Response[str]:
     """Counters and gauges in the Prometheus text format."""
@@ -62,6 +69,8 @@ def metrics(state: State) -> Response[str]:
             "sonia_outbox_pending": services.outbox.pending,
             "sonia_timer_errors_total": services.timers.errors,
             "sonia_timers_late": services.timers.late,
+            "sonia_slo_degraded": int(services.slo.degraded),
+            "sonia_slo_transitions_total": services.slo.transitions,
             "sonia_supervisor_exhausted": sum(
                 each.exhausted for each in services.supervisor.statuses()
             ),
@@ -90,4 +99,4 @@ def openapi(request: Request[object, object, State]) -> Response[bytes]:
     return Response(document_of(request.app), media_type="application/json")
 
 
-HANDLERS = [readyz, storage, metrics, routes, openapi]
+HANDLERS = [readyz, storage, slo_status, metrics, routes, openapi]

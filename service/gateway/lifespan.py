@@ -31,6 +31,7 @@ def running(services: Services) -> Lifespan:
         finally:
             await services.worker.stop()
             await services.timers.stop()
+            await services.slo.stop()
             await services.outbox.stop()
             await services.dependencies.close()
             services.denied.flush(services.new_id("end"))

@@ -11,20 +11,29 @@ from service.ids import NewId
 from service.reliability.tracing import TRACE, Trace, Traces
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Doorway:
     """Wraps the whole application, unknown paths and refused methods included.
 
     The id is always the server's own: one taken from the caller could be made to equal another's
-    in the audit log.
+    in the audit log. `also` gives the headers that all answers have for now.
     """
 
-    def __init__(self, app: ASGIApp, new_id: NewId, metrics: Metrics, traces: Traces) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        new_id: NewId,
+        metrics: Metrics,
+        traces: Traces,
+        also: Callable[[], Headers] = tuple,
+    ) -> None:
         self._app = app
         self._new_id = new_id
         self._metrics = metrics
         self._traces = traces
+        self._also = also
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one exchange, or the lifespan."""
@@ -41,7 +50,7 @@ class Doorway:
                 # What is said on a socket has traces of its own.
                 self._finish(scope, trace)
 
-        send_stamped = stamped(scope, send, request_id, answered)
+        send_stamped = stamped(scope, send, request_id, answered, self._also)
         scope["state"][TRACE] = trace
         try:
             await self._app(scope, receive, send_stamped)
@@ -54,7 +63,11 @@ class Doorway:
 
 
 def stamped(
-    scope: Scope, send: Send, request_id: str, count: Callable[[int], None] | None = None
+    scope: Scope,
+    send: Send,
+    request_id: str,
+    count: Callable[[int], None] | None = None,
+    also: Callable[[], Headers] = tuple,
 ) -> Send:
     """Give an exchange its id; return a `send` whose answer shows it. `count` hears the status of the answer."""
     scope.setdefault("state", {})["request_id"] = request_id
@@ -65,7 +78,7 @@ def stamped(
             start = cast("HTTPResponseStartEvent", message)
             if count is not None:
                 count(start.get("status", _SWITCHING))
-            start["headers"] = [*start.get("headers", ()), stamp]
+            start["headers"] = [*start.get("headers", ()), stamp, *also()]
         await send(message)
 
     return send_stamped

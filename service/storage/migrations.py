@@ -40,6 +40,22 @@ _EFFECTS_2: Final = """
             UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
         """
 
+# Its text is that of migration 6, character for character.
+_EFFECTS_6: Final = """
+        CREATE VIEW effects (effect_table, effect_id, created_by, request_id) AS
+            SELECT 'sessions', id, created_by, request_id FROM sessions
+            UNION ALL SELECT 'tasks', id, created_by, request_id FROM tasks
+            UNION ALL SELECT 'turns', id, created_by, request_id FROM turns
+            UNION ALL SELECT 'confirmations', id, created_by, request_id FROM confirmations
+            UNION ALL SELECT 'tool_runs', id, created_by, request_id FROM tool_runs
+            UNION ALL SELECT 'dead_letters', id, created_by, request_id FROM dead_letters
+            UNION ALL SELECT 'outbox', effect_key, created_by, request_id FROM outbox
+            UNION ALL SELECT 'restart_attempts', id, NULL, request_id FROM restart_attempts
+            UNION ALL SELECT 'maintenance', service_name, NULL, request_id FROM maintenance
+            UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
+            UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
+        """
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         1,
@@ -274,7 +290,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     # them. Its columns are pinned by the scope of v4.6. A boot that has no end was ended by a kill.
     Migration(
         6,
-        """
+        f"""
         CREATE TABLE boots (
             seq INTEGER PRIMARY KEY,
             id TEXT NOT NULL UNIQUE,
@@ -306,6 +322,29 @@ MIGRATIONS: tuple[Migration, ...] = (
             request_id TEXT NOT NULL
         ) STRICT, WITHOUT ROWID;
 
+        DROP VIEW effects;{_EFFECTS_6}""",
+        f"""
+        DROP VIEW effects;
+        {_EFFECTS_2};
+        DROP TABLE maintenance;
+        DROP TABLE restart_budgets;
+        DROP TABLE restart_attempts;
+        DROP TABLE boots;
+        """,
+    ),
+    # Degrade mode outlives a restart. How it came to be stands in the audit log; `canaries` is what they write.
+    Migration(
+        7,
+        """
+        CREATE TABLE slo_modes (
+            objective TEXT PRIMARY KEY,
+            mode TEXT NOT NULL CHECK (mode IN ('normal', 'degraded')),
+            since_ms INTEGER NOT NULL,
+            transitions INTEGER NOT NULL,
+            canaries INTEGER NOT NULL DEFAULT 0,
+            request_id TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
         DROP VIEW effects;
         CREATE VIEW effects (effect_table, effect_id, created_by, request_id) AS
             SELECT 'sessions', id, created_by, request_id FROM sessions
@@ -317,16 +356,14 @@ MIGRATIONS: tuple[Migration, ...] = (
             UNION ALL SELECT 'outbox', effect_key, created_by, request_id FROM outbox
             UNION ALL SELECT 'restart_attempts', id, NULL, request_id FROM restart_attempts
             UNION ALL SELECT 'maintenance', service_name, NULL, request_id FROM maintenance
+            UNION ALL SELECT 'slo_modes', objective, NULL, request_id FROM slo_modes
             UNION ALL SELECT 'policies', name, NULL, request_id FROM policies WHERE request_id <> 'init'
             UNION ALL SELECT 'tokens', id, NULL, request_id FROM tokens
         """,
         f"""
         DROP VIEW effects;
-        {_EFFECTS_2};
-        DROP TABLE maintenance;
-        DROP TABLE restart_budgets;
-        DROP TABLE restart_attempts;
-        DROP TABLE boots;
+        {_EFFECTS_6};
+        DROP TABLE slo_modes;
         """,
     ),
 )

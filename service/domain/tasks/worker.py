@@ -34,10 +34,15 @@ _LOG: Final = logging.getLogger("sonia.tasks")
 
 
 class Worker:
-    """Runs tasks while `tools` is up. `timer` is what makes it look; whoever starts timers starts and watches it."""
+    """Runs tasks while `tools` is up and it is not `paused`. `timer` is what makes it look; whoever starts timers starts and watches it."""
 
     def __init__(
-        self, runner: Runner, tools: Dependency, settings: Settings, new_id: NewId
+        self,
+        runner: Runner,
+        tools: Dependency,
+        settings: Settings,
+        new_id: NewId,
+        paused: Callable[[], bool],
     ) -> None:
         self._runner = runner
         self._storage = runner.storage
@@ -45,6 +50,7 @@ class Worker:
         self._tools = tools
         self._settings = settings
         self._new_id = new_id
+        self._paused = paused
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self.timer = Timer("tasks", LOOK_EVERY_S, self.look)
@@ -67,7 +73,7 @@ class Worker:
     async def look(self) -> None:
         """Expire what waited for a decision for too long, and start what is due, as far as there is room."""
         await self._expire()
-        if self._stopping or not self._tools.up:
+        if self._stopping or self._paused() or not self._tools.up:
             return
         now_ms, most = self._clock.now_ms(), self._settings.tasks.at_once
         for task in self._storage.read(lambda connection: claims.due(connection, now_ms, most)):

@@ -6,17 +6,25 @@ from typing import Annotated, Final, TypeVar
 import apsw
 import msgspec
 
+from service.auth.credentials import Actor
 from service.dependencies import DependencyUnavailable, MemoryUnavailable, ModelUnavailable
 from service.dependencies.breaker import BreakerState, lets_through
-from service.domain.call import Call
+from service.domain.call import Call, Services
 from service.domain.sessions.records import Facts, count_turn, judge_session, life_of
 from service.effects import Effect
 from service.messages.builtin import fallback_answer
 from service.messages.memory import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
+from service.reliability.modes import count_canary
+from service.settings import Part
 
 T = TypeVar("T")
 MEMORY_UNAVAILABLE: Final = "memory_unavailable"
 MODEL_UNAVAILABLE: Final = "model_unavailable"
+MEMORY_OFF: Final = "memory_switched_off"
+MODEL_OFF: Final = "model_switched_off"
+CANARY: Final = Actor("system:slo", "system", "canary")
+"""Who asks what SONIA asks itself."""
+_CANARY_TEXT: Final = "canary"
 
 
 class TurnRequest(msgspec.Struct, frozen=True):
@@ -27,7 +35,9 @@ class TurnRequest(msgspec.Struct, frozen=True):
 
 
 class TurnAnswer(msgspec.Struct, frozen=True):
-    """The answer. `degraded` says that memory, the model or both were missing, and `degraded_reasons` which."""
+    """The answer. `degraded` says that memory, the model or both were missing, and `degraded_reasons` which, and whether they
+    could not be asked or degrade mode does without them.
+    """
 
     turn_id: str
     session_id: str | None
@@ -68,6 +78,15 @@ async def answer_turn(call: Call, request: TurnRequest) -> TurnAnswer:
     return turn
 
 
+async def send_canary(services: Services, request_id: str) -> bool:
+    """Take the path of a turn, whatever is switched off, and leave none; return whether memory and model answered."""
+    trace = services.traces.begin(request_id, "canary")
+    call = Call(CANARY, request_id, "", "", services, trace)
+    thought = await _think(call, _CANARY_TEXT, spared=False)
+    await call.storage.do(count_canary)
+    return not thought.degraded_reasons
+
+
 def _look_at_session(call: Call, session_id: str | None) -> None:
     """Asked before memory and model, so that a dead session costs them nothing; the commit asks again."""
     if session_id is None:
@@ -82,7 +101,12 @@ def _look_at_session(call: Call, session_id: str | None) -> None:
         stage.decide("open")
 
 
-async def _think(call: Call, text: str) -> _Thought:
+class _SwitchedOff(Exception):
+    """Degrade mode does without it."""
+
+
+async def _think(call: Call, text: str, spared: bool = True) -> _Thought:
+    """Ask memory and model; `spared` says whether degrade mode may spare them."""
     reasons = []
     memories: list[Memory] = []
     limits, dependencies = call.services.settings.turn, call.services.dependencies
@@ -90,6 +114,7 @@ async def _think(call: Call, text: str) -> _Thought:
         memories = await _consult(
             call,
             "memory",
+            lambda: spared and call.services.slo.off(Part.MEMORY),
             lambda: dependencies.memory.search(
                 text,
                 max_tokens=limits.memory_max_tokens,
@@ -101,10 +126,14 @@ async def _think(call: Call, text: str) -> _Thought:
         )
     except MemoryUnavailable:
         reasons.append(MEMORY_UNAVAILABLE)
+    except _SwitchedOff:
+        reasons.append(MEMORY_OFF)
+    answer = fallback_answer(text)
     try:
         answer = await _consult(
             call,
             "model",
+            lambda: spared and call.services.slo.off(Part.MODEL),
             lambda: dependencies.model.answer(
                 text, [memory.text for memory in memories], request_id=call.request_id
             ),
@@ -113,20 +142,25 @@ async def _think(call: Call, text: str) -> _Thought:
         )
     except ModelUnavailable:
         reasons.append(MODEL_UNAVAILABLE)
-        answer = fallback_answer(text)
+    except _SwitchedOff:
+        reasons.append(MODEL_OFF)
     return _Thought(answer, memories, reasons)
 
 
 async def _consult(
     call: Call,
     name: str,
+    off: Callable[[], bool],
     ask: Callable[[], Awaitable[T]],
     form: object,
     unavailable: type[DependencyUnavailable],
 ) -> T:
-    """Ask a dependency, as its breaker says: the stage `name`. Raises `unavailable`."""
+    """Ask a dependency, as degrade mode and its breaker say: the stage `name`. Raises `unavailable` or _SwitchedOff."""
     dependencies = call.services.dependencies
     with call.trace.stage(name) as stage:
+        if call.trace.take("off", off, bool):
+            stage.decide("switched_off", "degrade_mode")
+            raise _SwitchedOff
         breaker = call.trace.take(
             "breaker", lambda: dependencies.by_name[name].breaker_state, BreakerState
         )

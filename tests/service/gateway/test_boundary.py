@@ -22,6 +22,7 @@ PUBLIC_PATHS = {
     "/metrics",
     "/v1/version",
     "/v1/storage",
+    "/v1/slo/status",
     "/v1/supervisor/services",
 }
 PLACES = {

@@ -55,12 +55,13 @@ class Bench:
 
     def __init__(self, gateway: Inside) -> None:
         self.tools = Tools()
+        self.paused = False
         services = gateway.services
         runner = Runner(services.storage, services.clock, cast("ToolsClient", self.tools))
         tools = cast("Dependency", self.tools)
         self.storage = services.storage
         self.clock = services.clock
-        self.worker = Worker(runner, tools, services.settings, random_id)
+        self.worker = Worker(runner, tools, services.settings, random_id, lambda: self.paused)
 
     async def make(self, count: int = 1, kind: str = "file.read") -> list[str]:
         made = []
@@ -147,6 +148,17 @@ def test_nothing_is_claimed_while_the_tools_are_away_and_their_return_wakes(stat
         bench.tools.on_up()
         await bench.until(lambda: bench.status(task_id) == "completed")
         await bench.worker.timer.stop()
+
+    on_bench(state, work)
+
+
+def test_nothing_is_claimed_while_it_is_paused(state: State) -> None:
+    async def work(bench: Bench) -> None:
+        (task_id,) = await bench.make()
+        for bench.paused, status in ((True, "queued"), (False, "completed")):
+            await bench.worker.look()
+            await asyncio.gather(*bench.worker._jobs.values())
+            assert bench.status(task_id) == status
 
     on_bench(state, work)
 

@@ -1,0 +1,55 @@
+"""How long the stages of turns took, lately."""
+
+import msgspec
+
+from service.reliability.sketch import Recent
+from service.reliability.tracing import Trace
+
+WHOLE = "turn"
+"""What the whole of a turn is called among its stages."""
+
+
+class StageTime(msgspec.Struct, frozen=True):
+    """Percentiles of one stage, each within the sketch's accuracy of the exact one."""
+
+    count: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+class StageTimes:
+    """A sketch for each stage and second, of the last `keep_s` seconds. A stage that came twice in a turn counts twice."""
+
+    def __init__(self, keep_s: int) -> None:
+        self._keep_s = keep_s
+        self._stages: dict[str, Recent] = {}
+
+    def add(self, now_s: float, trace: Trace) -> None:
+        """Count the stages of a turn that was answered."""
+        for stage in trace.stages:
+            self._add(now_s, stage.name, stage.took_us)
+        self._add(now_s, WHOLE, trace.took_us)
+
+    def _add(self, now_s: float, name: str, took_us: int) -> None:
+        self._stages.setdefault(name, Recent(self._keep_s)).add(now_s, took_us / 1000)
+
+    def keep(self, keep_s: int) -> None:
+        """Keep this many seconds from now on."""
+        self._keep_s = keep_s
+        for each in self._stages.values():
+            each.keep(keep_s)
+
+    def over(self, now_s: float, seconds: int) -> dict[str, StageTime]:
+        """The percentiles of each stage that there was in the last `seconds`."""
+        found = {name: each.over(now_s, seconds) for name, each in self._stages.items()}
+        return {
+            name: StageTime(sketch.count, *(_told(sketch.quantile(q)) for q in (0.5, 0.95, 0.99)))
+            for name, sketch in found.items()
+            if sketch.count
+        }
+
+
+def _told(value_ms: float | None) -> float:
+    assert value_ms is not None
+    return round(value_ms, 4)
