@@ -5,9 +5,12 @@ these, and no row says of itself that it belongs to another run.
 """
 
 import re
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
+from decimal import Decimal
 
 import msgspec
+from msgspec import Struct
 
 from chaos.evidence import schema
 from gates.judge import leaves, tables
@@ -17,23 +20,42 @@ from gates.judge.worlds import HALF, TWICE, Change, World
 _MOST_CONSTANTS = 8
 _SHIFTS = 3
 _PATH = re.compile(r"\.(?:\"([^\"]+)\"|([A-Za-z_]\w*))|\[(\*|\d+)\]")
-_FEW = {"VARCHAR": ("'other ' || seq",), "JSON": ("'{}'",), "BOOLEAN": ("true", "false")}
-_NUMBERS = ("-1", "0", "1000000000000", "seq * 1000000")
-
 Constants = Sequence[tuple[str, str]]
+
+
+class Value(Struct, frozen=True):
+    """What may stand in a column: SQL, which may use the row, or a text that is cast to the type of the column."""
+
+    sql: str | None = None
+    text: str = ""
+
+    @property
+    def written(self) -> str:
+        """It as SQL."""
+        return tables.literal(self.text) if self.sql is None else self.sql
+
+
+_NULL = Value("NULL")
+_OTHER = Value("'other ' || seq")
+_FEW = {
+    "VARCHAR": (_OTHER,),
+    "JSON": (Value(text="{}"),),
+    "BOOLEAN": (Value(text="true"), Value(text="false")),
+}
+_NUMBERS = (*(Value(text=text) for text in ("-1", "0", "1000000000000")), Value("seq * 1000000"))
 
 
 def together(bound: Bound, constants: Constants, words: Container[str]) -> Iterator[World]:
     """What many assertions are tried in at once: in every row one column holds something else, or there are more rows, or fewer.
 
-    First the columns that the `words` of the SQL name, which turns most and costs little; at last all columns, and all
-    that the SQL compares with.
+    In an order in which little turns most: at last all columns, and all that the SQL compares with.
     """
-    for shift in range(_SHIFTS):
-        yield World(f"named {shift}", _mixing(bound, constants, shift, words))
-    for shift in range(_SHIFTS):
-        yield World(f"mixed {shift}", _mixing(bound, (), shift))
+    yield World("mixed 0", _mixing(bound, (), 0))
+    yield World("named 0", _mixing(bound, constants, 0, words))
     yield from (TWICE, HALF)
+    for shift in range(1, _SHIFTS):
+        yield World(f"mixed {shift}", _mixing(bound, (), shift))
+        yield World(f"named {shift}", _mixing(bound, constants, shift, words))
     for shift in range(_SHIFTS):
         yield World(f"compared {shift}", _mixing(bound, constants, shift))
 
@@ -42,7 +64,7 @@ def counted(reads: Iterable[str]) -> Iterator[World]:
     """More rows and fewer of one table after the other."""
     for name in sorted(reads):
         for world in (TWICE, HALF, _TAIL):
-            yield World(f"{world.name} of {name}", _only(name, world.change))
+            yield World(f"{world.name} of {name}", world.change, frozenset([name]))
 
 
 _TAIL = World("tail", lambda rows, *_: f"FROM ({rows}) WHERE seq > (SELECT min(seq) FROM ({rows}))")
@@ -51,26 +73,23 @@ _TAIL = World("tail", lambda rows, *_: f"FROM ({rows}) WHERE seq > (SELECT min(s
 def whole(
     bound: Bound, reads: Iterable[str], constants: Constants, words: Container[str]
 ) -> Iterator[World]:
-    """One column of one table holds something else in every row: first those that the `words` of the SQL name."""
-    found = [
-        (name, column, value)
-        for name in sorted(reads)
-        for column, value in _pairs(bound, name, constants)
-    ]
-    for name, column, value in sorted(found, key=lambda one: one[1].lower() not in words):
-        yield World(f"{name}.{column}", _only(name, _setting(column, value)))
+    """One column of one table holds something else in every row.
+
+    First those columns that the `words` of the SQL name, and of each one value before the second of any.
+    """
+    found: list[tuple[bool, int, str, str, Value]] = []
+    for name in sorted(reads):
+        seen: Counter[str] = Counter()
+        for column, value in _pairs(bound, name, constants):
+            found.append((column.lower() not in words, seen[column], name, column, value))
+            seen[column] += 1
+    for *_, name, column, value in sorted(found, key=lambda one: one[:2]):
+        yield World(f"{name}.{column}", _setting(column, value), frozenset([name]))
 
 
-def _only(name: str, change: Change) -> Change:
-    def apart(rows: str, table: str, kinds: dict[str, str]) -> str:
-        return change(rows, table, kinds) if table == name else rows
-
-    return apart
-
-
-def _setting(column: str, value: str) -> Change:
+def _setting(column: str, value: Value) -> Change:
     def change(rows: str, _name: str, kinds: dict[str, str]) -> str:
-        new = _admissible(value, column, kinds[column])
+        new = _admissible(value.written, column, kinds[column])
         return f"SELECT * REPLACE ({new} AS {tables.quoted(column)}) FROM ({rows})"
 
     return change
@@ -89,18 +108,32 @@ def _mixing(
         ]
         if not pairs:
             return rows
-        own: dict[str, list[str]] = {}
+        own: dict[str, list[tuple[int, Value]]] = {}
         for place, (column, value) in enumerate(pairs):
-            tried = f"WHEN {place} THEN {_admissible(value, column, kinds[column])}"
-            own.setdefault(column, []).append(tried)
+            own.setdefault(column, []).append((place, value))
         at = f"(seq + {shift}) % {len(pairs)}"
         replaced = ", ".join(
-            f"CASE {at} {' '.join(cases)} ELSE {tables.quoted(column)} END AS {tables.quoted(column)}"
-            for column, cases in own.items()
+            f"{_one_of(values, at, column, kinds[column])} AS {tables.quoted(column)}"
+            for column, values in own.items()
         )
         return f"SELECT * REPLACE ({replaced}) FROM ({rows})"
 
     return change
+
+
+def _one_of(values: Sequence[tuple[int, Value]], at: str, column: str, kind: str) -> str:
+    """The value whose place is `at`, else what is there; texts stand in one list, since every branch costs planning."""
+    first = values[0][0]
+    cases = [
+        f"WHEN {at} = {place} THEN {_admissible(value.sql, column, kind)}"
+        for place, value in values
+        if value.sql is not None
+    ]
+    listed = ", ".join(
+        tables.literal(value.text) if value.sql is None else "NULL" for _, value in values
+    )
+    chosen = _admissible(f"([{listed}]::VARCHAR[])[{at} - {first - 1}]", column, kind)
+    return f"CASE {' '.join(cases)} ELSE {chosen} END" if cases else chosen
 
 
 def _admissible(value: str, column: str, kind: str) -> str:
@@ -110,7 +143,7 @@ def _admissible(value: str, column: str, kind: str) -> str:
     return f"coalesce(TRY_CAST({value} AS {kind}), {tables.quoted(column)})"
 
 
-def _pairs(bound: Bound, name: str, constants: Constants) -> Iterator[tuple[str, str]]:
+def _pairs(bound: Bound, name: str, constants: Constants) -> Iterator[tuple[str, Value]]:
     """The columns of a table that are read, each with what may stand there instead."""
     known = schema.admissible(name)
     kinds = bound.columns[name]
@@ -120,26 +153,32 @@ def _pairs(bound: Bound, name: str, constants: Constants) -> Iterator[tuple[str,
             for value in _values(kinds[column], words, constants):
                 yield column, value
             if optional:
-                yield column, "NULL"
+                yield column, _NULL
 
 
-def _values(kind: str, words: Sequence[str], constants: Constants) -> Sequence[str]:
+def _values(kind: str, words: Sequence[str], constants: Constants) -> Sequence[Value]:
     texts = [text for _, text in constants][:_MOST_CONSTANTS]
     numbers = [t for name, t in constants if name in ("INTEGER", "NUMERIC")][:_MOST_CONSTANTS]
     if words:
-        return [tables.literal(word) for word in words]
+        return _texts(words)
     if not constants:
-        return _FEW.get(kind, ("[]",) if kind.endswith("[]") else ("-1", "1000000000000"))
+        lists = [Value("[]")] if kind.endswith("[]") else _texts(["-1", "1000000000000"])
+        return _FEW.get(kind, lists)
     if kind.endswith("[]"):
-        return ["[]", "['other']", *(f"[{tables.literal(text)}]" for text in texts)]
+        listed = [f"[{tables.literal(text)}]" for text in texts]
+        return [Value("[]"), Value("['other']"), *map(Value, listed)]
     if kind == "VARCHAR":
-        return ["'other'", "'other ' || seq", "''", *map(tables.literal, texts)]
+        return [Value(text="other"), _OTHER, *_texts(["", *texts])]
     if kind == "BOOLEAN":
-        return ["true", "false"]
+        return _texts(["true", "false"])
     if kind == "JSON":
-        return list(dict.fromkeys(["'{}'", *map(tables.literal, _documents(texts, numbers))]))
-    near = [f"{text} {step}" for text in numbers for step in ("+ 1", "- 1", "+ 0")]
-    return [*_NUMBERS, *near]
+        return _texts(dict.fromkeys(["{}", *_documents(texts, numbers)]))
+    near = [Decimal(text) + step for text in numbers for step in (1, -1, 0)]
+    return [*_NUMBERS, *_texts(map(str, near))]
+
+
+def _texts(texts: Iterable[str]) -> list[Value]:
+    return [Value(text=text) for text in texts]
 
 
 def _documents(texts: Sequence[str], numbers: Sequence[str]) -> list[str]:

@@ -142,10 +142,10 @@ def _marked(name: str, table: Table, kinds: Mapping[str, str]) -> str:
 
 
 def _change(bound: Bound) -> World:
-    def change(rows: str, name: str, kinds: dict[str, str]) -> str:
-        return _marked(name, bound.tables[name], kinds) if name in schema.ANSWERS else rows
+    def change(_rows: str, name: str, kinds: dict[str, str]) -> str:
+        return _marked(name, bound.tables[name], kinds)
 
-    return World("answered otherwise", change)
+    return World("answered otherwise", change, frozenset(schema.ANSWERS))
 
 
 def _tried(one: _Rewritten, gate: GatePlan, bound: Bound) -> str | None:

@@ -156,7 +156,8 @@ def _results(evidence: Evidence, plan: GatePlan, record: RunRecord) -> list[Asse
         own for index, own in enumerate(plan.asserts) if own and not plan.problems_of(index)
     ]
     with binding.bound(evidence, plan, record.key, TIME_LIMIT_S) as bound:
-        found = iter(assertions.judge(runnable, plan, bound))
+        edited = record.run.mode != "healthy"
+        found = iter(assertions.judge(runnable, plan, bound, edited=edited))
     results = []
     for index, assertion in enumerate(plan.judged.asserts):
         problems = plan.problems_of(index)

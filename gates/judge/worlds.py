@@ -13,10 +13,18 @@ Change = Callable[[str, str, dict[str, str]], str]
 
 
 class World(Struct, frozen=True):
-    """What stands in the place of each evidence table: SQL over its rows, given its name and the types of its columns."""
+    """What stands in the place of each evidence table: SQL over its rows, given its name and the types of its columns.
+
+    Where only some tables are `changed`, the others are as observed, and so are the queries that read none of them.
+    """
 
     name: str
     change: Change
+    changed: frozenset[str] | None = None
+
+    def touches(self, reads: frozenset[str]) -> bool:
+        """Whether what reads these tables may find something else in this world."""
+        return self.changed is None or not self.changed.isdisjoint(reads)
 
 
 OBSERVED = World("observed", lambda rows, *_: rows)
@@ -52,8 +60,13 @@ def named(
         found = {name: bound.tables[name].rows for name in reads if not bound.tables[name].kept}
     else:
         wanted = {query.name for plan in plans for query in gate.behind(plan)}
-        found = {name: _changed(world, name, bound) for name in reads}
-        found |= {query.name: query.text for query in gate.queries if query.name in wanted}
+        asked = [query for query in gate.queries if query.name in wanted]
+        found = {
+            name: _changed(world, name, bound)
+            for name in reads
+            if world.touches(frozenset([name])) or not bound.tables[name].kept
+        }
+        found |= {query.name: query.text for query in asked if world.touches(query.reads)}
     return {tables.quoted(name): sql for name, sql in found.items()}
 
 
@@ -66,4 +79,6 @@ def whole(plan: AssertPlan, bound: Bound) -> str:
 def _changed(world: World, name: str, bound: Bound) -> str:
     table = bound.tables[name]
     rows = f"FROM temp.{tables.quoted(name)}" if table.kept else table.rows
+    if not world.touches(frozenset([name])):
+        return rows
     return world.change(rows, name, bound.columns[name])

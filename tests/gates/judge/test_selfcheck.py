@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from gates.judge import corrupting, measuring, selfcheck
+from gates.judge.connection import Evidence
 from gates.judge.result import AssertionResult
 from gates.judge.worlds import World
 from gates.spec.assertion import Named
-from tests.gates.judge.runs import Run, assertion
+from tests.gates.judge.runs import Run, assertion, judged, verdict_of
 
 ResultOf = Callable[..., AssertionResult]
 
@@ -139,14 +140,15 @@ def test_a_query_that_depends_on_the_evidence_passes(
 
 
 @pytest.mark.parametrize(
-    ("at_once", "last"), [(corrupting.together, "named 0"), (lambda *_: (), "requests.status")]
+    ("at_once", "order"),
+    [(corrupting.together, ["mixed 0", "named 0"]), (lambda *_: (), ["requests.status"])],
 )
 def test_what_the_sql_names_is_tried_first(
     plain_run: Path,
     result_of: ResultOf,
     monkeypatch: pytest.MonkeyPatch,
     at_once: Callable[..., Iterable[World]],
-    last: str,
+    order: list[str],
 ) -> None:
     """A table has thirty columns and more: many in one statement take long, and each in its own takes longer."""
     tried = []
@@ -161,7 +163,22 @@ def test_what_the_sql_names_is_tried_first(
     spec = assertion(from_="w", share="good", is_=">= 0.9")
     assert result_of(plain_run, spec, with_=named).status == "PASS"
     counts = {f"{name} of requests" for name in ("twice", "half", "tail")}
-    assert [name for name in tried if name not in {"empty", *counts}] == [last]
+    assert [name for name in tried if name not in {"empty", *counts}] == order
+
+
+@pytest.mark.parametrize("mode", ["defect", "sham"])
+def test_a_run_of_an_edited_system_is_asked_what_fails_and_not_what_could(
+    new_run: Callable[..., Run], shipped: Callable[..., Evidence], mode: str
+) -> None:
+    """What could fail is asked of the copy without a defect, which has to pass."""
+    constant = assertion(every="status = 200 or true")
+    run = new_run(run_id="edited").begin(mode=mode, defect="x")
+    for number in range(20):
+        run.request(sent_ms=10.0 + number, done_ms=12.0 + number)
+    edited = run.step("control.0").step("scenario.0").end().close()
+    evidence = shipped(new_run().plain(20).close(), edited)
+    seen = [verdict_of(evidence, judged(constant), run_id=run) for run in ("run-1", "edited")]
+    assert [own.assertions[0].status for own in seen] == ["UNKNOWN", "PASS"]
 
 
 def test_conservation_of_counts_can_fail(new_run: Callable[..., Run], result_of: ResultOf) -> None:
