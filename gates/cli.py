@@ -16,6 +16,7 @@ from gates.commands import (
     baseline,
     diff,
     explain,
+    incident,
     judge,
     keygen,
     lint,
@@ -49,6 +50,7 @@ COMMANDS: Final = (
     report,
     verify,
     diff,
+    incident,
     keygen,
     sign,
 )
@@ -62,6 +64,7 @@ examples:
   python -m gates run --prove --key KEY      all gates with their proofs, signed: what a release needs
   python -m gates judge releases/v4.6.0      the same verdicts again, from the evidence alone
   python -m gates verify releases/v4.6.0     that, and every file, proof and signature
+  python -m gates incident summary BUNDLE    what a bundle of an incident tells
 """
 
 

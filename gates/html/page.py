@@ -3,37 +3,18 @@
 What draws is imported when something is drawn: it takes a fifth of a start, and most commands draw nothing.
 """
 
-import base64
-import hashlib
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
-from gates.html import changes, words
+from gates.html import changes, rendering
 from gates.release.report import GateReport, Report
-from gates.release.unproven import roughly
 from gates.spec.assertion import Judged
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from gates.html.view import GateView
 
 NAME = "gate-report.html"
-TEMPLATES = Path(__file__).parent / "templates"
-FILTERS: Mapping[str, Callable[..., str]] = {
-    "seconds": words.seconds,
-    "milliseconds": words.milliseconds,
-    "number": words.number,
-    "cell": words.cell,
-    "value": words.value,
-    "setting": words.setting,
-    "counted": words.counted,
-    "roughly": roughly,
-}
 
 
 def render(
@@ -46,10 +27,10 @@ def render(
     """
     from gates.html.view import view  # noqa: PLC0415 - see above
 
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     shown = view(directory, report, judged)
-    template = _environment().get_template("page.html.j2")
-    return template.render(
+    return rendering.page(
+        "page.html.j2",
+        script="page.js",
         report=report,
         summary=report.summary,
         page=shown,
@@ -58,37 +39,12 @@ def render(
         words=changes.WORDS,
         epics=sorted({gate.epic for gate in report.gates if gate.epic}),
         tally=_tally,
-        # Both are files of this package, not text from elsewhere.
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        script_hash=_source_hash(script),
     )
-
-
-@cache
-def _environment() -> "Environment":
-    """The templates, of which each is compiled once for all pages of a process."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - see above
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
-    return environment
 
 
 def _holds(gate: GateReport) -> bool:
     """Whether this gate keeps the release from being promoted by what was found of it."""
     return gate.status in ("FAIL", "UNKNOWN") or gate.proven is False
-
-
-def _source_hash(script: str) -> str:
-    """What a Content-Security-Policy calls the one script that may run."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _tally(gates: "list[GateView]", class_: str) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from chaos.evidence import schema
 from gates.html import words
 from gates.html.distribution import BARS, Bar, Histogram, Value, Values, is_log
-from gates.html.timeline import SLOTS, Life, Slot, Timeline
+from gates.html.timeline import SLOTS, Life, Slot, Timeline, Window
 from gates.judge import assertions, binding, leaves, syntax, tables, worlds
 from gates.judge.binding import Bound
 from gates.judge.comparator import Simple
@@ -80,8 +80,19 @@ def timeline_of(evidence: Evidence, key: RunKey, faults: Sequence[FaultReport]) 
         began_ms=began,
         ended_ms=ended,
         slots=_slots(evidence, key, began, ended),
-        faults=faults,
+        windows=[_window(fault) for fault in faults],
         lives=_lives(evidence, key),
+    )
+
+
+def _window(fault: FaultReport) -> Window:
+    return Window(
+        name=fault.fault,
+        on_ms=fault.on_ms,
+        proven_ms=fault.proven_ms,
+        off_ms=fault.off_ms,
+        clean_ms=fault.clean_ms,
+        proven=bool(fault.proven),
     )
 
 

@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from gates.html import drawing, scale, words
 from gates.html.scale import Scale
-from gates.release.report import FaultReport
 
 WIDTH = 760
 LEFT, RIGHT = 46, 8
@@ -22,12 +21,14 @@ SLOTS = 150
 OUTCOMES: Mapping[str, str] = {
     "answered": "answered",
     "refused": "refused (4xx)",
+    "shed": "shed",
     "failed": "failed (5xx)",
     "lost": "without an answer",
 }
 SHAPES: Mapping[str, str] = {
     "answered": "h0",
     "refused": "m0-2.6l2.6 2.6-2.6 2.6-2.6-2.6z",
+    "shed": "m-2.6-2.6h5.2v5.2h-5.2z",
     "failed": "m0-3.4l3.4 6h-6.8z",
     "lost": "m-2.8-2.8l5.6 5.6m0-5.6l-5.6 5.6",
 }
@@ -45,6 +46,17 @@ class Slot(Struct, frozen=True, kw_only=True):
     slowest_ms: float | None
 
 
+class Window(Struct, frozen=True, kw_only=True):
+    """A fault, or something else that lasted: when it was asked for, `proven`, asked off, and gone; None where that is not known."""
+
+    name: str
+    on_ms: float | None
+    proven_ms: float | None
+    off_ms: float | None
+    clean_ms: float | None
+    proven: bool = True
+
+
 class Life(Struct, frozen=True, kw_only=True):
     """One life of one process; `early` when it ended before the run was taken down."""
 
@@ -60,8 +72,9 @@ class Timeline(Struct, frozen=True, kw_only=True):
     began_ms: float
     ended_ms: float
     slots: Sequence[Slot]
-    faults: Sequence[FaultReport]
-    lives: Sequence[Life]
+    windows: Sequence[Window]
+    lives: Sequence[Life] = ()
+    windows_are: str = "faults"
 
     def count(self, outcome: str) -> int:
         """How many requests had this outcome."""
@@ -69,24 +82,24 @@ class Timeline(Struct, frozen=True, kw_only=True):
 
 
 class _Lane(Struct, frozen=True):
-    """A fault with the row that it is drawn in, and where its name stands."""
+    """A window with the row that it is drawn in, and where its name stands."""
 
-    fault: FaultReport
+    window: Window
     row: int
     text_px: float
     anchor: str
 
 
 def draw(timeline: Timeline) -> Markup:
-    """The picture. Faults on top, then processes that ended early, then every request by its duration."""
+    """The picture. Windows on top, then processes that ended early, then every request by its duration."""
     time = Scale(low=timeline.began_ms, high=timeline.ended_ms, start_px=LEFT, end_px=WIDTH - RIGHT)
-    lanes = list(_lanes(timeline.faults, time))
+    lanes = list(_lanes(timeline.windows, time))
     lives_top = LANE * (1 + max((lane.row for lane in lanes), default=-1)) + 4
     names = list(dict.fromkeys(life.process for life in timeline.lives))
     top = lives_top + LIFE * len(names) + (4 if names else 0)
     bottom = top + PLOT
     elements = [
-        *_windows(timeline.faults, time, top, bottom),
+        *_windows(timeline.windows, time, top, bottom),
         *_lane_bars(lanes, time),
         *_lives(timeline.lives, names, time, lives_top),
         *_axes(time, bottom),
@@ -98,68 +111,68 @@ def draw(timeline: Timeline) -> Markup:
 def describe(timeline: Timeline) -> str:
     """The picture in words."""
     counts = [f"{n} {text}" for kind, text in OUTCOMES.items() if (n := timeline.count(kind))]
-    faults = [
-        f"{fault.fault} from {words.seconds(fault.on_ms)} to {words.seconds(fault.off_ms)}"
-        for fault in timeline.faults
+    windows = [
+        f"{window.name} from {words.seconds(window.on_ms)} to {words.seconds(window.off_ms)}"
+        for window in timeline.windows
     ]
     span = f"{words.seconds(timeline.began_ms)} to {words.seconds(timeline.ended_ms)}"
     parts = [f"Requests from {span}: {', '.join(counts) or 'none'}"]
-    parts += [f"faults: {', '.join(faults)}"] if faults else []
+    parts += [f"{timeline.windows_are}: {', '.join(windows)}"] if windows else []
     return "; ".join(parts)
 
 
-def window(fault: FaultReport, end_ms: float) -> tuple[float, float, float, float] | None:
-    """When a fault was asked for, proven, asked off and gone; what is not known ends with the picture."""
-    if fault.on_ms is None:
+def _times(window: Window, end_ms: float) -> tuple[float, float, float, float] | None:
+    """When a window was asked for, proven, asked off and gone; what is not known ends with the picture."""
+    if window.on_ms is None:
         return None
-    off = fault.off_ms if fault.off_ms is not None else end_ms
-    proven = fault.proven_ms if fault.proven_ms is not None else off
-    clean = fault.clean_ms if fault.clean_ms is not None else max(off, end_ms)
-    return fault.on_ms, proven, off, clean
+    off = window.off_ms if window.off_ms is not None else end_ms
+    proven = window.proven_ms if window.proven_ms is not None else off
+    clean = window.clean_ms if window.clean_ms is not None else max(off, end_ms)
+    return window.on_ms, proven, off, clean
 
 
-def _lanes(faults: Sequence[FaultReport], time: Scale) -> Iterator[_Lane]:
-    """Each fault in the first row where neither its bar nor its name meets another."""
+def _lanes(windows: Sequence[Window], time: Scale) -> Iterator[_Lane]:
+    """Each window in the first row where neither its bar nor its name meets another."""
     free: list[float] = []
-    for fault in sorted(faults, key=lambda fault: (fault.on_ms or 0.0, fault.fault)):
-        times = window(fault, time.high)
+    for window in sorted(windows, key=lambda window: (window.on_ms or 0.0, window.name)):
+        times = _times(window, time.high)
         if times is None:
             continue
         start, end = time.px(times[0]), time.px(times[3])
-        width = LETTER_PX * len(_name(fault)) + 10
+        width = LETTER_PX * len(_name(window)) + 10
         fits = end + width <= WIDTH
         left, right = (start, end + width) if fits else (start - width, end)
         row = next((row for row, taken in enumerate(free) if taken <= left), len(free))
         free[row : row + 1] = [right]
-        yield _Lane(fault, row, end + 5 if fits else start - 5, "start" if fits else "end")
+        yield _Lane(window, row, end + 5 if fits else start - 5, "start" if fits else "end")
 
 
-def _name(fault: FaultReport) -> str:
-    return fault.fault if fault.proven else f"{fault.fault} (not proven)"
+def _name(window: Window) -> str:
+    return window.name if window.proven else f"{window.name} (not proven)"
 
 
 def _lane_bars(lanes: Sequence[_Lane], time: Scale) -> Iterator[svg.Element]:
     for lane in lanes:
-        times = window(lane.fault, time.high)
+        times = _times(lane.window, time.high)
         assert times is not None
         on, proven, off, clean = map(time.px, times)
         y = lane.row * LANE + 4
         yield drawing.box(on, y, clean - on, LANE - 8, "edge", 2)
-        if lane.fault.proven:
+        if lane.window.proven:
             yield drawing.box(proven, y, off - proven, LANE - 8, "proven", 2)
-        yield drawing.text(lane.text_px, y + LANE - 9, _name(lane.fault), "fault", lane.anchor)
+        yield drawing.text(lane.text_px, y + LANE - 9, _name(lane.window), "fault", lane.anchor)
 
 
 def _windows(
-    faults: Sequence[FaultReport], time: Scale, top: float, bottom: float
+    windows: Sequence[Window], time: Scale, top: float, bottom: float
 ) -> Iterator[svg.Element]:
-    for fault in faults:
-        times = window(fault, time.high)
+    for window in windows:
+        times = _times(window, time.high)
         if times is None:
             continue
         on, proven, off, clean = map(time.px, times)
         yield drawing.box(on, top, clean - on, bottom - top, "shade")
-        if fault.proven:
+        if window.proven:
             yield drawing.box(proven, top, off - proven, bottom - top, "window")
             yield drawing.line(proven, top, proven, bottom, "window")
             yield drawing.line(off, top, off, bottom, "window")

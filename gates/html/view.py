@@ -102,7 +102,7 @@ def _gate(evidence: Evidence, gate: GateReport, anchor: str, judged: Judged | No
         report=gate,
         anchor=anchor,
         timeline=timeline.draw(drawn) if drawn is not None else None,
-        legend=list(_legend(drawn)) if drawn is not None else [],
+        legend=list(legend(drawn)) if drawn is not None else [],
         lives=bool(drawn and drawn.lives),
         faults=list(_faults(evidence, gate, key)),
         assertions=sorted(
@@ -121,7 +121,8 @@ def _beside(gate: GateReport) -> list[str]:
     return [reason for reason in gate.reasons or [gate.detail] if reason not in of_assertions]
 
 
-def _legend(drawn: timeline.Timeline) -> Iterator[Legend]:
+def legend(drawn: timeline.Timeline) -> Iterator[Legend]:
+    """The kinds of marks that there are in a timeline."""
     for kind, text in timeline.OUTCOMES.items():
         count = drawn.count(kind)
         if count:

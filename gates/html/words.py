@@ -1,5 +1,6 @@
 """Numbers and values as they are read: units last, thin where precision says nothing."""
 
+import datetime as dt
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,12 @@ def milliseconds(ms: float | None) -> str:
     if abs(ms) >= 1000:
         return f"{ms / 1000:.3g} s"
     return f"{ms:.3g} ms" if abs(ms) >= 0.1 or ms == 0 else f"{ms * 1000:.3g} µs"
+
+
+def moment(ms: float) -> str:
+    """Milliseconds since 1970 as date and time in UTC."""
+    since = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return (since + dt.timedelta(milliseconds=ms)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def number(value: object) -> str:

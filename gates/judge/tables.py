@@ -34,10 +34,14 @@ def stored(table: str) -> str:
     return f"{SCHEMA}.{quoted(table)}"
 
 
+def alone(path: Path) -> str:
+    """The literal that a function of DuckDB's takes for this one file, whatever its path looks like."""
+    return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))
+
+
 def parquet(path: Path) -> str:
-    """One Parquet file as a source of rows, by its columns alone, whatever its path looks like."""
-    name = re.sub(r"[*?\[]", r"[\g<0>]", str(path))
-    return f"read_parquet({literal(name)}, hive_partitioning = false)"
+    """One Parquet file as a source of rows, by its columns alone."""
+    return f"read_parquet({alone(path)}, hive_partitioning = false)"
 
 
 def create_sql(name: str, columns: Mapping[str, str], kind: str = "TABLE") -> str:

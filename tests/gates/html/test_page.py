@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gates.html import page
+from gates.html import page, rendering
 from gates.release import rejudge
 from gates.release.report import (
     AttemptReport,
@@ -169,7 +169,7 @@ def test_the_policy_allows_the_one_script_and_nothing_else(rendered: str) -> Non
     ]
     script = rendered[rendered.index("<script>") + 8 : rendered.rindex("</script>")]
     assert "default-src 'none'" in policy
-    assert f"script-src 'sha256-{page._source_hash(script)}'" in policy
+    assert f"script-src 'sha256-{rendering._source_hash(script)}'" in policy
 
 
 def test_hostile_texts_stay_text(hostile: str) -> None:

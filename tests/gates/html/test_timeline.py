@@ -2,29 +2,22 @@
 
 from xml.etree import ElementTree as ET
 
-from gates.html.timeline import SLOTS, Life, Slot, Timeline, describe, draw
-from gates.release.report import FaultReport
+from gates.html.timeline import SLOTS, Life, Slot, Timeline, Window, describe, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def fault(name: str = "outage", on: float | None = 2000.0, **changes: object) -> FaultReport:
+def fault(name: str = "outage", on: float | None = 2000.0, **changes: object) -> Window:
     later = None if on is None else on + 500
     columns: dict[str, object] = {
-        "fault": name,
-        "kind": "cut",
-        "link": "a->b",
-        "direction": "both",
-        "attributes": {},
+        "name": name,
         "on_ms": on,
         "proven_ms": later,
         "off_ms": None if later is None else later + 1000,
         "clean_ms": None if later is None else later + 1100,
         "proven": True,
-        "own_before": 1,
-        "why": None,
     }
-    return FaultReport(**(columns | changes))  # type: ignore[arg-type]
+    return Window(**(columns | changes))  # type: ignore[arg-type]
 
 
 def slot(outcome: str = "answered", at: float = 1500.0, took: float | None = 5.0) -> Slot:
@@ -39,7 +32,7 @@ def timeline(**changes: object) -> Timeline:
         "began_ms": 1000.0,
         "ended_ms": 9000.0,
         "slots": [slot()],
-        "faults": [],
+        "windows": [],
         "lives": [],
     }
     return Timeline(**(columns | changes))  # type: ignore[arg-type]
@@ -50,7 +43,7 @@ def elements(drawn: str, kind: str) -> list[ET.Element]:
 
 
 def test_a_proven_fault_is_shaded_from_its_proof_until_it_is_asked_off() -> None:
-    drawn = draw(timeline(faults=[fault()]))
+    drawn = draw(timeline(windows=[fault()]))
     (window,) = elements(drawn, "b-window")
     (shade,) = elements(drawn, "b-shade")
     start, width = float(window.get("x", "")), float(window.get("width", ""))
@@ -60,26 +53,26 @@ def test_a_proven_fault_is_shaded_from_its_proof_until_it_is_asked_off() -> None
 
 
 def test_a_fault_that_is_not_proven_says_so_and_has_no_window() -> None:
-    drawn = draw(timeline(faults=[fault(proven=False, proven_ms=None)]))
+    drawn = draw(timeline(windows=[fault(proven=False, proven_ms=None)]))
     assert not elements(drawn, "b-window")
     assert "outage (not proven)" in drawn
 
 
 def test_faults_at_the_same_time_stand_in_rows_of_their_own() -> None:
-    drawn = draw(timeline(faults=[fault("one"), fault("two"), fault("three", on=7000.0)]))
+    drawn = draw(timeline(windows=[fault("one"), fault("two"), fault("three", on=7000.0)]))
     rows = [float(text.get("y", "")) for text in elements(drawn, "t-fault")]
     assert rows[0] != rows[1]
     assert rows[2] == rows[0]
 
 
 def test_a_name_at_the_right_edge_stands_before_its_bar() -> None:
-    drawn = draw(timeline(faults=[fault("x" * 30, on=7000.0)]))
+    drawn = draw(timeline(windows=[fault("x" * 30, on=7000.0)]))
     (text,) = elements(drawn, "t-fault")
     assert "a-end" in text.get("class", "").split()
 
 
 def test_a_fault_that_was_never_switched_on_is_not_drawn() -> None:
-    assert not elements(draw(timeline(faults=[fault(on=None)])), "b-edge")
+    assert not elements(draw(timeline(windows=[fault(on=None)])), "b-edge")
 
 
 def test_outcomes_differ_in_shape() -> None:
@@ -124,7 +117,7 @@ def test_an_end_after_the_picture_has_no_mark() -> None:
 
 
 def test_the_picture_is_told_in_words() -> None:
-    told = describe(timeline(faults=[fault()], slots=[slot(), slot("failed")]))
+    told = describe(timeline(windows=[fault()], slots=[slot(), slot("failed")]))
     assert told == (
         "Requests from 1 s to 9 s: 3 answered, 3 failed (5xx); faults: outage from 2 s to 3.5 s"
     )
@@ -141,7 +134,7 @@ def test_hostile_names_stay_text() -> None:
     name = '"><script>alert(1)</script>\x00'
     drawn = draw(
         timeline(
-            faults=[fault(name)],
+            windows=[fault(name)],
             lives=[Life(process=name, started_ms=0.0, exited_ms=1.0, early=True)],
         )
     )

@@ -1,0 +1,289 @@
+"""`python -m gates incident`: what bundles of incidents tell, by SQL that anybody can read."""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+from rich.console import Console
+
+from chaos.errors import HarnessError
+from gates.commands.shared import Act, CommandParser, Commands, add_command, positive
+from gates.formats.printing import SafeConsole
+from gates.html import incident as page
+from gates.html.words import counted
+from gates.incidents.analysis import (
+    Analysis,
+    Answer,
+    Bundles,
+    Limits,
+    analysing,
+    statements,
+)
+from gates.incidents.bundle import open_bundle
+from gates.incidents.forms import as_json, print_answers
+from gates.incidents.questions import Question, chosen, read_questions
+from gates.incidents.tables import BASE
+from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
+
+EXAMPLES = """\
+Questions are files of SQL, one SELECT each; the first line asks in words. Ours lie in gates/incidents/sql, yours where --sql
+says. They read the tables requests, decisions, inputs, events, incidents, settings and versions, and those that compare also
+base_requests and so on.
+
+examples:
+  python -m gates incident summary BUNDLE                              every question
+  python -m gates incident summary BUNDLE --only stages --only actors  two of them
+  python -m gates incident summary BUNDLE --sql questions              yours, too
+  python -m gates incident summary BUNDLE --format parquet -o answers  a Parquet file for each answer
+  python -m gates incident summary BUNDLE --format sql | duckdb        the same without us
+  python -m gates incident timeline BUNDLE --format html -o page.html  a page with a picture
+  python -m gates incident diff BEFORE BUNDLE                          where two of them part
+
+exit codes:
+  0  answered; with diff: no request decided otherwise
+  1  diff: some did
+  3  a question is wrong
+  4  a bundle cannot be read
+"""
+TIMELINE: Final = ("modes", "breaches", "changes", "seconds")
+TIMELINE_ALONE: Final = ("seconds",)
+"""Has more rows than a summary should."""
+TABLE, HTML, PARQUET, SQL = "table", "html", "parquet", "sql"
+LIMITS: Final = Limits()
+MOST: Final = {TABLE: 20, HTML: 500}
+"""Rows of each answer that are shown where nobody says how many."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command and what it can do."""
+    command = add_command(commands, "incident", _help, "what bundles of incidents tell", EXAMPLES)
+    command.set_defaults(print_help=command.format_help)
+    parts = command.add_subparsers(metavar="WHAT", parser_class=CommandParser)
+    summary = _add(parts, "summary", _summary, "every question about a bundle, or about several")
+    summary.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
+    timeline = _add(parts, "timeline", _timeline, "what happened when")
+    timeline.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
+    diff = _add(parts, "diff", _diff, "where a bundle parts from another one")
+    diff.add_argument("base", type=Path, metavar="BASE", help="the bundle to compare with")
+    diff.add_argument("bundles", nargs=1, type=Path, metavar="BUNDLE")
+
+
+def _add(parts: Commands, name: str, act: Act, help_text: str) -> argparse.ArgumentParser:
+    """One thing to do with bundles, and the arguments that all of them take."""
+    part = add_command(parts, name, act, help_text, EXAMPLES)
+    part.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="QUESTION",
+        help="this one; as often as wanted",
+    )
+    part.add_argument(
+        "--sql",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="a directory of questions beside ours; one that is named like ours takes its place",
+    )
+    part.add_argument(
+        "--format",
+        choices=(TABLE, "json", HTML, PARQUET, SQL),
+        default=TABLE,
+        help=f"default: {TABLE}; {SQL}: the questions, and the views that they read, for DuckDB's own prompt",
+    )
+    part.add_argument(
+        "-o", dest="output", type=Path, metavar="FILE", help="write there; parquet: a directory"
+    )
+    part.add_argument(
+        "--rows",
+        type=_count,
+        metavar="N",
+        help=f"rows of each answer, 0 for all (default: {MOST[TABLE]} in a table, {MOST[HTML]} on a page, otherwise all)",
+    )
+    part.add_argument(
+        "--memory",
+        default=LIMITS.memory,
+        metavar="SIZE",
+        help=f"what is more is spilled (default: {LIMITS.memory})",
+    )
+    part.add_argument(
+        "--threads", type=positive, default=LIMITS.threads, metavar="N", help="default: all cores"
+    )
+    part.add_argument(
+        "--spill", type=Path, default=LIMITS.spill, metavar="DIR", help=f"default: {LIMITS.spill}"
+    )
+    return part
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, not {text!r}")
+    return int(text)
+
+
+def _help(arguments: argparse.Namespace, console: Console) -> int:
+    console.out(arguments.print_help(), highlight=False)
+    return EXIT_PROMOTE
+
+
+def _summary(arguments: argparse.Namespace, console: Console) -> int:
+    questions = _questions(arguments)
+    if not arguments.only:
+        questions = [question for question in questions if question.name not in TIMELINE_ALONE]
+    return _answer(arguments, console, questions, {"": arguments.bundles})
+
+
+def _timeline(arguments: argparse.Namespace, console: Console) -> int:
+    arguments.only = arguments.only or TIMELINE
+    return _answer(arguments, console, _questions(arguments), {"": arguments.bundles})
+
+
+def _diff(arguments: argparse.Namespace, console: Console) -> int:
+    questions = _questions(arguments, compares=True)
+    given = {BASE: [arguments.base], "": arguments.bundles}
+    return _answer(arguments, console, questions, given)
+
+
+def _questions(arguments: argparse.Namespace, *, compares: bool = False) -> list[Question]:
+    return chosen(read_questions(arguments.sql), arguments.only, compares=compares)
+
+
+class _Parted(Struct, frozen=True):
+    """How many requests are in both bundles, and how many of them decided otherwise."""
+
+    both: int
+    otherwise: int
+
+
+class _Found(Struct, frozen=True):
+    """What there is to show."""
+
+    bundles: Bundles
+    answers: Sequence[Answer]
+    pictures: Sequence[page.Picture]
+    parted: _Parted | None
+
+
+def _answer(
+    arguments: argparse.Namespace,
+    console: Console,
+    questions: Sequence[Question],
+    given: Mapping[str, Sequence[Path]],
+) -> int:
+    """Answer in the form that was asked for; the exit code says whether what was compared differs."""
+    bundles = {prefix: [open_bundle(path) for path in paths] for prefix, paths in given.items()}
+    _raise_twice(bundles)
+    if arguments.format == SQL:
+        _write(arguments.output, _sql(bundles, questions).encode(), console)
+        return EXIT_PROMOTE
+    limits = Limits(arguments.memory, arguments.threads, arguments.spill)
+    most = MOST.get(arguments.format) if arguments.rows is None else arguments.rows or None
+    also = _reads_beside(arguments.format, bundles)
+    with analysing(bundles, questions, limits, also) as analysis:
+        parted = _parted(analysis) if BASE in bundles else None
+        if arguments.format == PARQUET:
+            _write_parquet(arguments.output, analysis, questions, console)
+            answers = []
+        else:
+            answers = [analysis.ask(question, most) for question in questions]
+        pictures = page.pictures(analysis, bundles) if arguments.format == HTML else []
+    if arguments.format != PARQUET:
+        _show(arguments, console, _Found(bundles, answers, pictures, parted))
+    return EXIT_FAILED if parted is not None and parted.otherwise else EXIT_PROMOTE
+
+
+def _raise_twice(bundles: Bundles) -> None:
+    for own in bundles.values():
+        names = [bundle.name for bundle in own]
+        for name in names:
+            if names.count(name) > 1:
+                raise HarnessError(
+                    f"the incident {name} was given twice: it would be counted twice"
+                )
+
+
+def _reads_beside(form: str, bundles: Bundles) -> Iterator[str]:
+    """What is read beside the questions: for pictures, and for the comparison."""
+    for prefix in bundles:
+        if form == HTML:
+            yield from (prefix + table for table in page.NEEDS)
+        if BASE in bundles:
+            yield f"{prefix}requests"
+
+
+def _parted(analysis: Analysis) -> _Parted:
+    ((both, otherwise),) = analysis.rows(
+        "SELECT count(*), count(*) FILTER (WHERE r.trace_class <> b.trace_class)"
+        " FROM requests AS r JOIN base_requests AS b ON b.request_id = r.request_id"
+    )
+    return _Parted(int(str(both)), int(str(otherwise)))
+
+
+def _sql(bundles: Bundles, questions: Sequence[Question]) -> str:
+    views = "".join(f"{statement};\n" for statement in statements(bundles, questions))
+    asked = "\n".join(f"{question.sql.strip().rstrip(';')}\n;\n" for question in questions)
+    return f"{views}\n{asked}"
+
+
+def _write_parquet(
+    directory: Path | None, analysis: Analysis, questions: Sequence[Question], console: Console
+) -> None:
+    if directory is None:
+        raise HarnessError("Parquet is written into a directory: name one with -o")
+    analysis.raise_forged()
+    directory.mkdir(parents=True, exist_ok=True)
+    for question in questions:
+        path = directory / f"{question.name}.parquet"
+        answer = analysis.write(question, path)
+        console.print(f"wrote {path}: {counted(answer.total, 'row')}", markup=False)
+
+
+def _show(arguments: argparse.Namespace, console: Console, found: _Found) -> None:
+    if arguments.format == TABLE and arguments.output is None:
+        _print(found, console)
+    else:
+        _write(arguments.output, _FORMS[arguments.format](found), console)
+
+
+def _print(found: _Found, console: Console) -> None:
+    print_answers(found.answers, console)
+    if found.parted is not None:
+        both, otherwise = found.parted.both, found.parted.otherwise
+        told = f"{counted(otherwise, 'request')} of {both:,} in both bundles decided otherwise"
+        console.print(f"\n{told}" if both else "\nno request is in both bundles", markup=False)
+
+
+def _text(found: _Found) -> bytes:
+    plain = io.StringIO()
+    _print(found, SafeConsole(file=plain, width=200, soft_wrap=True))
+    return plain.getvalue().encode()
+
+
+def _json(found: _Found) -> bytes:
+    return as_json([bundle for own in found.bundles.values() for bundle in own], found.answers)
+
+
+def _html(found: _Found) -> bytes:
+    names = [", ".join(bundle.name for bundle in own) for own in found.bundles.values()]
+    return page.render(" and ".join(names), found.bundles, found.pictures, found.answers).encode()
+
+
+_FORMS: Final[Mapping[str, Callable[[_Found], bytes]]] = {
+    TABLE: _text,
+    "json": _json,
+    HTML: _html,
+}
+
+
+def _write(path: Path | None, content: bytes, console: Console) -> None:
+    if path is not None:
+        path.write_bytes(content)
+        console.print(f"wrote {path}", markup=False)
+    else:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
