@@ -142,6 +142,14 @@ class StorageSettings(_Section, frozen=True):
     queue_max: Count = 4096
 
 
+class TraceSettings(_Section, frozen=True):
+    """How soon traces of decisions are on disk, and how much of them is kept: `segments` files of `segment_bytes` each."""
+
+    flush_every_s: Positive = 0.25
+    segment_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 8 * 1024 * 1024
+    segments: Annotated[int, msgspec.Meta(ge=2)] = 16
+
+
 class SupervisorSettings(_Section, frozen=True):
     """How the other processes are watched and replaced: at most `attempts` restarts in `window_s`, each after a back-off
     that begins with `backoff_base_s` and doubles. One that answers nothing for `hang_after_s` hangs.
@@ -207,6 +215,7 @@ class Settings(_Section, frozen=True):
     storage: StorageSettings = StorageSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     slo: SloSettings = SloSettings()
+    traces: TraceSettings = TraceSettings()
 
 
 def load_settings(path: Path) -> Settings:

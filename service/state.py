@@ -84,6 +84,21 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "boot.jsonl"
 
     @property
+    def traces(self) -> Path:
+        """What was decided about each request, in segments."""
+        return self.root / "traces"
+
+    @property
+    def events(self) -> Path:
+        """What happened beside the requests, in segments."""
+        return self.root / "events"
+
+    @property
+    def incidents(self) -> Path:
+        """Bundles of incidents, each a directory."""
+        return self.root / "incidents"
+
+    @property
     def gateway_lock(self) -> Path:
         """Locked while a gateway runs on this directory."""
         return self.root / "gateway.lock"

@@ -6,6 +6,7 @@ import msgspec
 
 from chaos import bounds, regular
 from chaos.engine.files import database_copy, quoted, select
+from chaos.engine.paths import Places
 from chaos.engine.stack import Stack
 from chaos.errors import UNREADABLE, HarnessError, told
 from chaos.evidence.recorder import Recorder
@@ -22,11 +23,11 @@ async def collect(stack: Stack, recorder: Recorder) -> None:
 
 
 def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
-    source = stack.places.read(stack.variables.text(declared.sqlite or declared.jsonl or ""))
+    if declared.jsonl is not None:
+        return _lines(stack.variables.text(declared.jsonl), stack.places)
+    source = stack.places.read(stack.variables.text(declared.sqlite or ""))
     if not source.exists():
         return []
-    if declared.jsonl is not None:
-        return objects(source)
     columns = ", ".join(map(quoted, declared.columns))
     table = quoted(declared.table)
     written = stack.variables.text(declared.sql) if declared.sql is not None else None
@@ -36,6 +37,16 @@ def _rows(declared: Collect, stack: Stack) -> list[dict[str, object]]:
             return select(connection, sql)
     except HarnessError as error:
         raise HarnessError(f"cannot collect {declared.table}: {told(error)}") from error
+
+
+def _lines(source: str, places: Places) -> list[dict[str, object]]:
+    """The objects of a file, or of all `*.jsonl` of a directory, in the order of their names."""
+    path = places.project / source
+    files = sorted(map(str, path.glob("*.jsonl"))) if path.is_dir() else [source]
+    there = [each for each in map(places.read, files) if each.exists()]
+    if sum(each.stat().st_size for each in there) > bounds.COLLECTED_BYTES:
+        raise HarnessError(f"{source!r} is larger than {bounds.COLLECTED_BYTES} bytes")
+    return [row for each in there for row in objects(each)]
 
 
 def objects(source: Path) -> list[dict[str, object]]:

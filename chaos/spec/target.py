@@ -112,7 +112,8 @@ class Collect(Spec, frozen=True, kw_only=True):
     """A table of the system's own that becomes evidence, read from a copy after all writers stopped.
 
     `columns` maps a column to one of the types of `chaos.evidence.schema.COLLECTED_TYPES`; exactly one of
-    `sqlite` (a database file; `sql` defaults to all of the table) and `jsonl` names its source.
+    `sqlite` (a database file; `sql` defaults to all of the table) and `jsonl` (a file, or a
+    directory of them in the order of their names) names its source.
     """
 
     table: str

@@ -21,6 +21,7 @@ from service.http.metrics import Metrics
 from service.http.shared import Shared
 from service.http.sockets import method_of
 from service.ids import NewId
+from service.incidents.segments import TraceWriter
 from service.keys import KeyMaterial
 from service.outbox.dispatcher import Outbox
 from service.reliability.degrade import DegradeMode
@@ -49,6 +50,7 @@ class Services(msgspec.Struct, frozen=True):
     timers: Timers
     metrics: Metrics
     traces: Traces
+    trace_writer: TraceWriter
     new_id: NewId
     new_secret: Callable[[], str]
     verification: Shared[AuditReport]

@@ -24,6 +24,7 @@ from service.http.idempotency import settle as settle_keys
 from service.http.metrics import Metrics
 from service.http.shared import Shared
 from service.ids import NewId
+from service.incidents.segments import TraceWriter
 from service.keys import new_secret
 from service.outbox.dispatcher import Outbox
 from service.processes import BEHIND, Listen
@@ -62,6 +63,12 @@ def boot(
         time.monotonic,
         random.SystemRandom().random,
     )
+    traces, writer = (
+        Traces(),
+        TraceWriter(control.state.traces, control.state.events, control.settings.traces),
+    )
+    traces.on_finished(writer.finished)
+    traces.on_event(writer.happened)
     outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
     retention = Retention(control.storage, control.clock, control.settings.retention, new_id)
     runner = Runner(control.storage, control.clock, dependencies.tools)
@@ -102,9 +109,11 @@ def boot(
             worker.timer,
             retention.timer,
             slo.timer,
+            writer.timer,
         ),
         metrics=Metrics(),
         traces=traces,
+        trace_writer=writer,
         new_id=new_id,
         new_secret=new_secret,
         verification=Shared(),

@@ -71,6 +71,7 @@ def metrics(state: State) -> Response[str]:
             "sonia_timers_late": services.timers.late,
             "sonia_slo_degraded": int(services.slo.degraded),
             "sonia_slo_transitions_total": services.slo.transitions,
+            "sonia_traces_lost_total": services.trace_writer.lost,
             "sonia_supervisor_exhausted": sum(
                 each.exhausted for each in services.supervisor.statuses()
             ),

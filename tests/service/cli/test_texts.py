@@ -50,6 +50,7 @@ DEFAULTS = {
         "max_workspace_bytes": 268_435_456,
         "max_workspace_files": 10_000,
     },
+    "traces": {"flush_every_s": 0.25, "segment_bytes": 8_388_608, "segments": 16},
     "storage": {"busy_timeout_s": 5.0, "batch_max": 64, "queue_max": 4096},
 }
 LISTENS = {
