@@ -50,6 +50,18 @@ DEFAULTS = {
         "max_workspace_bytes": 268_435_456,
         "max_workspace_files": 10_000,
     },
+    "slo": {
+        "threshold_ms": 3000.0,
+        "quantile": 0.95,
+        "short_window_s": 30,
+        "long_window_s": 300,
+        "min_count": 20,
+        "long_min_count": 100,
+        "min_dwell_s": 60.0,
+        "sustain_s": 30.0,
+        "canary_every_s": 1.0,
+        "switches_off": ["memory", "model", "tasks"],
+    },
     "traces": {"flush_every_s": 0.25, "segment_bytes": 8_388_608, "segments": 16},
     "storage": {"busy_timeout_s": 5.0, "batch_max": 64, "queue_max": 4096},
 }
