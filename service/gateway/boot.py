@@ -63,10 +63,8 @@ def boot(
         time.monotonic,
         random.SystemRandom().random,
     )
-    traces, writer = (
-        Traces(),
-        TraceWriter(control.state.traces, control.state.events, control.settings.traces),
-    )
+    state, traces = control.state, Traces()
+    writer = TraceWriter(state.traces, state.events, control.settings.traces)
     traces.on_finished(writer.finished)
     traces.on_event(writer.happened)
     outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
@@ -80,7 +78,6 @@ def boot(
         control.storage.read(read_mode),
         new_id,
     )
-    traces = Traces()
     traces.on_finished(slo.finished)
     slo.on_change.append(lambda mode: traces.event("slo", TURNS, {"mode": mode.value}))
     worker = Worker(
