@@ -77,13 +77,42 @@ class ConfirmationSettings(_Section, frozen=True):
 
 
 class TaskSettings(_Section, frozen=True):
-    """How many tasks are run at once, and how often one is claimed before it is given up.
+    """How many tasks are run at once, how often one is claimed before it is given up, and how many may wait to be run.
 
     The tools process takes eight calls at once; some of them are for whoever asks or approves meanwhile.
     """
 
     at_once: Annotated[int, msgspec.Meta(ge=1, le=6)] = 4
     max_claims: Count = 3
+    max_waiting: Count = 1000
+
+
+class QueueSettings(_Section, frozen=True):
+    """`floor`: what waits here of that cost does not give way to what waits elsewhere; `at_once`: how much is served together."""
+
+    floor: Annotated[int, msgspec.Meta(ge=0)] = 64
+    at_once: Count = 16
+
+
+class ToolQueueSettings(QueueSettings, frozen=True):
+    """As QueueSettings; the tools process takes eight calls at once, of which tasks have four and approvals need some."""
+
+    at_once: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
+
+
+class AdmissionSettings(_Section, frozen=True):
+    """What may wait to be served, together, in units of one piece of work and up to 4,096 characters; and for how long."""
+
+    budget: Count = 512
+    wait_s: Positive = 5.0
+    stream: QueueSettings = QueueSettings()
+    tool: ToolQueueSettings = ToolQueueSettings()
+    model: QueueSettings = QueueSettings()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the floors leave nothing of the budget to be shared out."""
+        if self.stream.floor + self.tool.floor + self.model.floor > self.budget:
+            raise ValueError("the floors of the queues exceed the budget")
 
 
 class AuditSettings(_Section, frozen=True):
@@ -208,6 +237,7 @@ class Settings(_Section, frozen=True):
     sessions: SessionSettings = SessionSettings()
     confirmations: ConfirmationSettings = ConfirmationSettings()
     tasks: TaskSettings = TaskSettings()
+    admission: AdmissionSettings = AdmissionSettings()
     audit: AuditSettings = AuditSettings()
     tools: ToolsSettings = ToolsSettings()
     outbox: OutboxSettings = OutboxSettings()

@@ -25,6 +25,7 @@ from service.incidents.segments import TraceWriter
 from service.keys import KeyMaterial
 from service.outbox.dispatcher import Outbox
 from service.reliability.degrade import DegradeMode
+from service.reliability.ingress import Ingress
 from service.reliability.tracing import TRACE, Trace, Traces
 from service.settings import Settings
 from service.state import StateDir
@@ -45,6 +46,7 @@ class Services(msgspec.Struct, frozen=True):
     denied: DeniedAttempts
     dependencies: Dependencies
     outbox: Outbox
+    ingress: Ingress
     runner: Runner
     worker: Worker
     timers: Timers

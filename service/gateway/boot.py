@@ -29,6 +29,7 @@ from service.keys import new_secret
 from service.outbox.dispatcher import Outbox
 from service.processes import BEHIND, Listen
 from service.reliability.degrade import DegradeMode
+from service.reliability.ingress import Ingress
 from service.reliability.modes import TURNS, read_mode
 from service.reliability.tracing import Traces
 from service.retention import Retention
@@ -68,6 +69,7 @@ def boot(
     traces.on_finished(writer.finished)
     traces.on_event(writer.happened)
     outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
+    ingress = Ingress(control.settings.admission)
     retention = Retention(control.storage, control.clock, control.settings.retention, new_id)
     runner = Runner(control.storage, control.clock, dependencies.tools)
     slo = DegradeMode(
@@ -96,6 +98,7 @@ def boot(
         ),
         dependencies=dependencies,
         outbox=outbox,
+        ingress=ingress,
         runner=runner,
         worker=worker,
         timers=timers(
@@ -103,6 +106,7 @@ def boot(
             control.storage,
             control.registry,
             outbox.timer,
+            ingress.timer,
             worker.timer,
             retention.timer,
             slo.timer,

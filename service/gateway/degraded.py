@@ -33,6 +33,8 @@ from service.http.sockets import SAFE_METHODS, method_of
 from service.ids import random_id
 from service.internal.runner import bind, serve_on
 from service.processes import Listen
+from service.reliability.admission import Snapshot
+from service.reliability.ingress import open_admission
 from service.reliability.tracing import Traces
 from service.settings import Settings, load_settings
 from service.state import StateDir
@@ -56,6 +58,7 @@ class Lost(msgspec.Struct, frozen=True):
 
     storage: LostStorage
     metrics: Metrics
+    queues: Snapshot
 
 
 def _lost(state: State) -> Lost:
@@ -75,6 +78,12 @@ def storage(state: State) -> LostStorage:
     return _lost(state).storage
 
 
+@route("/v1/queues", http_method=READ, opt=PUBLIC, sync_to_thread=False)
+def queues(state: State) -> Snapshot:
+    """Show the queues, in which nothing ever is."""
+    return _lost(state).queues
+
+
 @route("/metrics", http_method=READ, opt=PUBLIC, sync_to_thread=False, media_type=METRICS)
 def metrics(state: State) -> Response[str]:
     """Counters and gauges in the Prometheus text format."""
@@ -87,7 +96,7 @@ def services() -> ServiceList:
     return ServiceList(supervised())
 
 
-HANDLERS: Final = (*health.HANDLERS, readyz, storage, metrics, services)
+HANDLERS: Final = (*health.HANDLERS, readyz, storage, queues, metrics, services)
 
 
 class _Counted:
@@ -122,8 +131,8 @@ class Closed:
 
 def create_app(lost: LostStorage, settings: Settings, listen: Listen) -> ASGIApp:
     """Build the application that uvicorn serves where `listen` says."""
-    metrics = Metrics()
-    app = assemble(HANDLERS, state=State({"lost": Lost(lost, metrics)}))
+    metrics, queues = Metrics(), open_admission(settings.admission).snapshot()
+    app = assemble(HANDLERS, state=State({"lost": Lost(lost, metrics, queues)}))
     http = settings.http
     surroundings = Surroundings(http.hosts, http.origins, listen.host)
     return Doorway(Threshold(Closed(app), surroundings, _Counted()), random_id, metrics, Traces())

@@ -12,6 +12,7 @@ from service.domain.call import Services
 from service.http.description import document_of
 from service.http.guards import PUBLIC, require_role
 from service.http.routing import READ, RouteList, list_routes
+from service.reliability.admission import QueueCounts, Snapshot
 from service.reliability.degrade import SloStatus
 from service.storage.store import StorageReport
 
@@ -54,6 +55,12 @@ def slo_status(state: State) -> SloStatus:
     return services_of(state).slo.status()
 
 
+@route("/v1/queues", http_method=READ, opt=PUBLIC, sync_to_thread=False)
+def queues(state: State) -> Snapshot:
+    """Show what waits, is in flight and is over in each queue, and in all together, at one instant."""
+    return services_of(state).ingress.snapshot()
+
+
 @route("/metrics", http_method=READ, opt=PUBLIC, sync_to_thread=False, media_type=METRICS)
 def metrics(state: State) -> Response[str]:
     """Counters and gauges in the Prometheus text format."""
@@ -66,6 +73,7 @@ def metrics(state: State) -> Response[str]:
             "sonia_storage_operations_total": services.storage.operations,
             "sonia_storage_waiting": services.storage.waiting,
             "sonia_storage_owed": services.storage.owed,
+            **_of_queues(services.ingress.snapshot()),
             "sonia_outbox_pending": services.outbox.pending,
             "sonia_timer_errors_total": services.timers.errors,
             "sonia_timers_late": services.timers.late,
@@ -78,6 +86,20 @@ def metrics(state: State) -> Response[str]:
         }
     )
     return Response(lines, media_type=METRICS)
+
+
+def _of_queues(snapshot: Snapshot) -> dict[str, int]:
+    """What metrics tell of the queues: what is a state now, and what only grows."""
+    states = ("queued", "in_flight", "cost")
+    names = {
+        name: f"sonia_queue_{name}" if name in states else f"sonia_queue_{name}_total"
+        for name in QueueCounts.__struct_fields__
+    }
+    return {
+        f'{series}{{queue="{queue}"}}': getattr(counts, name)
+        for name, series in names.items()
+        for queue, counts in snapshot.queues.items()
+    }
 
 
 @route("/v1/routes", http_method=READ, guards=[require_role(Role.OBSERVER)], sync_to_thread=False)
@@ -100,4 +122,4 @@ def openapi(request: Request[object, object, State]) -> Response[bytes]:
     return Response(document_of(request.app), media_type="application/json")
 
 
-HANDLERS = [readyz, storage, slo_status, metrics, routes, openapi]
+HANDLERS = [readyz, storage, slo_status, queues, metrics, routes, openapi]

@@ -17,14 +17,18 @@ class Metrics:
     def render(self, values: Mapping[str, int]) -> str:
         """Render the answers and `values` in the Prometheus text format.
 
-        A name that ends in `_total` is a counter, any other a gauge.
+        A name that ends in `_total` is a counter, any other a gauge; names may carry labels, those of one name in a row.
         """
         lines = ["# TYPE sonia_http_answers_total counter"]
         lines += [
             f'sonia_http_answers_total{{status="{status}"}} {count}'
             for status, count in sorted(self._answers.items())
         ]
-        for name, value in values.items():
-            kind = "counter" if name.endswith("_total") else "gauge"
-            lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
+        typed = ""
+        for series, value in values.items():
+            name = series.partition("{")[0]
+            if name != typed:
+                lines.append(f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}")
+                typed = name
+            lines.append(f"{series} {value}")
         return "\n".join(lines) + "\n"

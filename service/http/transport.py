@@ -22,12 +22,13 @@ from service.ids import NewId, random_id
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from websockets.frames import Frame
 
 
 class Limits(msgspec.Struct, frozen=True):
     """Bounds of one connection; times in seconds, sizes in bytes.
 
-    `head_s` is for a whole head, `body_s` for the body after it, `unread_s` for an answer that its caller does not read.
+    `parts` is how many frames one message of a WebSocket may come in, `head_s` is for a whole head, `body_s` for the body after it, `unread_s` for an answer that its caller does not read.
     """
 
     head_bytes: int = 16_384
@@ -35,6 +36,7 @@ class Limits(msgspec.Struct, frozen=True):
     headers: int = 64
     unread_body_bytes: int = 1_000_000
     waiting_requests: int = 16
+    parts: int = 1024
     head_s: float = 10.0
     body_s: float = 30.0
     unread_s: float = 30.0
@@ -248,6 +250,7 @@ class BoundedHttp(HttpToolsProtocol):
 class BoundedSocket(WebSocketsSansIOProtocol):
     """A WebSocket as one of the connections that are `held`."""
 
+    limits: Limits
     held: Connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -264,6 +267,35 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     def give_way(self) -> None:
         """End the connection at once: there are too many."""
         self.transport.abort()
+
+    def handle_ping(self) -> None:
+        """Answer, unless earlier answers are not read: what is owed to whoever does not read does not grow."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def handle_cont(self, event: "Frame") -> None:
+        """Take a part of a message; their sizes are bounded, and so is how many there are, as they may be empty."""
+        if len(self.frames) >= self.limits.parts:
+            self.transport.abort()
+        else:
+            super().handle_cont(event)
+
+    def keepalive_timeout(self) -> None:
+        """End a connection whose other side is gone, or does not read."""
+        super().keepalive_timeout()
+        self._end_unread()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """Give whoever does not read the end some time."""
+        super().on_task_complete(task)
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(self.limits.unread_s, self._end_unread)
+
+    def _end_unread(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     async def send(self, message: "ASGISendEvent") -> None:
         """Send, and note whose socket was accepted, and that one which was refused needs no other answer."""

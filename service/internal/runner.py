@@ -64,6 +64,8 @@ def serve_on(app: ASGIApp, bound: socket.socket, max_frame_bytes: int = 0) -> No
         http=http,
         ws=sockets if max_frame_bytes else "none",
         ws_max_size=max_frame_bytes,
+        # What comes in at one go is unpacked at one go: a thousand times as much, before anybody could stop reading.
+        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         # What uvicorn warns of is what callers send, as often as they send it.

@@ -303,15 +303,15 @@ def answer_of(error: BaseException | None, status: int = 200) -> Answer:
     return Answer(_FAILURES_FROM, OutcomeUnknown.default_code)
 
 
-_SHED: Final = "shed"
+_SHED: Final = {"shed": "", "expired": "expired"}
 _REJECTED: Final = frozenset({"overloaded"})
 _UNKNOWN: Final = frozenset({"outcome_unknown", "tool_outcome_unknown"})
 
 
 def outcome_of(answer: Answer) -> tuple[str, str]:
     """What came of a request that was answered so: the decision of its last stage. Pure."""
-    if answer.code == _SHED:
-        return "shed", ""
+    if answer.code in _SHED:
+        return "shed", _SHED[answer.code]
     if answer.code in _UNKNOWN or not answer.status:
         return "unknown", answer.code
     if answer.status < _ERRORS_FROM:

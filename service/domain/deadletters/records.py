@@ -26,16 +26,20 @@ def find(connection: apsw.Connection, letter_id: str) -> DeadLetter:
 
 
 def replay(
-    connection: apsw.Connection, letter_id: str, task_id: str, origin: Origin
+    connection: apsw.Connection,
+    letter_id: str,
+    task_id: str,
+    origin: Origin,
+    most_waiting: int | None = None,
 ) -> Effect[Task]:
     """Queue what was given up again, as a new task; once for each letter.
 
-    Raises NotFound, and Conflict when it was replayed before or its session is over.
+    Raises NotFound, Conflict when it was replayed before or its session is over, and Unavailable as `create_task` does.
     """
     letter = find(connection, letter_id)
     if letter.replayed_as is not None:
         raise Conflict(f"{letter_id} was replayed as {letter.replayed_as}", "replayed_already")
-    made = repeat_task(connection, letter.task_id, task_id, origin)
+    made = repeat_task(connection, letter.task_id, task_id, origin, most_waiting)
     connection.execute(
         "UPDATE dead_letters SET replayed_as = ?, request_id = ? WHERE id = ?",
         (task_id, origin.request_id, letter_id),

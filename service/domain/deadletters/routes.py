@@ -32,9 +32,15 @@ def list_dead_letters(
 
 @post("/v1/dead-letters/{letter_id:str}/replay", guards=[require_role(Role.OPERATOR)])
 async def replay_dead_letter(call: InjectedCall, letter_id: FromPath[str]) -> Response[Task]:
-    """Queue what was given up once more, as a new task. 409 when that was done before."""
+    """Queue what was given up once more, as a new task. 409 when that was done before, 503 when too many wait to be run."""
     task_id = call.services.new_id("task")
-    run = partial(records.replay, letter_id=letter_id, task_id=task_id, origin=call.origin())
+    run = partial(
+        records.replay,
+        letter_id=letter_id,
+        task_id=task_id,
+        origin=call.origin(),
+        most_waiting=call.services.settings.tasks.max_waiting,
+    )
     made = await call.storage.change(call.cause("dead_letter.replay", letter_id), run)
     call.services.worker.wake()
     return Response(made, headers={"Location": f"/v1/tasks/{task_id}"})

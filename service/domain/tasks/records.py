@@ -12,7 +12,7 @@ import msgspec
 
 from service.domain.sessions.records import live_session
 from service.effects import Effect, Origin
-from service.errors import Conflict, Unprocessable
+from service.errors import Conflict, Unavailable, Unprocessable
 from service.jsontypes import Json
 from service.messages.tool_table import TOOLS, BadArguments, canonical_arguments
 from service.query import columns, require_one
@@ -65,18 +65,43 @@ def state_of(connection: apsw.Connection, task_id: str) -> State:
     return require_one(connection, State, rest, (task_id,), f"task {task_id}")
 
 
+def require_room(connection: apsw.Connection, most: int | None) -> None:
+    """Refuse what would be one task too many that waits to be run. Raises Unavailable, with which its transaction is undone."""
+    if most is None:
+        return
+    waiting = (
+        "SELECT 1 FROM tasks WHERE status = 'queued' AND not_before_ms IS NOT NULL LIMIT 1 OFFSET ?"
+    )
+    if connection.execute(waiting, (most - 1,)).fetchall():
+        raise Unavailable(f"{most} tasks wait to be run already; nothing was written", "overloaded")
+
+
 def create_task(
-    connection: apsw.Connection, task_id: str, new: NewTask, origin: Origin
+    connection: apsw.Connection,
+    task_id: str,
+    new: NewTask,
+    origin: Origin,
+    most_waiting: int | None = None,
 ) -> Effect[Task]:
-    """Queue a task. Raises NotFound and Conflict for its session, and Unprocessable for arguments that no tool takes."""
+    """Queue a task. Raises NotFound and Conflict for its session, and Unprocessable for arguments that no tool takes.
+
+    Raises Unavailable where it is to be run and `most_waiting` wait for that already.
+    """
+    if new.kind in TOOLS:
+        require_room(connection, most_waiting)
     return _insert(connection, task_id, new.kind, payload_of(new), new.session_id, origin)
 
 
 def repeat_task(
-    connection: apsw.Connection, earlier_id: str, task_id: str, origin: Origin
+    connection: apsw.Connection,
+    earlier_id: str,
+    task_id: str,
+    origin: Origin,
+    most_waiting: int | None,
 ) -> Effect[Task]:
-    """Queue again what an earlier task was, as a new one. Raises NotFound, and Conflict for its session."""
+    """Queue again what an earlier task was, as a new one. Raises NotFound, Conflict for its session, and Unavailable."""
     earlier = find(connection, earlier_id)
+    require_room(connection, most_waiting)
     payload = bytes(earlier.payload)
     return _insert(connection, task_id, earlier.kind, payload, earlier.session_id, origin)
 

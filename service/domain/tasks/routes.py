@@ -24,7 +24,10 @@ async def create_task(call: InjectedCall, data: JSONBody[NewTask]) -> Response[T
     if not 0 < len(data.kind) <= MAX_KIND:
         raise Invalid(f"kind has between 1 and {MAX_KIND} characters")
     task_id = call.services.new_id("task")
-    run = partial(records.create_task, task_id=task_id, new=data, origin=call.origin())
+    most = call.services.settings.tasks.max_waiting
+    run = partial(
+        records.create_task, task_id=task_id, new=data, origin=call.origin(), most_waiting=most
+    )
     made = await call.storage.change(call.cause("task.create", task_id), run)
     if data.kind in TOOLS:
         call.services.worker.wake()

@@ -24,6 +24,8 @@ from service.messages.tool_table import (
     arguments_sha256,
     canonical_arguments,
 )
+from service.reliability.admission import Queue
+from service.reliability.ingress import cost_of
 
 
 class AnswerLost(OutcomeUnknown):
@@ -99,6 +101,13 @@ async def execute_tool(
     except BadArguments as error:
         raise Unprocessable(str(error), "bad_arguments") from error
     asked = _Asked(TOOLS[name], arguments_json, data.session_id)
+    async with call.services.ingress.admitted(Queue.TOOL, cost_of(arguments_json), call.trace):
+        return await _execute(call, asked)
+
+
+async def _execute(call: Call, asked: _Asked) -> Response[ToolAnswer]:
+    """Run it, or ask first, as its policy says; until now nothing was written."""
+    name = asked.tool.name
     cause = call.cause("tool.execute", name)
     try:
         admitted = await call.storage.change(

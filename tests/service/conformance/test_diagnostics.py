@@ -11,6 +11,7 @@ def test_diagnostics(talk: Conversation, snapshot: SnapshotAssertion) -> None:
     talk.ask("version", "GET /v1/version", who=None)
     talk.ask("storage", "GET /v1/storage", who=None)
     talk.ask("objective", "GET /v1/slo/status", who=None)
+    talk.ask("queues", "GET /v1/queues", who=None)
     talk.ask("routes", "GET /v1/routes", who="observer")
     talk.ask("no such route", "GET /nowhere")
     talk.ask("no such method", "PUT /tasks")

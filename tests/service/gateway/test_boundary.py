@@ -23,6 +23,7 @@ PUBLIC_PATHS = {
     "/v1/version",
     "/v1/storage",
     "/v1/slo/status",
+    "/v1/queues",
     "/v1/supervisor/services",
 }
 PLACES = {

@@ -164,6 +164,7 @@ def test_what_anybody_may_ask_is_answered() -> None:
         "/readyz",
         "/metrics",
         "/v1/version",
+        "/v1/queues",
         "/v1/storage",
         "/v1/supervisor/services",
     }

@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +12,9 @@ from litestar.datastructures import State
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from service.gateway import stream as stream_module
 from service.gateway.app import assemble
 from service.http.guards import PUBLIC
 from service.http.routing import Sockets
-from service.reliability.tracing import Trace
 from tests.service.gateway.streams import closing_of, exchange, opened
 from tests.service.running import Gateway, new_state, rows, running
 
@@ -78,21 +75,6 @@ def test_a_stream_that_fails_before_it_opens_is_a_problem_too() -> None:
     start, answer = sent
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 500)
     assert json.loads(answer["body"])["code"] == "internal_error"
-
-
-def test_a_turn_that_fails_unexpectedly_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fails(*_: object) -> None:
-        raise ZeroDivisionError("secret")
-
-    monkeypatch.setattr(stream_module, "answer_turn", fails)
-    call: Any = SimpleNamespace(request_id="req_1", trace=Trace("req_1", "frame"))
-    answer = asyncio.run(
-        stream_module.answer_frame(call, '{"type": "turn", "id": "1", "text": "x"}')
-    )
-    assert isinstance(answer, stream_module.ErrorFrame)
-    assert (answer.id, answer.code, answer.request_id) == ("1", "outcome_unknown", "req_1")
-    assert "secret" not in answer.detail
-    assert (call.trace.status, call.trace.code) == (503, "outcome_unknown")
 
 
 def test_only_the_protocol_is_echoed(gateway: Gateway) -> None:

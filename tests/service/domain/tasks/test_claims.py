@@ -19,7 +19,7 @@ from service.domain.tasks.claims import Due, Ids
 from service.domain.tasks.records import NewTask, State
 from service.domain.tools.records import ToolRun, end_run
 from service.effects import Effect, Origin
-from service.errors import Conflict, Unprocessable
+from service.errors import Conflict, Unavailable, Unprocessable
 
 NOW_MS = 1_000_000
 ASKER = Origin("tok_asker", "req_1", NOW_MS)
@@ -95,6 +95,19 @@ def test_what_is_stored_is_what_runs(db: apsw.Connection) -> None:
     assert (run.arguments_json, run.approval) == (bytes(task.payload).decode(), "policy:safe_read")
     with pytest.raises(Unprocessable, match="pfad"):
         tasks.create_task(db, "task_2", NewTask("file.read", {"path": "a", "pfad": 1}), ASKER)
+
+
+def test_one_too_many_that_waits_to_be_run_is_refused(db: apsw.Connection) -> None:
+    for number, new in enumerate((READ, NewTask("note"), READ, NewTask("note")), 1):
+        tasks.create_task(db, f"task_{number}", new, ASKER, 2)
+    with pytest.raises(Unavailable) as refused:
+        tasks.create_task(db, "task_5", READ, ASKER, 2)
+    assert (refused.value.code, refused.value.status) == ("overloaded", 503)
+    tasks.create_task(db, "task_5", NewTask("note"), ASKER, 2)
+    claimed(db, claims.due(db, NOW_MS, 1)[0])
+    tasks.create_task(db, "task_6", READ, ASKER, 2)
+    with pytest.raises(Unavailable):
+        tasks.repeat_task(db, "task_1", "task_7", ASKER, 2)
 
 
 def test_a_task_is_claimed_once_and_ends_with_its_run(db: apsw.Connection) -> None:
