@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from rich.console import Console
 
@@ -24,8 +25,10 @@ from gates.incidents.analysis import (
     statements,
 )
 from gates.incidents.bundle import open_bundle
-from gates.incidents.forms import as_json, print_answers
+from gates.incidents.forms import as_json, print_answers, print_near
+from gates.incidents.packing import pack
 from gates.incidents.questions import Question, chosen, read_questions
+from gates.incidents.similar import nearest
 from gates.incidents.tables import BASE
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
 
@@ -42,6 +45,8 @@ examples:
   python -m gates incident summary BUNDLE --format sql | duckdb        the same without us
   python -m gates incident timeline BUNDLE --format html -o page.html  a page with a picture
   python -m gates incident diff BEFORE BUNDLE                          where two of them part
+  python -m gates incident similar BUNDLE --library incidents          which of those in a directory went alike
+  python -m gates incident pack BUNDLE -o PACKED                       the same bundle in Parquet
 
 exit codes:
   0  answered; with diff: no request decided otherwise
@@ -70,6 +75,20 @@ def add(commands: Commands) -> None:
     diff = _add(parts, "diff", _diff, "where a bundle parts from another one")
     diff.add_argument("base", type=Path, metavar="BASE", help="the bundle to compare with")
     diff.add_argument("bundles", nargs=1, type=Path, metavar="BUNDLE")
+    similar = add_command(parts, "similar", _similar, "incidents of a library that went alike")
+    similar.add_argument("bundle", type=Path, metavar="BUNDLE")
+    similar.add_argument(
+        "--library", type=Path, required=True, metavar="DIR", help="a directory of bundles"
+    )
+    similar.add_argument("--most", type=positive, default=5, metavar="N", help="default: 5")
+    similar.add_argument("--format", choices=(TABLE, "json"), default=TABLE)
+    _add_limits(similar)
+    pack = add_command(parts, "pack", _pack, "the same bundle in Parquet, which is asked faster")
+    pack.add_argument("bundle", type=Path, metavar="BUNDLE")
+    pack.add_argument(
+        "-o", dest="output", type=Path, required=True, metavar="DIR", help="a new one"
+    )
+    _add_limits(pack)
 
 
 def _add(parts: Commands, name: str, act: Act, help_text: str) -> argparse.ArgumentParser:
@@ -105,6 +124,11 @@ def _add(parts: Commands, name: str, act: Act, help_text: str) -> argparse.Argum
         metavar="N",
         help=f"rows of each answer, 0 for all (default: {MOST[TABLE]} in a table, {MOST[HTML]} on a page, otherwise all)",
     )
+    _add_limits(part)
+    return part
+
+
+def _add_limits(part: argparse.ArgumentParser) -> None:
     part.add_argument(
         "--memory",
         default=LIMITS.memory,
@@ -117,7 +141,10 @@ def _add(parts: Commands, name: str, act: Act, help_text: str) -> argparse.Argum
     part.add_argument(
         "--spill", type=Path, default=LIMITS.spill, metavar="DIR", help=f"default: {LIMITS.spill}"
     )
-    return part
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    return Limits(arguments.memory, arguments.threads, arguments.spill)
 
 
 def _count(text: str) -> int:
@@ -147,6 +174,23 @@ def _diff(arguments: argparse.Namespace, console: Console) -> int:
     questions = _questions(arguments, compares=True)
     given = {BASE: [arguments.base], "": arguments.bundles}
     return _answer(arguments, console, questions, given)
+
+
+def _similar(arguments: argparse.Namespace, console: Console) -> int:
+    """List what is nearest; says of the library what could not be read."""
+    bundle = open_bundle(arguments.bundle)
+    found = nearest(bundle, arguments.library, arguments.most, _limits(arguments))
+    if arguments.format == "json":
+        _write(None, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n", console)
+        return EXIT_PROMOTE
+    print_near(found, console)
+    return EXIT_PROMOTE
+
+
+def _pack(arguments: argparse.Namespace, console: Console) -> int:
+    pack(open_bundle(arguments.bundle), arguments.output, _limits(arguments))
+    console.print(f"wrote {arguments.output}", markup=False)
+    return EXIT_PROMOTE
 
 
 def _questions(arguments: argparse.Namespace, *, compares: bool = False) -> list[Question]:
@@ -181,10 +225,9 @@ def _answer(
     if arguments.format == SQL:
         _write(arguments.output, _sql(bundles, questions).encode(), console)
         return EXIT_PROMOTE
-    limits = Limits(arguments.memory, arguments.threads, arguments.spill)
     most = MOST.get(arguments.format) if arguments.rows is None else arguments.rows or None
     also = _reads_beside(arguments.format, bundles)
-    with analysing(bundles, questions, limits, also) as analysis:
+    with analysing(bundles, questions, _limits(arguments), also) as analysis:
         parted = _parted(analysis) if BASE in bundles else None
         if arguments.format == PARQUET:
             _write_parquet(arguments.output, analysis, questions, console)

@@ -23,20 +23,18 @@ _OUTCOME = (
     " WHEN 'shed' THEN 'shed' WHEN 'failed' THEN 'failed' ELSE 'lost' END"
 )
 _WINDOWS = """
-WITH changes AS (
-    SELECT event, name, at_ms,
-           CASE event WHEN 'slo' THEN name ELSE coalesce(detail->>'$.to', detail->>'$.state') END AS state
+WITH states AS (
+    SELECT event, name, at_ms, coalesce(detail->>'$.mode', detail->>'$.to', detail->>'$.state') AS state
     FROM {prefix}events WHERE event IN ('slo', 'breaker')
 ),
 lasting AS (
-    SELECT event, name, state, at_ms,
-           lead(at_ms) OVER (PARTITION BY event, CASE event WHEN 'slo' THEN '' ELSE name END ORDER BY at_ms) AS until_ms
-    FROM changes
+    SELECT *, lead(at_ms) OVER (PARTITION BY event, name ORDER BY at_ms) AS until_ms FROM states
 )
 SELECT CASE event WHEN 'slo' THEN 'degrade mode' ELSE name || ' breaker ' || state END, at_ms, until_ms
-FROM lasting WHERE state IN ('degraded', 'open', 'half_open')
+FROM lasting WHERE state NOT IN ('normal', 'closed')
 ORDER BY until_ms - at_ms DESC NULLS FIRST, at_ms, 1 LIMIT ?
 """
+"""What lasted: from each event that tells of another state than the usual one to the next one."""
 
 
 class Picture(Struct, frozen=True):

@@ -143,9 +143,13 @@ class Analysis:
 
 @contextmanager
 def analysing(
-    bundles: Bundles, questions: Sequence[Question], limits: Limits, also: Iterable[str] = ()
+    bundles: Bundles,
+    questions: Sequence[Question],
+    limits: Limits,
+    also: Iterable[str] = (),
+    writes: Iterable[Path] = (),
 ) -> Iterator[Analysis]:
-    """Make ready for these questions; `also` are views that are read beside them.
+    """Make ready for these questions; `also` are views that are read beside them, `writes` directories to write into.
 
     Raises SpecError where a question cannot be asked, and at the end BundleError where a file is not what it was.
     """
@@ -161,7 +165,7 @@ def analysing(
             for prefix, own in bundles.items():
                 for sql in _views(prefix, own, uses, scratch):
                     analysis.rows(sql)
-            _lock(connection, _sources(bundles), scratch)
+            _lock(connection, _sources(bundles), (scratch, *writes))
             yield analysis
             unforged.result()
     finally:
@@ -174,7 +178,7 @@ def raise_unaskable(questions: Iterable[Question]) -> None:
     with duckdb.connect(":memory:", config={"errors_as_json": "true"}) as connection:
         for view, columns in VIEWS.items():
             connection.execute(create_sql(quoted(view), columns))
-        _lock(connection, (), None)
+        _lock(connection, (), ())
         for question in questions:
             try:
                 connection.execute(question.sql)
@@ -232,15 +236,23 @@ def _connected(limits: Limits, scratch: Path) -> Iterator[duckdb.DuckDBPyConnect
 
 
 def _lock(
-    connection: duckdb.DuckDBPyConnection, files: Iterable[Path], scratch: Path | None
+    connection: duckdb.DuckDBPyConnection, files: Iterable[Path], directories: Iterable[Path]
 ) -> None:
-    """No files but these and those below `scratch`, and no way to change that."""
-    paths = ", ".join(literal(str(path.resolve())) for path in files)
-    connection.execute(f"SET allowed_paths = [{paths}]")
-    if scratch is not None:
-        connection.execute(f"SET allowed_directories = [{literal(str(scratch))}]")
+    """No files but these and those below the directories, and no way to change that."""
+    connection.execute(f"SET allowed_paths = [{_listed(files)}]")
+    connection.execute(f"SET allowed_directories = [{_listed(directories)}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(literal(str(path.resolve())) for path in paths)
+
+
+def copies(bundle: Bundle, table: str, path: Path) -> str:
+    """SQL that copies a whole table into a Parquet file, its rows in their order."""
+    rows = _rows(table, tuple(COLUMNS[table]), bundle.sources[table])
+    return f"COPY ({rows}) TO {literal(str(path.resolve()))} (FORMAT parquet, COMPRESSION zstd)"
 
 
 def _views(

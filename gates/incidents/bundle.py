@@ -73,6 +73,7 @@ class Request(Struct, frozen=True, kw_only=True):
     envelope: Raw = Raw(b"null")
     outcome: str
     status: int | None = None
+    code: str = ""
     took_us: int
     trace_class: str
 
@@ -152,15 +153,20 @@ def open_bundle(directory: Path) -> Bundle:
 def raise_forged(bundle: Bundle) -> None:
     """Raise BundleError where a table is not what the manifest was written for."""
     for path in (bundle.directory / CONFIG, *bundle.sources.values()):
-        sealed = bundle.manifest.files[path.name]
-        if _digest(path) != sealed.sha256:
+        was = bundle.manifest.files[path.name]
+        if _digest(path) != was.sha256:
             manifest = bundle.directory / MANIFEST
             raise BundleError(
                 manifest,
                 f"{path.name} has another digest than stands here: it was changed after the export",
                 COPY_AGAIN,
-                _line_of(_document(manifest), sealed.sha256),
+                _line_of(_document(manifest), was.sha256),
             )
+
+
+def sealed(path: Path) -> Sealed:
+    """A file as a manifest lists it."""
+    return Sealed(_digest(path), path.stat().st_size)
 
 
 def first_bad_line(path: Path, table: str) -> BundleError | None:
@@ -251,19 +257,19 @@ def _raise_irregular(path: Path) -> None:
 def _raise_cut(path: Path, manifest: Manifest) -> None:
     """Raise where a file is missing, or is not as long as it was."""
     _raise_irregular(path)
-    sealed = manifest.files.get(path.name)
-    if sealed is None:
+    was = manifest.files.get(path.name)
+    if was is None:
         raise BundleError(
             path.with_name(MANIFEST), f"it lists no {path.name} under files", COPY_AGAIN
         )
     size = path.stat().st_size
-    if size == sealed.bytes:
+    if size == was.bytes:
         return
     is_text = path.suffix == LINES
     raise BundleError(
         path,
-        f"it has {size:,} bytes of the {sealed.bytes:,} that the manifest says"
-        + (": it ends too early" if size < sealed.bytes else ": something was added"),
+        f"it has {size:,} bytes of the {was.bytes:,} that the manifest says"
+        + (": it ends too early" if size < was.bytes else ": something was added"),
         COPY_AGAIN,
         _last_line(path) if is_text else None,
     )

@@ -10,12 +10,14 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from gates.html.words import NONE, counted
+from gates.html.words import NONE, counted, moment
 from gates.incidents.analysis import Answer
 from gates.incidents.bundle import Bundle
+from gates.incidents.similar import Found
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NUMERIC = ("BIGINT", "INTEGER", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", "UBIGINT")
+_NUMBERS = ("similarity", "classes in common")
 _WIDE = 10_000
 """Wider than any answer: what is no terminal does not break lines."""
 SHORT_DIGEST = 12
@@ -67,6 +69,30 @@ def print_answers(answers: Sequence[Answer], console: Console) -> None:
                 f" --only {answer.question.name} --rows 0 shows all",
                 markup=False,
             )
+
+
+def print_near(found: Found, console: Console) -> None:
+    """The nearest incidents as a table, and what of the library could not be read."""
+    for folder, why in found.unread.items():
+        console.print(f"{folder} is left out: {why}", markup=False)
+    if not found.nearest:
+        console.print("there is no other incident in this library")
+        return
+    table = Table(box=None, pad_edge=True, header_style="dim")
+    for name in ("similarity", "incident", "began", "reason", "classes in common", "bundle"):
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
+    for near in found.nearest:
+        shared = f"{near.shared_classes} of {near.classes}"
+        row = (
+            f"{near.similarity:.3f}",
+            near.incident_id,
+            moment(near.from_ms),
+            near.reason,
+            shared,
+        )
+        table.add_row(*map(_escaped, (*row, near.bundle)))
+    console.print(table, soft_wrap=False)
+    console.print(f"{len(found.nearest)} of {counted(found.known, 'incident')}", markup=False)
 
 
 def as_json(bundles: Sequence[Bundle], answers: Sequence[Answer]) -> bytes:

@@ -47,8 +47,8 @@ CREATE TEMP TABLE staged AS
 SELECT
     *,
     list_filter([
-        ['authenticate', CASE WHEN outcome = 'rejected' THEN 'refused' ELSE 'known' END, CASE WHEN outcome = 'rejected' THEN 'token_expired' ELSE '' END],
-        CASE WHEN outcome <> 'rejected' THEN ['authorize', 'allowed', ''] END,
+        ['authenticate', CASE WHEN outcome = 'rejected' THEN 'refused' ELSE 'admitted' END, CASE WHEN outcome = 'rejected' THEN 'token_expired' ELSE '' END],
+        CASE WHEN outcome <> 'rejected' THEN ['authorize', 'admitted', ''] END,
         CASE WHEN outcome <> 'rejected' THEN ['admit', CASE WHEN outcome = 'shed' THEN 'shed' ELSE 'admitted' END, CASE WHEN outcome = 'shed' THEN 'over_budget' ELSE '' END] END,
         CASE WHEN outcome NOT IN ('rejected', 'shed') AND kind <> 'task' THEN ['session', 'found', ''] END,
         CASE WHEN outcome NOT IN ('rejected', 'shed') AND NOT is_tool THEN ['memory', 'answered', ''] END,
@@ -103,6 +103,7 @@ SELECT
     {'text': 'question ' || s.i % 50} AS envelope,
     s.outcome,
     CASE s.outcome WHEN 'completed' THEN 200 WHEN 'rejected' THEN 401 WHEN 'shed' THEN 503 WHEN 'unknown' THEN 504 ELSE 502 END AS status,
+    CASE s.outcome WHEN 'rejected' THEN 'unauthenticated' WHEN 'failed' THEN 'model_unavailable' WHEN 'shed' THEN 'shed' ELSE '' END AS code,
     t.took_us,
     sha256(to_json(s.stages)::VARCHAR) AS trace_class
 FROM staged AS s
@@ -114,9 +115,9 @@ CREATE TEMP TABLE events AS
 SELECT $began + $lasts * part AS at_ms, event, name, detail FROM (VALUES
     (0.0, 'process', 'model', '{"state":"up"}'),
     (0.35, 'breaker', 'model', '{"from":"closed","to":"open"}'),
-    (0.4, 'slo', 'degraded', '{"short_ms":2612.5}'),
+    (0.4, 'slo', 'turns', '{"mode":"degraded"}'),
     (0.69, 'breaker', 'model', '{"from":"half_open","to":"closed"}'),
-    (0.8, 'slo', 'normal', '{"canaries":5}')
+    (0.8, 'slo', 'turns', '{"mode":"normal"}')
 ) AS listed(part, event, name, detail)
 UNION ALL
 SELECT $began + 1000.0 * second, 'queue', queue, format('{{"depth":{}}}', hash(second, queue, $seed) % 20)

@@ -124,3 +124,12 @@ def test_mistakes_are_told(
     (made / "wrong" / "wrong.sql").write_text("-- Which?\nSELECT colour FROM requests\n")
     assert incident(*arguments) == code
     assert said in capsys.readouterr().out
+
+
+def test_what_went_alike_is_listed(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert incident("similar", made / "one", "--library", made) == EXIT_PROMOTE
+    text = capsys.readouterr().out
+    assert "6 of 6  <two>" in text and "1 of 1 incident" in text
+    assert incident("similar", made / "one", "--library", made, "--format", "json") == EXIT_PROMOTE
+    (near,) = json.loads(capsys.readouterr().out)["nearest"]
+    assert near["incident_id"] == "<two>"

@@ -10,6 +10,7 @@ import pytest
 from chaos.errors import HarnessError, SpecError
 from gates.incidents.analysis import Answer, Limits, analysing, raise_unaskable
 from gates.incidents.bundle import open_bundle
+from gates.incidents.packing import pack
 from gates.incidents.questions import Question, chosen, read_questions
 from gates.incidents.tables import BASE
 from tests.builders.incidents import seal
@@ -241,3 +242,23 @@ def test_lines_in_another_order_have_the_same_answers(
     with analysing({"": [open_bundle(one)]}, questions, Limits()) as analysis:
         for asked in questions:
             assert analysis.ask(asked).rows == all_answers[asked.name].rows
+
+
+def test_a_packed_bundle_has_the_same_answers(
+    made: Path, tmp_path: Path, all_answers: dict[str, Answer]
+) -> None:
+    pack(open_bundle(made / "one"), tmp_path / "packed", Limits())
+    packed = open_bundle(tmp_path / "packed")
+    assert packed.name == "one"
+    mine = question(
+        tmp_path, "-- All?\nSELECT * FROM inputs ORDER BY request_id, n, place", "inputs"
+    )
+    questions = [mine, *(answer.question for answer in all_answers.values())]
+    with analysing({"": [packed]}, questions, Limits()) as analysis:
+        answers = {one.name: analysis.ask(one).rows for one in questions}
+    with analysing({"": [open_bundle(made / "one")]}, [mine], Limits()) as analysis:
+        assert answers.pop("inputs") == analysis.ask(mine).rows != []
+    assert answers == {name: answer.rows for name, answer in all_answers.items()}
+    assert {path.name for path in tmp_path.iterdir()} == {"packed", "inputs.sql"}
+    with pytest.raises(HarnessError, match="is there already"):
+        pack(packed, tmp_path / "packed", Limits())
