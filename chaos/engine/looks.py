@@ -43,26 +43,27 @@ def look_at_files(
 ) -> Look:
     """Files of the state directory, with everything below those that are directories, by their place in it.
 
-    Of `databases` and of what `without` names only the sort and the mode are told; a database's journals come and go.
+    Of `databases` and of what `without` names only the sort and the mode are told, and nothing of what is below it; a
+    database's journals come and go.
     All paths are free of links, and `paths` are in the state directory; no link is followed.
     """
     stores = set(databases)
     journals = {path.with_name(path.name + suffix) for path in stores for suffix in SIDE_FILES}
     kept = {state / name for name in without} | stores
-    found = {path for root in paths for path in _below(root)}
+    found = {path for root in paths for path in _below(root, kept)}
     return {
         ("file", _text(path.relative_to(state))): _file(path, content=path not in kept)
         for path in sorted(found - journals)
     }
 
 
-def _below(path: Path) -> Iterator[Path]:
+def _below(path: Path, closed: Collection[Path]) -> Iterator[Path]:
     if not os.path.lexists(path):
         return
     yield path
-    if path.is_dir() and not path.is_symlink():
+    if path.is_dir() and not path.is_symlink() and path not in closed:
         for entry in path.iterdir():
-            yield from _below(entry)
+            yield from _below(entry, closed)
 
 
 def _text(path: Path) -> str:

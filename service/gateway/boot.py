@@ -65,6 +65,8 @@ def boot(
         random.SystemRandom().random,
     )
     state, traces = control.state, Traces()
+    for each in (state.traces, state.events):
+        each.mkdir(mode=0o700, exist_ok=True)
     writer = TraceWriter(state.traces, state.events, control.settings.traces)
     traces.on_finished(writer.finished)
     traces.on_event(writer.happened)

@@ -38,6 +38,8 @@ def test_everything_is_told_with_its_sort_and_mode(state: Path) -> None:
     assert told["pipe"] == "pipe 0600"
     assert told["store.db"] == "file 0600"
     assert told["work/a.txt"].startswith("file 0640 ca978112ca1bbdca")
+    without = look_at_files([state], state, [state / "store.db"], ["work"])
+    assert [item for _, item in without if item.startswith("work")] == ["work"]
 
 
 @pytest.mark.parametrize(
