@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import importlib
 import io
 import os
 import sys
@@ -12,48 +13,32 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from chaos.errors import ChaosError, SpecError, told
-from gates.commands import (
-    baseline,
-    diff,
-    explain,
-    incident,
-    judge,
-    keygen,
-    lint,
-    listing,
-    mutants,
-    new,
-    prove,
-    report,
-    run,
-    schema,
-    sign,
-    verify,
-)
 from gates.commands.shared import CommandParser
 from gates.formats.console import counted_problems
 from gates.formats.printing import SafeConsole
 from gates.release.report import EXIT_BROKEN, EXIT_MEANING, EXIT_SPEC
 from gates.run.interrupts import heed_sigterm
 
-COMMANDS: Final = (
-    run,
-    prove,
-    mutants,
-    baseline,
-    lint,
-    schema,
-    explain,
-    listing,
-    new,
-    judge,
-    report,
-    verify,
-    diff,
-    incident,
-    keygen,
-    sign,
-)
+COMMANDS: Final = {
+    "run": "gates.commands.run",
+    "prove": "gates.commands.prove",
+    "mutants": "gates.commands.mutants",
+    "baseline": "gates.commands.baseline",
+    "lint": "gates.commands.lint",
+    "schema": "gates.commands.schema",
+    "explain": "gates.commands.explain",
+    "list": "gates.commands.listing",
+    "new": "gates.commands.new",
+    "judge": "gates.commands.judge",
+    "report": "gates.commands.report",
+    "verify": "gates.commands.verify",
+    "diff": "gates.commands.diff",
+    "incident": "gates.commands.incident",
+    "keygen": "gates.commands.keygen",
+    "sign": "gates.commands.sign",
+}
+"""Every command, and its module, of which only that of the one that is asked for is imported."""
+
 EXAMPLES = """\
 examples:
   python -m gates run                        all gates; writes releases/<version>/ and says PROMOTE or HOLD
@@ -70,7 +55,7 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code and explains every error in a few lines."""
-    options = parser().parse_args(arguments)
+    options = parser(_named(arguments)).parse_args(arguments)
     console = SafeConsole(highlight=False, soft_wrap=True)
     try:
         return int(options.act(options, console))
@@ -116,8 +101,13 @@ def run_and_leave(arguments: Sequence[str]) -> NoReturn:
     os._exit(exit_code)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Build the parser of the whole command line."""
+def _named(arguments: Sequence[str]) -> str | None:
+    """The command that is asked for; None where it does not stand first, and all are needed to tell what is meant."""
+    return arguments[0] if arguments and arguments[0] in COMMANDS else None
+
+
+def parser(name: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser of the whole command line, or of one command alone."""
     codes = "exit codes:\n" + "\n".join(
         f"  {code}  {meaning}" for code, meaning in EXIT_MEANING.items()
     )
@@ -135,6 +125,6 @@ def parser() -> argparse.ArgumentParser:
         help="directory of the specs (default: specs)",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
-    for command in COMMANDS:
-        command.add(commands)
+    for module in [COMMANDS[name]] if name else COMMANDS.values():
+        importlib.import_module(module).add(commands)
     return top
