@@ -13,12 +13,27 @@ from gates.spec.assertion import Judged
 
 if TYPE_CHECKING:
     from gates.html.view import GateView
+    from gates.judge.connection import Evidence
 
 NAME = "gate-report.html"
 
 
 def render(
     directory: Path, report: Report, base: Report | None, judged: Mapping[str, Judged]
+) -> str:
+    """The page of a release directory, as `render_open` gives it of one that is open already."""
+    from gates.judge.connection import open_release  # noqa: PLC0415 - see above
+
+    collected = {name: cols for gate in judged.values() for name, cols in gate.collected.items()}
+    evidence = open_release(directory / "evidence", collected)
+    try:
+        return render_open(evidence, report, base, judged)
+    finally:
+        evidence.connection.close()
+
+
+def render_open(
+    evidence: "Evidence", report: Report, base: Report | None, judged: Mapping[str, Judged]
 ) -> str:
     """The whole page as one text that loads nothing; `base` is the report to compare with, `judged` what each gate asserts.
 
@@ -27,7 +42,7 @@ def render(
     """
     from gates.html.view import view  # noqa: PLC0415 - see above
 
-    shown = view(directory, report, judged)
+    shown = view(evidence, report, judged)
     return rendering.page(
         "page.html.j2",
         script="page.js",

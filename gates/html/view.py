@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -11,7 +10,7 @@ from gates.html import distribution, reading, timeline
 from gates.html.distribution import Values
 from gates.html.reading import Probes, Shape
 from gates.judge import telling
-from gates.judge.connection import Evidence, RunKey, open_release
+from gates.judge.connection import Evidence, RunKey
 from gates.release.report import AssertionReport, FaultReport, GateReport, Report, Status
 from gates.spec.assertion import Judged, Named
 
@@ -68,18 +67,13 @@ class PageView(Struct, frozen=True, kw_only=True):
     problems: Sequence[str]
 
 
-def view(directory: Path, report: Report, judged: Mapping[str, Judged]) -> PageView:
-    """What is drawn of a release directory. Evidence that is missing leaves out pictures, nothing else."""
-    collected = {name: cols for gate in judged.values() for name, cols in gate.collected.items()}
-    evidence = open_release(directory / "evidence", collected)
-    try:
-        anchors = _anchors(report.gates)
-        listed = [
-            _gate(evidence, gate, anchor, judged.get(gate.name))
-            for gate, anchor in zip(report.gates, anchors, strict=True)
-        ]
-    finally:
-        evidence.connection.close()
+def view(evidence: Evidence, report: Report, judged: Mapping[str, Judged]) -> PageView:
+    """What is drawn of a release. Evidence that is missing leaves out pictures, nothing else."""
+    anchors = _anchors(report.gates)
+    listed = [
+        _gate(evidence, gate, anchor, judged.get(gate.name))
+        for gate, anchor in zip(report.gates, anchors, strict=True)
+    ]
     read = sorted(listed, key=lambda gate: FIRST.index(gate.report.status))
     return PageView(listed=listed, read=read, problems=evidence.problems)
 

@@ -26,7 +26,7 @@ def base_of(directory: Path) -> Report | None:
 
 def _page(directory: Path, found: Judgement) -> bytes:
     judged = found.shipped.specs.judged
-    return page.render(directory, found.report, base_of(directory), judged).encode()
+    return page.render_open(found.evidence, found.report, base_of(directory), judged).encode()
 
 
 RENDERED: Final[Mapping[str, Callable[[Path, Judgement], bytes]]] = {
