@@ -35,7 +35,7 @@ def test_a_page_that_cannot_be_rendered_leaves_the_report(
     def fail(*_: object) -> str:
         raise ValueError("no picture today")
 
-    monkeypatch.setattr(page, "render", fail)
+    monkeypatch.setattr(page, "render_open", fail)
     (drawn / page.NAME).unlink()
     (drawn / "gate-report.json").unlink()
     judgement = judge_directory(drawn)
