@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from service.dependencies.breaker import BreakerState
 from service.dependencies.dependency import CallNotSent, Dependency
 from service.dependencies.errors import DependencyUnavailable, ToolOutcomeUnknown, ToolsUnavailable
 from service.http.client import HttpRequest, labelled
@@ -23,6 +24,11 @@ class ToolsClient:
     def __init__(self, dependency: Dependency, within_s: float) -> None:
         self._dependency = dependency
         self._within_s = within_s
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """Whether a call would go out."""
+        return self._dependency.breaker_state
 
     def retry_in_ms(self) -> int:
         """Milliseconds after which a refused call may be tried again."""

@@ -85,7 +85,12 @@ def boot(
     traces.on_finished(slo.finished)
     slo.on_change.append(lambda mode: traces.event("slo", TURNS, {"mode": mode.value}))
     worker = Worker(
-        runner, dependencies.by_name["tools"], control.settings, new_id, lambda: slo.off(Part.TASKS)
+        runner,
+        dependencies.by_name["tools"],
+        control.settings,
+        new_id,
+        lambda: slo.off(Part.TASKS),
+        traces,
     )
     slo.on_change.append(lambda _: worker.wake())
     services = Services(

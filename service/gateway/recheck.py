@@ -38,7 +38,7 @@ def holder(services: Services, presented: Presented | None, trace: Trace) -> Act
         return verdict
     trace.answered(refuse_credentials(verdict).answer)
     # As for requests: the end must outlive this process, or a clock turned back would undo it.
-    services.clock.persist(services.clock.now_ms())
+    trace.act(lambda: services.clock.persist(services.clock.now_ms()))
     return None
 
 

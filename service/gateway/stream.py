@@ -10,7 +10,8 @@ ping waits for no turn.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from litestar.exceptions import WebSocketDisconnect
 from service.auth.credentials import Presented
 from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
-from service.domain.turns.pipeline import TurnRequest, answer_turn
+from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
 from service.errors import Forbidden, Invalid, OutcomeUnknown, ProblemError
 from service.gateway.recheck import closing_code, watch
 from service.gateway.telling import AnswerFrame, ErrorFrame, PongFrame, ReadyFrame, Telling
@@ -30,7 +31,7 @@ from service.http.guards import require_role
 from service.http.problems import UNKNOWN, Problem, send_refusal
 from service.reliability.admission import Queue
 from service.reliability.ingress import cost_of
-from service.reliability.tracing import Trace, answer_of
+from service.reliability.tracing import answer_of
 
 PROTOCOL: Final = "sonia.v1"
 INVALID_FRAME: Final = "invalid_frame"
@@ -147,10 +148,10 @@ class Conversation:
         in_turn = False
         answer: AnswerFrame | ErrorFrame
         try:
-            cost = cost_of(request.text)
-            async with self._ingress.admitted(Queue.STREAM, cost, call.trace, lane=self):
+            async with in_turn_of(call, request, lane=self):
                 in_turn = True
-                answer = await self._answer(call, about, request)
+                turn = await answer_frame(call, self._presented, request)
+                answer = AnswerFrame(about, call.request_id, turn)
                 call.trace.answered(answer_of(None))
         except ProblemError as problem:
             answer = _refused(call, about, problem)
@@ -166,12 +167,22 @@ class Conversation:
         elif isinstance(answer, ErrorFrame):
             self._telling.tell(answer)
 
-    async def _answer(self, call: Call, about: str | None, request: TurnRequest) -> AnswerFrame:
-        """Raises ProblemError."""
-        if closing_code(call.services, self._presented, Trace("", "frame")) is not None:
-            # It waited for longer than its token lived; whoever looks on the timer closes the stream.
-            raise Forbidden("the token is not valid any more", "token_over")
-        return AnswerFrame(about, call.request_id, await answer_turn(call, request))
+
+def in_turn_of(
+    call: Call, request: TurnRequest, lane: Hashable | None = None
+) -> AbstractAsyncContextManager[None]:
+    """Within this a frame is in flight."""
+    call.trace.envelope["turn"] = request
+    cost = cost_of(request.text)
+    return call.services.ingress.admitted(Queue.STREAM, cost, call.trace, lane=lane)
+
+
+async def answer_frame(call: Call, presented: Presented | None, request: TurnRequest) -> TurnAnswer:
+    """Answer a frame whose turn has come, if whoever asked may still ask. Raises ProblemError."""
+    if closing_code(call.services, presented, call.trace) is not None:
+        # It waited for longer than its token lived; whoever looks on the timer closes the stream.
+        raise Forbidden("the token is not valid any more", "token_over")
+    return await answer_turn(call, request)
 
 
 def _refused(call: Call, about: str | None, problem: ProblemError) -> ErrorFrame:

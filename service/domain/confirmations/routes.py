@@ -1,7 +1,8 @@
 """Confirmations over HTTP: who waits, and the one decision on each."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 import apsw
 import msgspec
@@ -18,6 +19,8 @@ from service.errors import Conflict, Invalid
 from service.http.guards import require_role
 from service.http.paging import Cursor, Limit, Page, read_page
 from service.http.routing import READ
+
+T = TypeVar("T")
 
 
 class ApproveRequest(msgspec.Struct, frozen=True):
@@ -73,38 +76,64 @@ async def approve(call: InjectedCall, data: JSONBody[ApproveRequest]) -> Approve
 
     409 when it was decided before, has expired, or holds other arguments than the caller looked at.
     """
+    return await decide(call, data)
+
+
+async def decide(call: Call, data: ApproveRequest) -> ApproveAnswer:
+    """Take the decision; the same for a request and for its replay."""
+    call.trace.envelope["approve"] = data
     try:
         return await (
             _run_approve(call, data) if data.decision == "approve" else _run_deny(call, data)
         )
     except Overdue:
-        origin = Origin(records.SYSTEM, call.request_id, call.now_ms())
-        run = partial(records.expire, confirmation_id=data.confirmation_id, origin=origin)
-        await call.storage.change(records.expire_cause(call.request_id, data.confirmation_id), run)
+        with call.trace.stage("commit") as stage:
+            await call.trace.ask("expired", lambda: _expire(call, data.confirmation_id), None)
+            stage.decide("committed")
         message = f"the confirmation {data.confirmation_id} has expired"
         raise Conflict(message, records.EXPIRED) from None
+
+
+async def _expire(call: Call, confirmation_id: str) -> None:
+    origin = Origin(records.SYSTEM, call.request_id, call.now_ms())
+    run = partial(records.expire, confirmation_id=confirmation_id, origin=origin)
+    await call.storage.change(records.expire_cause(call.request_id, confirmation_id), run)
+
+
+async def _settle(call: Call, change: Callable[[], Awaitable[T]], form: object, decision: str) -> T:
+    """Decide a confirmation in one transaction: the stage `policy`. Raises Overdue."""
+    with call.trace.stage("policy") as stage:
+        try:
+            settled = await call.trace.ask("settled", change, form, (Overdue,))
+        except Overdue:
+            stage.decide("refused", records.EXPIRED)
+            raise
+        stage.decide(decision)
+        return settled
 
 
 async def _run_deny(call: Call, data: ApproveRequest) -> ApproveAnswer:
     def run(connection: apsw.Connection) -> Effect[None]:
         return records.deny(connection, data.confirmation_id, call.origin())
 
-    await call.storage.change(call.cause("confirmation.deny", data.confirmation_id), run)
+    cause = call.cause("confirmation.deny", data.confirmation_id)
+    await _settle(call, lambda: call.storage.change(cause, run), None, "deny")
     return ApproveAnswer(data.confirmation_id, "denied", call.actor.id)
 
 
 async def _run_approve(call: Call, data: ApproveRequest) -> ApproveAnswer:
-    args_sha256, run_id = data.args_sha256, call.services.new_id("run")
+    args_sha256 = data.args_sha256
     if args_sha256 is None:
         raise Invalid("args_sha256 is needed to approve")
 
     def run(connection: apsw.Connection) -> Effect[ToolRun]:
+        run_id = call.services.new_id("run")
         return records.approve(connection, data.confirmation_id, args_sha256, run_id, call.origin())
 
     cause = call.cause("confirmation.approve", data.confirmation_id)
-    begun = await call.storage.change(cause, run)
-    ended = await call.services.runner.run(begun, call.actor.id, call.request_id)
-    call.services.worker.wake()
+    begun = await _settle(call, lambda: call.storage.change(cause, run), ToolRun, "allow")
+    ended = await call.services.runner.run(begun, call.actor.id, call.request_id, call.trace)
+    call.trace.act(call.services.worker.wake)
     return ApproveAnswer(data.confirmation_id, "approved", call.actor.id, tool_answer(ended))
 
 

@@ -7,11 +7,12 @@ for no task.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeVar
 
 import apsw
+import msgspec
 
 from service.dependencies.dependency import Dependency
 from service.domain.confirmations import records as confirmations
@@ -23,6 +24,7 @@ from service.domain.tools.running import Runner
 from service.effects import Cause, Effect, Origin, system_cause
 from service.errors import Conflict, ProblemError, Unavailable
 from service.ids import NewId
+from service.reliability.tracing import Answer, Trace, Traces, answer_of
 from service.settings import Settings
 from service.timers import Timer
 
@@ -31,6 +33,38 @@ LOOK_EVERY_S: Final = 1.0
 STOP_WITHIN_S: Final = 5.0
 EXPIRED_AT_ONCE: Final = 64
 _LOG: Final = logging.getLogger("sonia.tasks")
+
+
+class Work(msgspec.Struct, frozen=True):
+    """A task that is due, as its trace has it."""
+
+    task_id: str
+    kind: str
+    created_by: str
+    request_id: str
+
+
+async def work(
+    trace: Trace, task: Work, start: Callable[[], Awaitable[ToolRun | None]], runner: Runner
+) -> None:
+    """Run a task, if it is begun: the stages `policy`, `tool` and `commit`. Raises Conflict; the same for its replay."""
+    try:
+        with trace.stage("policy") as stage:
+            run = await trace.ask("begun", start, ToolRun | None)
+            stage.decide("not_begun" if run is None else "allow")
+        if run is not None:
+            run = await runner.run(run, task.created_by, task.request_id, trace)
+    except (ProblemError, asyncio.CancelledError) as error:
+        trace.answered(answer_of(error))
+        raise
+    trace.answered(answer_of_run(run))
+
+
+def answer_of_run(run: ToolRun | None) -> Answer:
+    """What a task came to, as a trace has it. Pure."""
+    if run is None or run.status == "succeeded":
+        return Answer(200)
+    return Answer(500, run.error_code or run.status)
 
 
 class Worker:
@@ -43,6 +77,7 @@ class Worker:
         settings: Settings,
         new_id: NewId,
         paused: Callable[[], bool],
+        traces: Traces,
     ) -> None:
         self._runner = runner
         self._storage = runner.storage
@@ -51,6 +86,7 @@ class Worker:
         self._settings = settings
         self._new_id = new_id
         self._paused = paused
+        self._traces = traces
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self.timer = Timer("tasks", LOOK_EVERY_S, self.look)
@@ -95,16 +131,22 @@ class Worker:
             _LOG.error("task %s: the worker failed", task_id, exc_info=error)
 
     async def _work(self, task: Due) -> None:
+        trace = self._traces.begin(self._new_id("work"), "task", route="/tasks")
+        trace.actor_id = task.created_by
+        due = Work(task.id, task.kind, task.created_by, task.request_id)
+        trace.envelope["task"] = due
         try:
-            limit = self._settings.tasks.max_claims
-            claimed = await self._change(
-                task, "task.claim", partial(claims.claim, most_claims=limit)
-            )
-            run = None if claimed is None else await self._begin(task, claimed)
-            if run is not None:
-                await self._runner.run(run, task.created_by, task.request_id)
+            await work(trace, due, lambda: self._start(task), self._runner)
         except Conflict as over:
             _LOG.info("%s", over)
+        finally:
+            self._traces.finish(trace)
+
+    async def _start(self, task: Due) -> ToolRun | None:
+        """Claim a task and take the step after that; return its run, if it is begun. Raises Conflict."""
+        limit = self._settings.tasks.max_claims
+        claimed = await self._change(task, "task.claim", partial(claims.claim, most_claims=limit))
+        return None if claimed is None else await self._begin(task, claimed)
 
     async def _begin(self, task: Due, claimed: State) -> ToolRun | None:
         """Take the step after the claim; when it fails, whatever it was, nothing was begun and the claim is given back."""

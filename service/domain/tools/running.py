@@ -10,9 +10,12 @@ import msgspec
 
 from service.clock import Clock
 from service.dependencies import ToolOutcomeUnknown, ToolsClient, ToolsUnavailable
+from service.dependencies.breaker import BreakerState, lets_through
 from service.domain.tools.records import ToolRun, end_run, ended_with
 from service.effects import Cause, Origin, system_cause
 from service.errors import OutcomeUnknown, Unavailable
+from service.messages.tools import ToolOutcome
+from service.reliability.tracing import Trace
 from service.storage import Storage
 
 _LOG: Final = logging.getLogger("sonia.tools")
@@ -25,8 +28,8 @@ class Runner(msgspec.Struct, frozen=True):
     clock: Clock
     tools: ToolsClient
 
-    async def run(self, run: ToolRun, asked_by: str, request_id: str) -> ToolRun:
-        """Run a tool, record how it ended, and return that.
+    async def run(self, run: ToolRun, asked_by: str, request_id: str, trace: Trace) -> ToolRun:
+        """Run a tool, record how it ended, and return that: the stages `tool` and `commit`.
 
         Never raises for what the tool or its process does: unavailable is `failed` with code `tools_unavailable`, a
         lost answer is `needs_operator`. Raises OutcomeUnknown when it may have run and that cannot be recorded now: then
@@ -35,27 +38,47 @@ class Runner(msgspec.Struct, frozen=True):
         component = "tools" if run.task is None else "tasks"
         cause = system_cause(component, "tool.end", request_id, run.tool)
         try:
-            ended = await self._execute(run, request_id)
+            with trace.stage("tool") as stage:
+                ended = await self._execute(run, request_id, trace)
+                stage.decide(ended.status, ended.error_code or "")
         except asyncio.CancelledError:
-            self._end_later(cause, _unknown(run, "the gateway ended"), asked_by)
+            unknown = _unknown(run, "the gateway ended")
+            trace.act(lambda: self._end_later(cause, unknown, asked_by))
             raise
-        origin = self._origin(cause, asked_by)
+        with trace.stage("commit") as stage:
+            await self._commit(cause, ended, asked_by, trace)
+            stage.decide("committed")
+            return ended
+
+    async def _commit(self, cause: Cause, ended: ToolRun, asked_by: str, trace: Trace) -> None:
+        async def change() -> None:
+            origin = self._origin(cause, asked_by)
+            await self.storage.change(cause, partial(end_run, run=ended, origin=origin))
+
         try:
-            return await self.storage.change(cause, partial(end_run, run=ended, origin=origin))
+            await trace.ask("commit", change, None, (apsw.Error,))
         except (Unavailable, apsw.Error) as error:
             if ended.error_code == "tools_unavailable":
-                self._end_later(cause, ended, asked_by)
-                return ended
+                trace.act(lambda: self._end_later(cause, ended, asked_by))
+                return
             why = f"it ended as {ended.status}, which could not be recorded: {error}"
-            self._end_later(cause, _unknown(ended, why), asked_by)
+            trace.act(lambda: self._end_later(cause, _unknown(ended, why), asked_by))
             raise OutcomeUnknown(
-                f"run {run.run_id} was interrupted: it may have run; look before asking again"
+                f"run {ended.run_id} was interrupted: it may have run; look before asking again"
             ) from error
 
-    async def _execute(self, run: ToolRun, request_id: str) -> ToolRun:
+    async def _execute(self, run: ToolRun, request_id: str, trace: Trace) -> ToolRun:
         try:
-            outcome = await self.tools.execute(
-                run.tool, run.arguments_json, run.approval, request_id=request_id
+            breaker = trace.take("breaker", lambda: self.tools.breaker_state, BreakerState)
+            if not lets_through(breaker):
+                raise ToolsUnavailable("tools is down")
+            outcome = await trace.ask(
+                "tool",
+                lambda: self.tools.execute(
+                    run.tool, run.arguments_json, run.approval, request_id=request_id
+                ),
+                ToolOutcome,
+                (ToolsUnavailable, ToolOutcomeUnknown),
             )
             return ended_with(run, outcome)
         except ToolsUnavailable as error:

@@ -61,7 +61,6 @@ async def answer_turn(call: Call, request: TurnRequest) -> TurnAnswer:
     The turn, the session's count and the audit row are one transaction. Raises NotFound and Conflict for the session,
     Unavailable when nothing can be recorded; nothing for memory or model.
     """
-    call.trace.envelope["turn"] = request
     _look_at_session(call, request.session_id)
     thought = await _think(call, request.text)
     with call.trace.stage("commit") as stage:

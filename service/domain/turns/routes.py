@@ -4,7 +4,7 @@ from litestar import post
 from litestar.params import JSONBody
 
 from service.auth.roles import Role
-from service.domain.call import InjectedCall
+from service.domain.call import Call, InjectedCall
 from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
 from service.http.guards import require_role
 from service.reliability.admission import Queue
@@ -18,8 +18,14 @@ async def take_turn(data: JSONBody[TurnRequest], call: InjectedCall) -> TurnAnsw
     A missing dependency degrades the answer and never fails it. 404 for an unknown session, 409 for one that is over; 503
     when too much waits to be answered: then nothing was done.
     """
-    async with call.services.ingress.admitted(Queue.MODEL, cost_of(data.text), call.trace):
-        return await answer_turn(call, data)
+    return await answer_in_turn(call, data)
+
+
+async def answer_in_turn(call: Call, request: TurnRequest) -> TurnAnswer:
+    """Answer when its turn comes; the same for a request and for its replay."""
+    call.trace.envelope["turn"] = request
+    async with call.services.ingress.admitted(Queue.MODEL, cost_of(request.text), call.trace):
+        return await answer_turn(call, request)
 
 
 HANDLERS = [take_turn]

@@ -43,13 +43,14 @@ def test_requests_are_traced_from_authentication_to_outcome(tmp_path: Path) -> N
             "/v1/turn",
             [
                 *operator,
+                ("admit", "admitted", ""),
                 ("memory", "unavailable", "no_answer"),
                 ("model", "unavailable", "no_answer"),
                 ("commit", "committed", ""),
                 ("outcome", "completed", ""),
             ],
         ),
-        ("/v1/turn", [*operator, ("session", "refused", "not_found"), ("outcome", "rejected", "not_found")]),
+        ("/v1/turn", [*operator, ("admit", "admitted", ""), ("session", "refused", "not_found"), ("outcome", "rejected", "not_found")]),
     ]  # fmt: skip
     assert {each.stage for line in lines for each in line.decisions} <= set(STAGES)
     assert len({each.request_id for each in lines}) == len(lines)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from service.dependencies import ToolsClient, ToolsUnavailable
+from service.dependencies.breaker import BreakerState
 from service.dependencies.dependency import Dependency
 from service.domain.confirmations import records as confirmations
 from service.domain.tasks import claims
@@ -20,6 +21,7 @@ from service.effects import Effect, Origin, system_cause
 from service.errors import Unavailable
 from service.ids import random_id
 from service.messages.tools import Outcome, ToolOutcome
+from service.reliability.tracing import Traces
 from tests.service.gateway.inprocess import Inside, inside
 from tests.service.running import State
 
@@ -31,6 +33,7 @@ class Tools:
 
     def __init__(self) -> None:
         self.up = True
+        self.breaker_state = BreakerState.CLOSED
         self.on_up: Callable[[], None] = lambda: None
         self.calls: list[str] = []
         self.running = 0
@@ -61,7 +64,9 @@ class Bench:
         tools = cast("Dependency", self.tools)
         self.storage = services.storage
         self.clock = services.clock
-        self.worker = Worker(runner, tools, services.settings, random_id, lambda: self.paused)
+        self.worker = Worker(
+            runner, tools, services.settings, random_id, lambda: self.paused, Traces()
+        )
 
     async def make(self, count: int = 1, kind: str = "file.read") -> list[str]:
         made = []
