@@ -2,7 +2,8 @@
 
 Entered when a short and a long window both breach, each with enough turns to tell, so that neither a spike nor a slow past
 alone is enough (Beyer et al., "The Site Reliability Workbook", 2018, ch. 5). Left by what canaries show: turns that SONIA
-asks itself, by the whole path, while real ones are spared a part of it and say nothing about that. Where nothing is asked,
+asks itself, by the whole path, while real ones are spared a part of it and say nothing about that; but not while these breach
+even so. Where nothing is asked,
 nothing breaches and nothing recovers.
 """
 
@@ -97,8 +98,10 @@ class Objective:
 
     def _recovered(self, now_s: float) -> bool:
         canaries = self.canaries()
+        short, _ = self.windows(now_s)
         return (
-            now_s - self._since_s >= self.limits.min_dwell_s
+            not short.breaching
+            and now_s - self._since_s >= self.limits.min_dwell_s
             and canaries.good >= LEAST_CANARIES
             and canaries.good_for_s >= self.limits.sustain_s
         )

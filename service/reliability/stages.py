@@ -52,4 +52,4 @@ class StageTimes:
 
 def _told(value_ms: float | None) -> float:
     assert value_ms is not None
-    return round(value_ms, 4)
+    return round(value_ms, 6)

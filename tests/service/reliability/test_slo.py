@@ -116,12 +116,19 @@ def test_it_is_left_once_canaries_are_well_for_long_enough() -> None:
     play = Play(mode=Mode.DEGRADED)
     play.seconds(30, FAST, SLOW)
     good_from_s = play.now_s
-    play.seconds(7, SLOW, 79.0)
+    play.seconds(7, FAST, 79.0)
     assert play.mode is Mode.DEGRADED
-    # What was slow before it was left is forgotten.
     play.seconds(1, FAST)
     (left_s,) = play.changes
     assert LIMITS.sustain_s <= left_s - good_from_s <= LIMITS.sustain_s + 2
+
+
+def test_it_is_not_left_while_turns_are_shed_even_so() -> None:
+    play = Play(mode=Mode.DEGRADED)
+    play.seconds(100, NOT_SERVED, FAST)
+    assert play.changes == []
+    play.seconds(5, FAST, FAST)
+    assert play.mode is Mode.NORMAL
 
 
 def test_it_lasts_for_its_dwell() -> None:
