@@ -13,8 +13,10 @@ from service.cli import (
     backup,
     contract,
     doctor,
+    incident,
     init,
     migrate,
+    replay,
     restore,
     routes,
     run,
@@ -38,6 +40,8 @@ COMMANDS: Final = (
     backup,
     restore,
     migrate,
+    incident,
+    replay,
 )
 DEFAULT_STATE: Final = "sonia-state"
 

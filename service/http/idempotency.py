@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -39,6 +40,7 @@ from service.http.bodies import read_body, replayed
 from service.http.guards import REQUIRED
 from service.http.problems import NOTHING_DONE, send_refusal, unknown_outcome
 from service.query import select_one
+from service.reliability.tracing import Trace, trace_of
 from service.storage import Storage
 
 HIDDEN: Final = "answers_with_secret"
@@ -46,6 +48,7 @@ SECRET: Final[dict[str, object]] = {HIDDEN: True}
 """For the `opt` of a handler whose answer must not be stored."""
 
 _LOG: Final = logging.getLogger("sonia.gateway")
+_NO_KEY: Final = "Idempotency-Key has between 1 and 255 visible ASCII characters"
 _HEADER: Final = b"idempotency-key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
@@ -139,13 +142,52 @@ def settle(connection: apsw.Connection) -> None:
     connection.execute("UPDATE idempotency SET state = 'interrupted' WHERE state = 'in_flight'")
 
 
-def judge(known: Entry, payload_sha256: str) -> Entry:
-    """Return an entry whose answer can be given again. Raises Conflict and Unprocessable."""
+class Known(msgspec.Struct, frozen=True):
+    """All that decides whether the request with a key is a new one."""
+
+    payload_sha256: str
+    state: str
+
+
+MALFORMED: Final = "malformed"
+GONE: Final = "gone"
+
+
+async def _unknown() -> Known | None:
+    return None
+
+
+async def recall(
+    trace: Trace, payload_sha256: str, find: Callable[[], Awaitable[Known | None]] = _unknown
+) -> bool:
+    """Decide whether a request with a key is a new one: a stage of the trace.
+
+    `payload_sha256` is MALFORMED where the key is none, GONE where whoever asked is. Raises Invalid, Conflict and
+    Unprocessable; False where it is answered as before, or not at all.
+    """
+    trace.envelope["idempotency"] = payload_sha256
+    with trace.stage("idempotency") as stage:
+        if payload_sha256 == MALFORMED:
+            raise Invalid(_NO_KEY)
+        if payload_sha256 == GONE:
+            stage.decide("cancelled")
+            return False
+        known = await trace.ask("key", find, Known | None)
+        if known is None:
+            stage.decide("begun")
+            return True
+        judge(known, payload_sha256)
+        stage.decide("replayed")
+        return False
+
+
+def judge(known: Known | Entry, payload_sha256: str) -> None:
+    """Decide whether what is known can be answered again. Raises Conflict and Unprocessable. Pure."""
     if known.payload_sha256 != payload_sha256:
         raise Unprocessable("the key was used with another request", "idempotency_key_reused")
     match known.state:
         case "done":
-            return known
+            return
         case "in_flight":
             raise Conflict("the first request is still running", "request_in_flight", 1000)
         case "secret":
@@ -162,7 +204,7 @@ def key_of(scope: Scope) -> str | None:
     # Several keys become one with a space in it, which is none.
     key = b", ".join(found).decode("latin-1")
     if not _KEY.fullmatch(key):
-        raise Invalid("Idempotency-Key has between 1 and 255 visible ASCII characters")
+        raise Invalid(_NO_KEY)
     return key
 
 
@@ -190,18 +232,30 @@ class Idempotency:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request, or answer it as it was answered before."""
         actor = permitted(scope)
-        key = None if actor is None else key_of(scope)
+        trace = trace_of(scope)
+        try:
+            key = None if actor is None else key_of(scope)
+        except Invalid:
+            await recall(trace, MALFORMED)
+            raise
         if actor is None or key is None:
             await self._app(scope, receive, send)
             return
         body = await read_body(receive, self._max_body_bytes)
         if body is None:
+            await recall(trace, GONE)
             return
         slot = Slot(actor.id, scope["path_template"], key)
         payload_sha256 = digest(scope, body)
-        known = self._owed.get(slot) or await self._begin(slot, payload_sha256)
-        if known is not None:
-            await replay(judge(known, payload_sha256), send)
+        known: list[Entry | None] = []
+
+        async def find() -> Known | None:
+            entry = self._owed.get(slot) or await self._begin(slot, payload_sha256)
+            known.append(entry)
+            return None if entry is None else Known(entry.payload_sha256, entry.state)
+
+        if not await recall(trace, payload_sha256, find):
+            await replay(known[0] or Entry(payload_sha256, "done"), send)
             return
         kept = Kept()
         # Whatever ends it, a cancellation included: until it is known what came of it, it may be anything.
