@@ -22,7 +22,14 @@ DEFAULTS = {
     "turn": {"memory_timeout_s": 0.5, "model_timeout_s": 2.0, "memory_max_tokens": 512},
     "sessions": {"ttl_s": 86400.0, "max_ttl_s": 2592000.0},
     "confirmations": {"ttl_s": 300.0},
-    "tasks": {"at_once": 4, "max_claims": 3},
+    "tasks": {"at_once": 4, "max_claims": 3, "max_waiting": 1000},
+    "admission": {
+        "budget": 512,
+        "wait_s": 5.0,
+        "stream": {"floor": 64, "at_once": 16},
+        "tool": {"floor": 64, "at_once": 3},
+        "model": {"floor": 64, "at_once": 16},
+    },
     "supervisor": {
         "window_s": 300.0,
         "attempts": 3,
