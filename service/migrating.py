@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from service.audit import archive
 from service.audit.chain import Chain
 from service.audit.checkpoints import CheckpointWriter
 from service.clock import open_clock
@@ -43,7 +44,8 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
 
     Where it is back already, as after a kill at the very end, nothing is done and there is no backup. What a step would
     lose is written to the new file `export` before the step is taken. Whoever calls it has the gateway's lock.
-    Raises StartRefused, and SoniaError when something would be lost and there is no `export`; then nothing was changed.
+    Raises StartRefused, and SoniaError when something would be lost and there is no `export`, or when the audit log's
+    archive is needed and is not there; then nothing was changed by that step.
     """
     sound = look_over(state)
     with refusing(state):
@@ -65,6 +67,8 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
 
                 def done(step: Migration) -> None:
                     lost = write(connection, step)
+                    if step.version == archive.SINCE:
+                        _bring_back(connection, chain, state.archive, key, clock.now_ms())
                     cause = system_cause("migrate", "database.migrate", random_id("cli"))
                     detail: dict[str, Json] = {"to": step.version - 1, "exported": dict(lost)}
                     effect = Effect(None, "migrations", str(step.version), detail)
@@ -74,6 +78,15 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
             CheckpointWriter(state.checkpoints, key, 1, sound.checked.last_seq).write(chain.head)
         clock.sync()
     return schema_of(state), backup
+
+
+def _bring_back(
+    connection: apsw.Connection, chain: Chain, path: Path, key: bytes, now_ms: int
+) -> None:
+    effect = archive.bring_back(connection, path, key)
+    if effect is not None:
+        cause = system_cause("migrate", "audit.unarchive", random_id("cli"))
+        audited(connection, chain, now_ms, cause, effect)
 
 
 def _check_loss(connection: apsw.Connection, steps: tuple[Migration, ...]) -> None:

@@ -3,6 +3,8 @@
 What is old enough is looked for beside the writer; the writer deletes what is so still, a few rows at a time, and other
 writes come between. What is not over is never old enough: a key whose request runs, what memory has not got, what waits
 for an operator, and what something else is still about: a task with a dead letter, a session with a task.
+
+The audit log is moved, not deleted: service/audit/archive.py.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,13 +14,13 @@ from typing import Final
 import apsw
 import msgspec
 
+from service.audit.archive import copy_step, delete_step
 from service.audit.seals import ALL, SEALED, gone
-from service.clock import Clock
-from service.effects import Effect, system_cause
+from service.control import Control
+from service.effects import Cause, Effect, system_cause
 from service.ids import NewId
 from service.jsontypes import Json
 from service.settings import RetentionSettings
-from service.storage import Storage
 from service.timers import Timer
 
 SWEEP_EVERY_S: Final = 600.0
@@ -134,20 +136,18 @@ def _alone(table: str, *about: str) -> str:
 class Retention:
     """Sweeps when it starts, and again and again."""
 
-    def __init__(
-        self, storage: Storage, clock: Clock, settings: RetentionSettings, new_id: NewId
-    ) -> None:
+    def __init__(self, control: Control, new_id: NewId) -> None:
         self.timer = Timer("retention", SWEEP_EVERY_S, self.sweep)
-        self._storage = storage
-        self._clock = clock
-        self._settings = settings
+        self._control = control
+        self._storage = control.storage
+        self._settings = control.settings.retention
         self._new_id = new_id
 
     async def sweep(self) -> None:
-        """Delete what has been over for long enough. Raises Unavailable when that cannot be written."""
+        """Delete what has been over for long enough, and archive old rows of the log. Raises Unavailable when that cannot be written."""
         request_id = self._new_id("sweep")
         for rule, days in rules(self._settings):
-            before_ms = self._clock.now_ms() - round(days * _MS_A_DAY)
+            before_ms = self._before_ms(days)
             found = await self._storage.read_apart(partial(rule.find, before_ms=before_ms))
             cause = system_cause("retention", "retention.sweep", request_id, rule.table)
             for start in range(0, len(found), ROWS_A_STEP):
@@ -155,3 +155,24 @@ class Retention:
                 await self._storage.change(
                     cause, partial(rule.delete, found=step, before_ms=before_ms)
                 )
+        while await self._archive(system_cause("retention", "audit.archive", request_id)):
+            pass
+
+    def _before_ms(self, days: float) -> int:
+        return self._control.clock.now_ms() - round(days * _MS_A_DAY)
+
+    async def _archive(self, cause: Cause) -> bool:
+        """Move the next old rows of the log into its archive; whether there were some."""
+        key = self._control.keys.audit_key_bytes()
+        step = await self._storage.read_apart(
+            partial(
+                copy_step,
+                path=self._control.state.archive,
+                key=key,
+                before_ms=self._before_ms(self._settings.audit_days),
+                settings=self._control.settings.storage,
+            )
+        )
+        if step is not None:
+            await self._storage.change(cause, partial(delete_step, step=step, key=key))
+        return step is not None

@@ -54,6 +54,11 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "backups"
 
     @property
+    def archive(self) -> Path:
+        """The audit log's oldest rows, a database."""
+        return self.root / "audit-archive.db"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints of the audit chain, outside the database on purpose."""
         return self.root / "audit.checkpoints"
@@ -111,6 +116,7 @@ class StateDir(msgspec.Struct, frozen=True):
             self.settings,
             self.database,
             self.sentinel,
+            self.archive,
             self.checkpoints,
             self.torn_checkpoints,
             self.clock,

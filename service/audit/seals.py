@@ -61,6 +61,13 @@ _UNTOLD: Final = """
         )
     ) LIMIT 1
 """
+# As `_UNTOLD`, from the other side: is there something that a row tells of? Asked with values, the view is not read as a whole.
+_THERE: Final = "SELECT 1 FROM effects WHERE effect_table = ? AND effect_id = ? AND request_id = ?"
+_TELLING: Final = (
+    "SELECT seq, effect_table, effect_id, detail ->> '$.run', request_id FROM audit"
+    " WHERE seq <= ? AND effect_table IS NOT NULL"
+)
+_SEALING: Final = _TOLD.replace("ORDER BY", "AND seq <= ? ORDER BY")
 
 
 class Disagreement(msgspec.Struct, frozen=True):
@@ -139,6 +146,29 @@ def untold(connection: apsw.Connection) -> Disagreement | None:
     for table, row_id in connection.execute(_UNTOLD):
         return Disagreement(f"{table} {row_id!r} is there, and the log does not say why")
     return None
+
+
+def needed(connection: apsw.Connection, to_seq: int) -> list[int]:
+    """Which rows up to `to_seq` are asked for: those that tell of something that is there, or how it was left last.
+
+    Once not needed, a row never is again: what is changed has another row, and nothing comes back.
+    """
+    last: dict[tuple[str, str], tuple[int, str | None]] = {}
+    for row in each(connection, AuditEntry, _SEALING, (to_seq,)):
+        last |= {place: (row.seq, digest) for place, digest in _sealed(row).items()}
+    sealing = {seq for seq, digest in last.values() if digest is not None}
+    return sorted(sealing.union(_telling(connection, to_seq)))
+
+
+def _telling(connection: apsw.Connection, to_seq: int) -> Iterator[int]:
+    for seq, table, row_id, run_id, request_id in connection.execute(_TELLING, (to_seq,)):
+        assert isinstance(seq, int)
+        about = [(table, row_id)] if run_id is None else [(table, row_id), ("tool_runs", run_id)]
+        # A clock is rarely accepted, and that tells of whatever it ended.
+        if table == "clock" or any(
+            connection.execute(_THERE, (*place, request_id)).get for place in about
+        ):
+            yield seq
 
 
 def _sealed(row: AuditEntry) -> dict[tuple[str, str], str | None]:

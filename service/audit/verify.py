@@ -8,12 +8,13 @@ import apsw
 import msgspec
 
 from service.audit import seals
+from service.audit.archive import Archived, Lost, check_archive, check_kept, read_archived
 from service.audit.chain import (
     BEFORE_ALL,
-    GENESIS,
     AuditEntry,
     Head,
     read_head,
+    row_hmac,
     wrong_with,
 )
 from service.audit.checkpoints import Checkpoint, Checkpoints, checkpoint_mac, read_checkpoints
@@ -29,6 +30,7 @@ class AuditReport(msgspec.Struct, frozen=True):
     """The outcome of a check. `first_bad_seq` is the first row that is wrong or missing.
 
     `torn_checkpoint` is what is left of a checkpoint that a crash or a full disk cut off, which is no tampering.
+    Of `rows`, `archived_rows` are in the archive; those up to `elsewhere_to_seq` are in none that is here, and were not checked.
     """
 
     intact: bool
@@ -38,6 +40,8 @@ class AuditReport(msgspec.Struct, frozen=True):
     first_bad_seq: int | None = None
     reason: str | None = None
     torn_checkpoint: str | msgspec.UnsetType = msgspec.UNSET
+    archived_rows: int | msgspec.UnsetType = msgspec.UNSET
+    elsewhere_to_seq: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Finding(msgspec.Struct, frozen=True):
@@ -45,14 +49,16 @@ class _Finding(msgspec.Struct, frozen=True):
     reason: str
 
 
-def verify_audit(connection: apsw.Connection, checkpoints_path: Path, key: bytes) -> AuditReport:
+def verify_audit(
+    connection: apsw.Connection, checkpoints_path: Path, key: bytes, archive: Path | None = None
+) -> AuditReport:
     """Check every row, every checkpoint, and that the state is as the rows say, in one read snapshot.
 
     Rows are numbered from 1 without a gap, each carries the HMAC of itself and of the row before
     it, each checkpoint's row is there with the HMAC that was checkpointed, and whatever is in the other tables has a
-    row that tells of it.
+    row that tells of it. The oldest rows are looked for in `archive`; without one, what follows them is checked.
     """
-    return _verify(connection, checkpoints_path, key, whole=True)[0]
+    return _verify(connection, checkpoints_path, key, archive, whole=True)[0]
 
 
 def verify_start(
@@ -62,46 +68,58 @@ def verify_start(
 
     The newest rows from a checkpoint on, that no other row is missing, and tokens and policies.
     """
-    return _verify(connection, checkpoints_path, key, whole=False)
+    return _verify(connection, checkpoints_path, key, None, whole=False)
 
 
 def verify_copy(connection: apsw.Connection, key: bytes) -> tuple[AuditReport, Head]:
     """As `verify_audit`, of a copy that stands for itself: its end is what it says, so rows may have followed it."""
     head = read_head(connection)
     end = Checkpoint(head.seq, head.hmac, checkpoint_mac(key, head.seq, head.hmac))
-    return _verify_by(connection, Checkpoints((end,)), key, whole=True)
+    return _verify_by(connection, Checkpoints((end,)), key, None, whole=True)
 
 
 def _verify(
-    connection: apsw.Connection, checkpoints_path: Path, key: bytes, *, whole: bool
+    connection: apsw.Connection,
+    checkpoints_path: Path,
+    key: bytes,
+    archive: Path | None,
+    *,
+    whole: bool,
 ) -> tuple[AuditReport, Head]:
     # Checkpoints first: their rows were committed before, so that a snapshot that is taken now has them.
     try:
         checkpoints = read_checkpoints(checkpoints_path)
     except StateDamaged as damaged:
         return AuditReport(False, 0, 0, 0, None, str(damaged)), BEFORE_ALL
-    return _verify_by(connection, checkpoints, key, whole=whole)
+    return _verify_by(connection, checkpoints, key, archive, whole=whole)
 
 
 def _verify_by(
-    connection: apsw.Connection, checkpoints: Checkpoints, key: bytes, *, whole: bool
+    connection: apsw.Connection,
+    checkpoints: Checkpoints,
+    key: bytes,
+    archive: Path | None,
+    *,
+    whole: bool,
 ) -> tuple[AuditReport, Head]:
     with connection:
-        after_seq = 0 if whole else _recent(connection, checkpoints)
-        walk = _Walk(connection, after_seq, checkpoints, key)
-        finding = _check_checkpoints(checkpoints.whole, key) or walk.check()
-        if finding is None:
-            finding = _check_state(connection, key, walk.head.seq, whole=whole)
+        check = _Check(connection, checkpoints, key, whole)
+        finding = check.log() or check.state()
+    # What is archived was so before that snapshot, and nothing takes it away.
+    if finding is None and whole and check.archived.to_seq:
+        finding = check.archive(archive)
     report = AuditReport(
         intact=finding is None,
-        rows=walk.rows,
+        rows=check.rows + (check.archived_rows or 0),
         checkpoints=len(checkpoints.whole),
         last_checkpoint_seq=checkpoints.last_seq,
         first_bad_seq=finding.seq if finding else None,
         reason=finding.reason if finding else None,
         torn_checkpoint=checkpoints.torn.decode("ascii", "backslashreplace") or msgspec.UNSET,
+        archived_rows=check.archived_rows,
+        elsewhere_to_seq=check.elsewhere_to_seq or msgspec.UNSET,
     )
-    return report, walk.head
+    return report, check.head
 
 
 def _recent(connection: apsw.Connection, checkpoints: Checkpoints) -> int:
@@ -112,18 +130,6 @@ def _recent(connection: apsw.Connection, checkpoints: Checkpoints) -> int:
     return max(old, default=0)
 
 
-def _check_state(
-    connection: apsw.Connection, key: bytes, rows: int, *, whole: bool
-) -> _Finding | None:
-    """Compare the state with the log, whose rows were found to be numbered up to `rows`."""
-    if connection.execute("SELECT count(*) FROM audit").get != rows:
-        return _Finding(None, f"rows are missing before row {rows}")
-    found = seals.disagreement(connection, key, seals.ALL if whole else seals.AUTHORITY)
-    if found is None and whole:
-        found = seals.untold(connection)
-    return None if found is None else _Finding(found.seq, found.reason)
-
-
 def _check_checkpoints(checkpoints: tuple[Checkpoint, ...], key: bytes) -> _Finding | None:
     for checkpoint in checkpoints:
         expected = checkpoint_mac(key, checkpoint.seq, checkpoint.hmac)
@@ -132,38 +138,89 @@ def _check_checkpoints(checkpoints: tuple[Checkpoint, ...], key: bytes) -> _Find
     return None
 
 
-class _Walk:
+class _Check:
     """One pass over the rows, in order, one at a time: a long log takes time and no memory."""
 
     def __init__(
-        self,
-        connection: apsw.Connection,
-        after_seq: int,
-        checkpoints: Checkpoints,
-        key: bytes,
+        self, connection: apsw.Connection, checkpoints: Checkpoints, key: bytes, whole: bool
     ) -> None:
         self.rows = 0
         self.head = BEFORE_ALL
+        self.archived = Archived()
+        self.archived_rows: int | msgspec.UnsetType = msgspec.UNSET
+        self.elsewhere_to_seq = 0
         self._connection = connection
-        self._after_seq = after_seq
         self._checkpoints = checkpoints
-        self._pinned = {each.seq: each.hmac for each in checkpoints.whole if each.seq >= after_seq}
+        self._pinned = {each.seq: each.hmac for each in checkpoints.whole}
+        self._earlier: dict[int, str] = {}
         self._key = key
-        self._expected_seq = after_seq or 1
-        self._previous = None if after_seq else GENESIS
+        self._whole = whole
+        self._expected_seq = 1
+        self._previous: str | None = None
 
-    def check(self) -> _Finding | None:
-        """Return the first thing that is wrong."""
+    def log(self) -> _Finding | None:
+        """Return the first thing that is wrong with the rows that are here."""
+        if finding := _check_checkpoints(self._checkpoints.whole, self._key):
+            return finding
         try:
-            for row in each(self._connection, AuditEntry, _FROM, (self._after_seq,)):
+            self._begin()
+            for row in each(self._connection, AuditEntry, _FROM, (self._expected_seq,)):
                 if reason := self._wrong(row):
                     return _Finding(self._expected_seq, reason)
                 self._expected_seq, self._previous = row.seq + 1, row.hmac
                 self.head = Head(row.seq, row.hmac, row.at_ms)
                 self.rows += 1
-        except (apsw.Error, msgspec.ValidationError) as unreadable:
+        except Lost as lost:
+            return _Finding(lost.seq, lost.reason)
+        except (apsw.Error, msgspec.DecodeError) as unreadable:
             return _Finding(self._expected_seq, f"the row cannot be read: {unreadable}")
         return self._missing()
+
+    def state(self) -> _Finding | None:
+        """Compare the state with the log, whose newest rows were found to be numbered without a gap."""
+        archived = self.archived
+        expected = self.head.seq - archived.to_seq + archived.kept
+        if self._connection.execute("SELECT count(*) FROM audit").get != expected:
+            return _Finding(None, f"rows are missing before row {self.head.seq}")
+        tables = seals.ALL if self._whole else seals.AUTHORITY
+        found = seals.disagreement(self._connection, self._key, tables)
+        if found is None and self._whole:
+            found = seals.untold(self._connection)
+        return None if found is None else _Finding(found.seq, found.reason)
+
+    def archive(self, path: Path | None) -> _Finding | None:
+        """Follow the chain through the archive, where it is."""
+        try:
+            rows = check_archive(path, self._key, self.archived, self._earlier) if path else None
+        except Lost as lost:
+            return _Finding(lost.seq, lost.reason)
+        self.archived_rows = rows or 0
+        self.elsewhere_to_seq = self.archived.to_seq - self.archived_rows
+        return None
+
+    def _begin(self) -> None:
+        """Find the row to begin with: after the archived ones, or at a checkpoint when that is recent enough."""
+        self.archived = archived = read_archived(self._connection, self._key)
+        check_kept(self._connection, archived)
+        self._expected_seq, self._previous = archived.to_seq + 1, archived.hmac
+        if self._pinned.get(archived.to_seq, archived.hmac) != archived.hmac:
+            raise Lost(archived.to_seq, "the archived row is not the one that was checkpointed")
+        recent = 0 if self._whole else _recent(self._connection, self._checkpoints)
+        if recent > archived.to_seq:
+            self._expected_seq, self._previous = recent, None
+        elif self._whole:
+            self._check_needed()
+        self._earlier = {
+            seq: row_mac for seq, row_mac in self._pinned.items() if seq < self._expected_seq
+        }
+        for seq in self._earlier:
+            del self._pinned[seq]
+
+    def _check_needed(self) -> None:
+        rest = "FROM audit WHERE seq <= ? ORDER BY seq"
+        for row in each(self._connection, AuditEntry, rest, (self.archived.to_seq,)):
+            if not hmac.compare_digest(row.hmac.encode(), row_hmac(self._key, row).encode()):
+                raise Lost(row.seq, "the row is not the one that was written")
 
     def _wrong(self, row: AuditEntry) -> str | None:
         if reason := wrong_with(self._key, row, self._expected_seq, self._previous):

@@ -38,13 +38,18 @@ def act(options: argparse.Namespace) -> int:
     state = StateDir(options.state.absolute())
     key = load_keys(state.keys).audit_key_bytes()
     report = look_at(
-        state.database, lambda connection: verify_audit(connection, state.checkpoints, key)
+        state.database,
+        lambda connection: verify_audit(connection, state.checkpoints, key, state.archive),
     )
     if options.json:
         print_json(report)
         return 0 if report.intact else 1
     if report.torn_checkpoint:
         print_line(f"a checkpoint was cut off, which is no tampering: {report.torn_checkpoint}")
+    if report.elsewhere_to_seq:
+        print_line(
+            f"rows up to {report.elsewhere_to_seq} are in no archive that is here, and were not checked"
+        )
     if report.intact:
         print_line(f"intact: {report.rows} rows, {report.checkpoints} checkpoints")
         return 0

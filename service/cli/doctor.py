@@ -11,6 +11,7 @@ from service.state import StateDir
 if TYPE_CHECKING:
     import apsw
 
+    from service.control import Sound
     from service.settings import Settings
 
 _NOTABLE_MS: Final = 1000
@@ -36,7 +37,8 @@ class DoctorReport(msgspec.Struct, frozen=True):
 
     `listens` is where each process would listen, host and port; `ahead_ms` is how far its time stands ahead of the
     machine's clock, `settled` how many rows of each table --accept-clock ended. `rows` says how
-    much is kept, `denied` being those of `audit` about refused attempts.
+    much is kept, `denied` being those of `audit` about refused attempts; of `audit_archive` those up to
+    `elsewhere_to_seq` are in no archive that is here.
     """
 
     settings: "Settings"
@@ -44,6 +46,7 @@ class DoctorReport(msgspec.Struct, frozen=True):
     ahead_ms: int
     settled: dict[str, int]
     rows: dict[str, int]
+    elsewhere_to_seq: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -73,6 +76,8 @@ def act(options: argparse.Namespace) -> int:
         return 0
     print_line("settings, keys, database and audit log are sound")
     print_line("rows: " + ", ".join(f"{name} {count}" for name, count in report.rows.items()))
+    if report.elsewhere_to_seq:
+        print_line(f"rows of the audit log up to {report.elsewhere_to_seq} are in no archive here")
     if report.ahead_ms > _NOTABLE_MS:
         print_line(f"time stands {report.ahead_ms / 1000:.0f} s ahead of the machine's clock")
     return 0
@@ -91,6 +96,8 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     listens = {name: f"{each.host}:{each.port}" for name, each in addresses.items()}
     sound = look_over(state)
     rows = look_at(state.database, _rows_kept, sound.settings.storage.busy_timeout_s)
+    archived, elsewhere = _archived(state, sound)
+    rows = {"audit": rows.pop("audit"), "audit_archive": archived, **rows}
     check_operator(live_roles(sound.tokens, sound.now_ms))
     require_apart(state.workspace(sound.settings.tools.workspace), state)
     return DoctorReport(
@@ -99,7 +106,28 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
         max(0, sound.now_ms - wall_ms()),
         settled,
         rows,
+        elsewhere or msgspec.UNSET,
     )
+
+
+def _archived(state: StateDir, sound: "Sound") -> tuple[int, int]:
+    """How many rows the audit log's archive has, and up to which they are in none. Raises StartRefused for a damaged one."""
+    from service.audit.archive import Lost, check_archive, read_archived
+    from service.errors import KEEP_AND_RESTORE, StartRefused
+    from service.storage.database import look_at
+    from service.trust import check_database
+
+    check_database(state.archive)
+    key = sound.keys.audit_key_bytes()
+    archived = look_at(state.database, lambda connection: read_archived(connection, key))
+    try:
+        rows = check_archive(state.archive, key, archived, {}) if archived.to_seq else 0
+    except Lost as lost:
+        where = "" if lost.seq is None else f" at row {lost.seq}"
+        raise StartRefused(
+            f"{state.archive.name} is not sound{where}: {lost.reason}", KEEP_AND_RESTORE
+        ) from lost
+    return rows or 0, archived.to_seq - (rows or 0)
 
 
 def _rows_kept(connection: "apsw.Connection") -> dict[str, int]:

@@ -72,7 +72,7 @@ def boot(
     traces.on_event(writer.happened)
     outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
     ingress = Ingress(control.settings.admission)
-    retention = Retention(control.storage, control.clock, control.settings.retention, new_id)
+    retention = Retention(control, new_id)
     runner = Runner(control.storage, control.clock, dependencies.tools)
     slo = DegradeMode(
         control.storage,

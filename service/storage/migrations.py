@@ -366,6 +366,12 @@ MIGRATIONS: tuple[Migration, ...] = (
         DROP TABLE slo_modes;
         """,
     ),
+    # The log may lack what is in its archive; the last of these rows says so, and every start asks for it.
+    Migration(
+        8,
+        "CREATE INDEX audit_archived ON audit (seq) WHERE effect_table = 'audit'",
+        "DROP INDEX audit_archived",
+    ),
 )
 
 _LEDGER = """

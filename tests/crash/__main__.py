@@ -1,7 +1,7 @@
 """`python -m tests.crash`: loses power, fails the disk, cuts migrations short and kills the gateway, in full.
 
-Each round is one seed: power is lost at every sync of a workload, the disk fails in each way, the schema is moved and that is
-killed at every tenth write (ten rounds are every write), and the gateway is killed again and again on one state directory. `--seed N` does the round of that seed, and no other.
+Each round is one seed: power is lost at every sync of a workload, the disk fails in each way, the schema is moved, the audit log archived, and
+that is killed at every tenth write (ten rounds are every write), and the gateway is killed again and again on one state directory. `--seed N` does the round of that seed, and no other.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.crash.archiving import kill_everywhere
 from tests.crash.kills import kill_again_and_again
 from tests.crash.migrations import cut_short_everywhere
 from tests.crash.power import FAILURES, fail_once, lose_everywhere
@@ -44,14 +45,15 @@ def round_of(seed: int, kills: int) -> list[str]:
         for number, (did, error) in enumerate(FAILURES * 5):
             wrong += fail_once(place / f"failure-{number}", seed + number, did, error)
         cuts, more = cut_short_everywhere(place / "migrations", 1 + seed % ROUNDS, ROUNDS)
-        wrong += more
+        archived, worse = kill_everywhere(place / "archive", 1 + seed % ROUNDS, ROUNDS)
+        wrong += more + worse
         wrong += kill_again_and_again(place / "kills", seed, kills)
     for problem in wrong:
         print(problem)
     failures = len(FAILURES) * 5
     print(
-        f"seed {seed}: power lost in {states} ways, {failures} failures of the disk, {cuts} migrations cut short, {kills} kills,"
-        f" {len(wrong)} problems, {time.monotonic() - began_s:.0f} s",
+        f"seed {seed}: power lost in {states} ways, {failures} failures of the disk, {cuts} migrations and {archived} archivings cut"
+        f" short, {kills} kills, {len(wrong)} problems, {time.monotonic() - began_s:.0f} s",
         flush=True,
     )
     return wrong

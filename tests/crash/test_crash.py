@@ -6,6 +6,7 @@ import apsw
 import pytest
 
 from service.storage import database
+from tests.crash.archiving import kill_everywhere
 from tests.crash.kills import Asked, Client, kill_again_and_again, problems
 from tests.crash.migrations import cut_short_everywhere
 from tests.crash.power import FAILURES, fail_once, lose_everywhere
@@ -39,6 +40,12 @@ def test_kills_under_load_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> N
 def test_a_schema_that_is_moved_is_kept_wherever_that_is_cut_short(tmp_path: Path) -> None:
     cuts, wrong = cut_short_everywhere(tmp_path, first=70, every=80)
     assert cuts >= 4
+    assert not wrong
+
+
+def test_the_audit_log_is_whole_wherever_its_archiving_is_cut_short(tmp_path: Path) -> None:
+    cuts, wrong = kill_everywhere(tmp_path, first=15, every=25)
+    assert cuts >= 2
     assert not wrong
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from service.control import open_control
 from service.effects import Effect, system_cause
@@ -176,8 +177,8 @@ def test_a_sweep_goes_in_steps_each_of_which_is_in_the_log(state: State) -> None
 
     async def run() -> None:
         services = gateway.services
-        days = RetentionSettings(idempotency_days=1e-9)
-        sweeper = Retention(services.storage, services.clock, days, services.new_id)
+        days = replace(services.settings, retention=RetentionSettings(idempotency_days=1e-9))
+        sweeper = Retention(replace(gateway.control, settings=days), services.new_id)
         await sweeper.timer.round()
         await sweeper.timer.round()
         assert sweeper.timer.errors == 0

@@ -58,6 +58,7 @@ async def verify(call: InjectedCall) -> AuditReport:
         verify_audit,
         checkpoints_path=call.services.state.checkpoints,
         key=call.services.keys.audit_key_bytes(),
+        archive=call.services.state.archive,
     )
     return await call.services.verification.ask(partial(call.storage.read_apart, check))
 

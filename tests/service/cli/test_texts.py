@@ -46,6 +46,7 @@ DEFAULTS = {
         "sessions_days": 90.0,
         "dead_letters_days": 90.0,
         "tasks_days": 90.0,
+        "audit_days": 365.0,
     },
     "audit": {"checkpoint_every": 100},
     "tools": {
@@ -136,7 +137,9 @@ def test_tokens_as_json(state: State) -> None:
 def test_a_sound_state_is_told_so_with_everything_that_is_in_force(state: State) -> None:
     sound, kept = said(state, "doctor").splitlines()
     assert sound == "settings, keys, database and audit log are sound"
-    assert kept.startswith("rows: audit 2, denied 0, idempotency 0, outbox 0, dead_letters 0, ")
+    assert kept.startswith(
+        "rows: audit 2, audit_archive 0, denied 0, idempotency 0, outbox 0, dead_letters 0, "
+    )
     report = json.loads(said(state, "doctor", "--json"))
     assert report["settings"] == DEFAULTS
     assert report["listens"] == LISTENS
