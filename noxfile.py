@@ -32,6 +32,7 @@ EXIT_CODES = (
 LOCKS = {
     CONSTRAINTS: "pyproject.toml",
     "requirements/browser.txt": "requirements/browser.in",
+    "requirements/polars.txt": "requirements/polars.in",
     "requirements/schema.txt": "requirements/schema.in",
     "requirements/tavern.txt": "requirements/tavern.in",
     "chaos/links/go-toolchain.txt": "requirements/go-toolchain.in",
@@ -274,6 +275,7 @@ def _install_into(session: nox.Session, home: Path, requirements: str) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the harness and the service against peers, as ratios, into bench/results.json."""
     _provide_toxiproxy(session)
+    session.install("--require-hashes", "-r", "requirements/polars.txt")
     environment = {"BENCH_TAVERN_PYTHON": _provide_tavern(session)}
     session.run("python", "-m", "bench", *session.posargs, env=environment)
 

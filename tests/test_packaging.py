@@ -19,6 +19,7 @@ PACKAGES = {"service", "chaos", "gates"}
 PINNED = [
     "constraints.txt",
     "requirements/browser.txt",
+    "requirements/polars.txt",
     "requirements/schema.txt",
     "requirements/tavern.txt",
     "chaos/links/go-toolchain.txt",

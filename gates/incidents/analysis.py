@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ from gates.incidents.tables import (
 from gates.judge.connection import details_of, message_of
 from gates.judge.tables import alone, create_sql, literal, parquet, quoted
 
-LARGEST_LINE_BYTES: Final = 8 * 2**20
+LARGEST_LINE_BYTES: Final = 2 * 2**20
 """DuckDB reads lines into buffers of twice that, one for each thread and then some."""
 _MAKE: Final = "CREATE OR REPLACE TEMP TABLE answer AS "
 Row: TypeAlias = tuple[object, ...]
@@ -155,12 +156,12 @@ def analysing(
     """
     raise_unaskable(questions)
     uses = Counter(view for question in questions for view in question.tables)
-    uses.update(also)
+    uses.update(iter(also))
     directory = tempfile.mkdtemp(prefix="incident-", dir=limits.spill)
     scratch = Path(directory).resolve()
     try:
         with ThreadPoolExecutor(1) as beside, _connected(limits, scratch) as connection:
-            unforged = beside.submit(_raise_forged, bundles)
+            unforged = beside.submit(_raise_forged, bundles, {file_of(view) for view in uses})
             analysis = Analysis(connection, scratch, bundles, unforged)
             for prefix, own in bundles.items():
                 for sql in _views(prefix, own, uses, scratch):
@@ -201,10 +202,11 @@ def _problem(question: Question, error: duckdb.Error, before: int = 0) -> Proble
     return question.problem(message, max(offset - before, 0) if offset is not None else None)
 
 
-def _raise_forged(bundles: Bundles) -> None:
-    for own in bundles.values():
+def _raise_forged(bundles: Bundles, read: AbstractSet[tuple[str, str]]) -> None:
+    for prefix, own in bundles.items():
+        tables = [table for table in COLUMNS if (prefix, table) in read]
         for bundle in own:
-            raise_forged(bundle)
+            raise_forged(bundle, tables)
 
 
 def _sources(bundles: Bundles) -> Iterator[Path]:

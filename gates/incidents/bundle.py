@@ -1,13 +1,13 @@
 """An incident as a directory: `manifest.json`, `config.json` and one file of lines per table.
 
-What is read is what was written: every file is as long as its manifest says when it is opened, and has its digest
-before an answer about it is given.
+What is read is what was written: every file is as long as its manifest says when the bundle is opened, and what is read of
+it has its digest before an answer is given.
 """
 
 import hashlib
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -150,9 +150,9 @@ def open_bundle(directory: Path) -> Bundle:
     return Bundle(directory, manifest, config, sources)
 
 
-def raise_forged(bundle: Bundle) -> None:
-    """Raise BundleError where a table is not what the manifest was written for."""
-    for path in (bundle.directory / CONFIG, *bundle.sources.values()):
+def raise_forged(bundle: Bundle, tables: Iterable[str]) -> None:
+    """Raise BundleError where the configuration or one of these tables is not what the manifest was written for."""
+    for path in (bundle.directory / CONFIG, *(bundle.sources[table] for table in tables)):
         was = bundle.manifest.files[path.name]
         if _digest(path) != was.sha256:
             manifest = bundle.directory / MANIFEST
@@ -284,10 +284,8 @@ def _last_line(path: Path) -> int:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    for block in _blocks(path):
-        digest.update(block)
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -23,7 +23,7 @@ def pack(bundle: Bundle, directory: Path, limits: Limits) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as name:
         made = Path(name) / "bundle"
         made.mkdir()
-        with analysing({"": [bundle]}, (), limits, (), (made,)) as analysis:
+        with analysing({"": [bundle]}, (), limits, COLUMNS, (made,)) as analysis:
             for table in COLUMNS:
                 analysis.rows(copies(bundle, table, made / (table + PARQUET)))
         shutil.copyfile(bundle.directory / CONFIG, made / CONFIG)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import processes
+from bench import incidents, processes
 from bench.harness import FEW, Gates, Tavern
 from bench.report import Measured, show, unmeasured, write
+from gates.incidents.bundle import open_bundle
+from tests.builders.incidents import write_incident
 
 
 def row(ratio: float | None, aim: str | None) -> Measured:
@@ -87,3 +89,10 @@ def test_both_sides_send_the_same_requests(tmp_path: Path) -> None:
     assert len(gates) == len(tests) == 2
     assert [text.count("get: /x") for text in gates] == [2, 2]
     assert [text.count("http://127.0.0.1:8000/x") for text in tests] == [2, 2]
+
+
+def test_a_question_about_an_incident_is_measured_beside_duckdb_alone(tmp_path: Path) -> None:
+    bundle = open_bundle(write_incident(tmp_path / "incident", requests=50))
+    measured = incidents.scanned(1, bundle)
+    assert measured.ratio is not None and measured.aim == "<= 1.3"
+    assert measured.values["decisions"] == bundle.manifest.counts["decisions"]

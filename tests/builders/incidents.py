@@ -14,8 +14,8 @@ import msgspec
 BEGAN_MS = 1_795_996_800_000
 """2026-11-30T00:00:00Z."""
 LASTS_MS = 60_000
-STAGES_OF_ONE = 8
-"""About how many decisions there are to a request."""
+DECISIONS_OF_TEN = 73
+"""About how many decisions there are to ten requests."""
 
 _REQUESTS = """
 CREATE TEMP TABLE drawn AS
@@ -61,57 +61,52 @@ SELECT
     ], lambda stage: stage IS NOT NULL) AS stages
 FROM walked;
 
-CREATE TEMP TABLE decided AS
-SELECT
-    i, request_id, n, stages[n] AS stage, cut,
-    CASE stages[n][1]
-        WHEN 'model' THEN took * CASE WHEN cut AND kind <> 'task' THEN 2500 ELSE 60 END
-        WHEN 'memory' THEN took * 3
-        WHEN 'tool' THEN took * 40
-        ELSE took // 20
-    END AS took_us
-FROM (SELECT *, unnest(range(1, len(stages) + 1)) AS n FROM staged);
+CREATE TEMP TABLE timed AS
+SELECT *, list_transform(stages, lambda stage: CASE stage[1]
+    WHEN 'model' THEN took * CASE WHEN cut AND kind <> 'task' THEN 2500 ELSE 60 END
+    WHEN 'memory' THEN took * 3
+    WHEN 'tool' THEN took * 40
+    ELSE took // 20
+END::BIGINT) AS spent
+FROM staged;
 
-CREATE TEMP TABLE decisions AS
+CREATE TEMP VIEW decisions AS
 SELECT
-    i,
     request_id,
     n - 1 AS n,
-    stage[1] AS stage,
-    stage[2] AS decision,
-    stage[3] AS reason,
-    (sum(took_us) OVER (PARTITION BY i ORDER BY n) - took_us)::BIGINT AS began_us,
-    took_us::BIGINT AS took_us,
-    d.began_ms + (sum(took_us) OVER (PARTITION BY i ORDER BY n) - took_us) / 1000 AS at_ms,
-    CASE WHEN stage[1] IN ('memory', 'model', 'tool')
-        THEN [{'kind': stage[1], 'value': {'text': 'what was answered to ' || request_id, 'took_ms': took_us / 1000}}]
+    stages[n][1] AS stage,
+    stages[n][2] AS decision,
+    stages[n][3] AS reason,
+    coalesce(list_sum(spent[:n - 1]), 0)::BIGINT AS began_us,
+    spent[n] AS took_us,
+    began_ms + coalesce(list_sum(spent[:n - 1]), 0) / 1000 AS at_ms,
+    CASE WHEN stages[n][1] IN ('memory', 'model', 'tool')
+        THEN [{'kind': stages[n][1], 'value': {'text': 'what was answered to ' || request_id, 'took_ms': spent[n] / 1000}}]
         ELSE []
     END AS inputs
-FROM decided JOIN (SELECT i, began_ms FROM drawn) AS d USING (i);
+FROM (SELECT *, unnest(range(1, len(stages) + 1)) AS n FROM timed);
 
-CREATE TEMP TABLE requests AS
+CREATE TEMP VIEW requests AS
 SELECT
-    s.i,
-    s.request_id,
-    s.began_ms,
-    s.kind,
-    CASE s.kind WHEN 'http' THEN 'POST' ELSE '' END AS method,
-    CASE WHEN s.kind = 'task' THEN '' WHEN s.kind = 'frame' THEN '/v1/stream' WHEN s.is_tool THEN '/v1/tools/file.write/execute' ELSE '/v1/turn' END AS route,
-    CASE WHEN s.outcome = 'rejected' THEN NULL ELSE format('tok-{}', s.i % 3) END AS actor_id,
-    CASE WHEN s.outcome = 'rejected' THEN NULL ELSE 'operator' END AS role,
-    CASE WHEN s.kind = 'frame' THEN 'stream' WHEN s.is_tool THEN 'tool' WHEN s.kind = 'http' THEN 'model' END AS queue,
-    {'text': 'question ' || s.i % 50} AS envelope,
-    s.outcome,
-    CASE s.outcome WHEN 'completed' THEN 200 WHEN 'rejected' THEN 401 WHEN 'shed' THEN 503 WHEN 'unknown' THEN 504 ELSE 502 END AS status,
-    CASE s.outcome WHEN 'rejected' THEN 'unauthenticated' WHEN 'failed' THEN 'model_unavailable' WHEN 'shed' THEN 'shed' ELSE '' END AS code,
-    t.took_us,
-    sha256(to_json(s.stages)::VARCHAR) AS trace_class
-FROM staged AS s
-JOIN (SELECT i, sum(took_us)::BIGINT AS took_us FROM decisions GROUP BY i) AS t USING (i);
+    request_id,
+    began_ms,
+    kind,
+    CASE kind WHEN 'http' THEN 'POST' ELSE '' END AS method,
+    CASE WHEN kind = 'task' THEN '' WHEN kind = 'frame' THEN '/v1/stream' WHEN is_tool THEN '/v1/tools/file.write/execute' ELSE '/v1/turn' END AS route,
+    CASE WHEN outcome = 'rejected' THEN '' ELSE format('tok-{}', i % 3) END AS actor_id,
+    CASE WHEN outcome = 'rejected' THEN '' ELSE 'operator' END AS role,
+    CASE WHEN kind = 'frame' THEN 'stream' WHEN is_tool THEN 'tool' WHEN kind = 'http' THEN 'model' END AS queue,
+    {'text': 'question ' || i % 50} AS envelope,
+    outcome,
+    CASE outcome WHEN 'completed' THEN 200 WHEN 'rejected' THEN 401 WHEN 'shed' THEN 503 WHEN 'unknown' THEN 504 ELSE 502 END AS status,
+    CASE outcome WHEN 'rejected' THEN 'unauthenticated' WHEN 'failed' THEN 'model_unavailable' WHEN 'shed' THEN 'shed' ELSE '' END AS code,
+    list_sum(spent)::BIGINT AS took_us,
+    sha256(to_json(stages)::VARCHAR) AS trace_class
+FROM timed;
 """
 
 _EVENTS = """
-CREATE TEMP TABLE events AS
+CREATE TEMP VIEW events AS
 SELECT $began + $lasts * part AS at_ms, event, name, detail FROM (VALUES
     (0.0, 'process', 'model', '{"state":"up"}'),
     (0.35, 'breaker', 'model', '{"from":"closed","to":"open"}'),
@@ -146,19 +141,18 @@ def write_incident(
     }
     with duckdb.connect(":memory:") as connection:
         connection.execute(re.sub(r"\$\w+", lambda name: given[name[0]], _REQUESTS + _EVENTS))
-        for table, columns, order in (
-            ("requests", "* EXCLUDE (i)", "i"),
-            ("decisions", "* EXCLUDE (i)", "i, n"),
-            ("events", "at_ms, event, name, detail::JSON AS detail", "at_ms, event, name"),
+        counts = {}
+        for table, rows in (
+            ("requests", "* FROM requests"),
+            ("decisions", "* FROM decisions"),
+            (
+                "events",
+                "* REPLACE (detail::JSON AS detail) FROM events ORDER BY at_ms, event, name",
+            ),
         ):
             path = str(directory / f"{table}.jsonl").replace("'", "''")
-            connection.execute(
-                f"COPY (SELECT {columns} FROM {table} ORDER BY {order}) TO '{path}' (FORMAT json)"
-            )
-        counts = {
-            table: connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
-            for table in ("requests", "decisions", "events")
-        }
+            copy = f"COPY (SELECT {rows}) TO '{path}' (FORMAT json)"
+            ((counts[table],),) = connection.execute(copy).fetchall()
     config = {"slo": {"threshold_ms": 2000.0, "quantile": 0.95}, "breaker": {"open_for_s": 5.0}}
     (directory / "config.json").write_bytes(msgspec.json.encode(config))
     seal(directory, incident, counts)

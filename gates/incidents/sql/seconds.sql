@@ -1,14 +1,26 @@
 -- What happened in each second?
+WITH measured AS (
+    SELECT
+        date_trunc('second', began_at) AS second,
+        count(*) AS requests,
+        count(*) FILTER (WHERE outcome = 'completed') AS completed,
+        count(*) FILTER (WHERE outcome = 'rejected') AS rejected,
+        count(*) FILTER (WHERE outcome = 'shed') AS shed,
+        count(*) FILTER (WHERE outcome = 'failed') AS failed,
+        count(*) FILTER (WHERE outcome = 'unknown') AS unknown,
+        quantile_disc(took_us, [0.50, 0.99]) AS percentiles
+    FROM requests
+    GROUP BY second
+)
 SELECT
-    date_trunc('second', began_at) AS second,
-    count(*) AS requests,
-    count(*) FILTER (WHERE outcome = 'completed') AS completed,
-    count(*) FILTER (WHERE outcome = 'rejected') AS rejected,
-    count(*) FILTER (WHERE outcome = 'shed') AS shed,
-    count(*) FILTER (WHERE outcome = 'failed') AS failed,
-    count(*) FILTER (WHERE outcome = 'unknown') AS unknown,
-    percentile_disc(0.50) WITHIN GROUP (ORDER BY took_us) AS p50_us,
-    percentile_disc(0.99) WITHIN GROUP (ORDER BY took_us) AS p99_us
-FROM requests
-GROUP BY second
+    second,
+    requests,
+    completed,
+    rejected,
+    shed,
+    failed,
+    unknown,
+    percentiles[1] AS p50_us,
+    percentiles[2] AS p99_us
+FROM measured
 ORDER BY second
