@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from chaos.shims.faketime import clock_environment
@@ -43,3 +44,12 @@ def test_threads_take_turns_as_without_it(tmp_path: Path) -> None:
     # end at the wrong time made it six times as long.
     usual = max(processor_s({}), TURNS * sys.getswitchinterval())
     assert shifted < 3 * usual
+
+
+def test_a_module_runs_a_day_ahead(tmp_path: Path) -> None:
+    (tmp_path / "now.py").write_text("import time; print(time.time())")
+    before_s = time.time()
+    command = [sys.executable, "-m", "chaos.shims.faketime", "86400", "now"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=60)
+    assert before_s + 86400 <= float(ran.stdout) + 0.01
