@@ -38,13 +38,15 @@ def act(options: argparse.Namespace) -> int:
     """Export; what a running gateway has not written yet, a quarter of a second's, is left out."""
     from service.clock import wall_ms
     from service.ids import random_id
-    from service.incidents.bundles import Span, export
+    from service.incidents.bundles import Span, export, prune
 
     state = StateDir(options.state.absolute())
     incident_id, now_ms = random_id("inc"), wall_ms()
     out = options.out.absolute() if options.out else state.incidents / incident_id
     span = Span(now_ms - options.last, now_ms, options.reason)
     manifest = export(state, span, incident_id, now_ms, out)
+    if options.out is None:
+        prune(state)
     if options.json:
         print_json(manifest)
         return 0

@@ -21,6 +21,7 @@ from service.http.metrics import Metrics
 from service.http.shared import Shared
 from service.http.sockets import method_of
 from service.ids import NewId
+from service.incidents.exporting import Exporter
 from service.incidents.segments import TraceWriter
 from service.keys import KeyMaterial
 from service.outbox.dispatcher import Outbox
@@ -53,6 +54,7 @@ class Services(msgspec.Struct, frozen=True):
     metrics: Metrics
     traces: Traces
     trace_writer: TraceWriter
+    exporter: Exporter
     new_id: NewId
     new_secret: Callable[[], str]
     verification: Shared[AuditReport]

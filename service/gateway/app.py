@@ -16,6 +16,7 @@ from service.domain.audit import routes as audit
 from service.domain.call import Services, provide_call
 from service.domain.confirmations import routes as confirmations
 from service.domain.deadletters import routes as dead_letters
+from service.domain.incidents import routes as incidents
 from service.domain.memory import routes as memory
 from service.domain.policies import routes as policies
 from service.domain.sessions import routes as sessions
@@ -58,6 +59,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     *policies.HANDLERS,
     *tokens.HANDLERS,
     *audit.HANDLERS,
+    *incidents.HANDLERS,
     *supervision.HANDLERS,
     *stream.HANDLERS,
 )

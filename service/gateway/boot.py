@@ -24,6 +24,7 @@ from service.http.idempotency import settle as settle_keys
 from service.http.metrics import Metrics
 from service.http.shared import Shared
 from service.ids import NewId
+from service.incidents.exporting import Exporter
 from service.incidents.segments import TraceWriter
 from service.keys import new_secret
 from service.outbox.dispatcher import Outbox
@@ -31,6 +32,7 @@ from service.processes import BEHIND, Listen
 from service.reliability.degrade import DegradeMode
 from service.reliability.ingress import Ingress
 from service.reliability.modes import TURNS, read_mode
+from service.reliability.slo import Mode
 from service.reliability.tracing import Traces
 from service.retention import Retention
 from service.settings import Part
@@ -93,6 +95,8 @@ def boot(
         traces,
     )
     slo.on_change.append(lambda _: worker.wake())
+    exporter = Exporter(state, writer.flush)
+    slo.on_change.append(lambda mode: exporter.degraded() if mode is Mode.DEGRADED else None)
     services = Services(
         state=control.state,
         settings=control.settings,
@@ -122,6 +126,7 @@ def boot(
         metrics=Metrics(),
         traces=traces,
         trace_writer=writer,
+        exporter=exporter,
         new_id=new_id,
         new_secret=new_secret,
         verification=Shared(),

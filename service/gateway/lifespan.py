@@ -34,6 +34,7 @@ def running(services: Services) -> Lifespan:
             await services.slo.stop()
             await services.outbox.stop()
             await services.dependencies.close()
+            await services.exporter.stop()
             with contextlib.suppress(OSError):
                 await services.trace_writer.flush()
             services.denied.flush(services.new_id("end"))

@@ -25,6 +25,8 @@ from service.state import StateDir
 
 MANIFEST: Final = "manifest.json"
 CONFIG: Final = "config.json"
+MOST_KEPT: Final = 32
+"""Of the bundles in the state directory; what shall stay is exported to elsewhere, or moved."""
 MANUAL: Final = "manual"
 DEGRADED: Final = "degraded"
 _SHORTEST_SECRET: Final = 20
@@ -195,6 +197,12 @@ def bundles_of(state: StateDir) -> list[Manifest]:
         except (OSError, msgspec.MsgspecError):
             continue
     return sorted(found, key=lambda each: (each.created_at_ms, each.incident_id))
+
+
+def prune(state: StateDir) -> None:
+    """Keep the newest MOST_KEPT bundles in the state directory."""
+    for each in bundles_of(state)[:-MOST_KEPT]:
+        shutil.rmtree(state.incidents / each.incident_id, ignore_errors=True)
 
 
 class Bundle(msgspec.Struct, frozen=True):

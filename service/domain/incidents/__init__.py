@@ -1,0 +1,1 @@
+"""Incidents: bundles of what was decided."""
