@@ -42,10 +42,14 @@ from service.http.problems import NOTHING_DONE, send_refusal, unknown_outcome
 from service.query import select_one
 from service.reliability.tracing import Trace, trace_of
 from service.storage import Storage
+from service.storage.lanes import going_ahead
 
 HIDDEN: Final = "answers_with_secret"
 SECRET: Final[dict[str, object]] = {HIDDEN: True}
 """For the `opt` of a handler whose answer must not be stored."""
+_AHEAD: Final = "goes_ahead"
+AHEAD: Final[dict[str, object]] = {_AHEAD: True}
+"""For the `opt` of a handler that decides or calls off: its writes, those about its key included, wait for no others."""
 
 _LOG: Final = logging.getLogger("sonia.gateway")
 _NO_KEY: Final = "Idempotency-Key has between 1 and 255 visible ASCII characters"
@@ -231,6 +235,11 @@ class Idempotency:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request, or answer it as it was answered before."""
+        http = scope["type"] == ScopeType.HTTP
+        with going_ahead(http and bool(scope["route_handler"].opt.get(_AHEAD))):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         actor = permitted(scope)
         trace = trace_of(scope)
         try:

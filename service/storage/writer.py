@@ -1,11 +1,10 @@
 """The one writer: a thread that commits whatever is queued as one transaction.
 
 Each operation runs in a savepoint of its own, so one that fails takes nothing else with it.
-Answers go out only after COMMIT has returned. A failed COMMIT fails the whole batch; an error of
+Decisions and cancels go before what else is queued. Answers go out only after COMMIT has returned. A failed COMMIT fails the whole batch; an error of
 the disk under COMMIT is fatal, because after it nobody knows what is durable.
 """
 
-import queue
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -16,6 +15,7 @@ from service.audit.chain import Chain, Head
 from service.audit.checkpoints import CheckpointWriter
 from service.errors import StateDamaged, Unavailable
 from service.settings import StorageSettings
+from service.storage.lanes import AHEAD, Lanes
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,6 +54,7 @@ class Operation(Generic[T_co]):
         self._after_commit: AfterCommit | None = None
         self.error: Exception | None = None
         self.transactional = transactional
+        self.ahead = AHEAD.get()
 
     def attempt(self, connection: apsw.Connection) -> None:
         """Run it; whatever it raises belongs to the one who submitted it."""
@@ -95,7 +96,7 @@ class Writer:
         self._chain = chain
         self._checkpoints = checkpoints
         self._fatal = fatal
-        self._queue: queue.Queue[Operation[object] | None] = queue.Queue()
+        self._lanes: Lanes[Operation[object]] = Lanes()
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self.batches = 0
         self.operations = 0
@@ -107,7 +108,7 @@ class Writer:
 
     def stop(self) -> None:
         """Finish what is queued, write a last checkpoint of what is known to be sound, and close the connection."""
-        self._queue.put(None)
+        self._lanes.close()
         self._thread.join()
         try:
             self._chain.follow(self._connection)
@@ -119,26 +120,16 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many operations are queued."""
-        return self._queue.qsize()
+        return self._lanes.waiting()
 
     def submit(self, operation: Operation[object]) -> None:
-        """Queue `operation`. Raises Unavailable when too many wait already."""
-        if self._queue.qsize() >= self._settings.queue_max:
+        """Queue `operation`. Raises Unavailable when too many wait already in its lane."""
+        if self._lanes.waiting(operation.ahead) >= self._settings.queue_max:
             raise Unavailable("too many writes are waiting", "overloaded")
-        self._queue.put(operation)
+        self._lanes.put(operation, operation.ahead)
 
     def _loop(self) -> None:
-        stopping = False
-        while not stopping:
-            first = self._queue.get()
-            batch = [] if first is None else [first]
-            stopping = first is None
-            while len(batch) < self._settings.batch_max and not self._queue.empty():
-                operation = self._queue.get_nowait()
-                if operation is None:
-                    stopping = True
-                    break
-                batch.append(operation)
+        while batch := self._lanes.take(self._settings.batch_max):
             try:
                 self._process(batch)
             except Exception as error:  # noqa: BLE001 - a writer that dies silently would leave everybody waiting

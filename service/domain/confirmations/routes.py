@@ -17,6 +17,7 @@ from service.domain.tools.records import ToolAnswer, ToolRun, tool_answer
 from service.effects import Effect, Origin
 from service.errors import Conflict, Invalid
 from service.http.guards import require_role
+from service.http.idempotency import AHEAD
 from service.http.paging import Cursor, Limit, Page, read_page
 from service.http.routing import READ
 
@@ -70,7 +71,7 @@ def get_confirmation(call: InjectedCall, confirmation_id: FromPath[str]) -> Conf
     return call.storage.read(lambda connection: records.find(connection, confirmation_id, now_ms))
 
 
-@post(["/approve", "/v1/approve"], guards=[require_role(Role.OPERATOR)], status_code=200)
+@post(["/approve", "/v1/approve"], guards=[require_role(Role.OPERATOR)], status_code=200, opt=AHEAD)
 async def approve(call: InjectedCall, data: JSONBody[ApproveRequest]) -> ApproveAnswer:
     """Decide a confirmation, and run the stored call when it is approved.
 

@@ -13,6 +13,7 @@ from service.domain.sessions.records import NewSession, Session
 from service.effects import Effect
 from service.errors import Invalid
 from service.http.guards import require_role
+from service.http.idempotency import AHEAD
 from service.http.paging import Cursor, Limit, Page, read_page
 from service.http.routing import READ
 
@@ -62,7 +63,7 @@ def get_session(call: InjectedCall, session_id: FromPath[str]) -> Session:
     return call.storage.read(lambda connection: records.find(connection, session_id, now_ms))
 
 
-@delete("/v1/sessions/{session_id:str}", guards=[require_role(Role.OPERATOR)])
+@delete("/v1/sessions/{session_id:str}", guards=[require_role(Role.OPERATOR)], opt=AHEAD)
 async def close_session(call: InjectedCall, session_id: FromPath[str]) -> None:
     """Close a session before its time."""
 

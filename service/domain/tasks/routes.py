@@ -13,6 +13,7 @@ from service.domain.tasks.records import MAX_KIND, NewTask, Task
 from service.effects import Effect
 from service.errors import Invalid
 from service.http.guards import require_role
+from service.http.idempotency import AHEAD
 from service.http.paging import Cursor, Limit, Page, read_page
 from service.http.routing import READ
 from service.messages.tool_table import TOOLS
@@ -60,6 +61,7 @@ def get_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
     ["/tasks/{task_id:str}/cancel", "/v1/tasks/{task_id:str}/cancel"],
     guards=[require_role(Role.OPERATOR)],
     status_code=200,
+    opt=AHEAD,
 )
 async def cancel_task(call: InjectedCall, task_id: FromPath[str]) -> Task:
     """Call a task off. 409 when it is over already, or runs: what was begun cannot be called back."""

@@ -11,7 +11,7 @@ from service.auth import rotation, tokens
 from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
 from service.http.guards import require_role
-from service.http.idempotency import SECRET
+from service.http.idempotency import AHEAD, SECRET
 from service.http.paging import MAX_LIMIT, Cursor, Limit, Page, read_page
 from service.http.routing import READ
 
@@ -81,7 +81,7 @@ async def rotate_token(
     return Response(issued, headers=_NO_STORE)
 
 
-@delete("/v1/tokens/{token_id:str}", guards=[require_role(Role.OPERATOR)])
+@delete("/v1/tokens/{token_id:str}", guards=[require_role(Role.OPERATOR)], opt=AHEAD)
 async def revoke_token(call: InjectedCall, token_id: FromPath[str]) -> None:
     """End a token and all its secrets, at once."""
     run = partial(rotation.revoke, token_id=token_id, change=change_of(call))
