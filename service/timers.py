@@ -13,6 +13,8 @@ from typing import Final
 
 _LOG: Final = logging.getLogger("sonia.timers")
 LATE_ROUNDS: Final = 10
+LATE_AT_LEAST_S: Final = 10.0
+"""A process that stood still for a moment is not late with what it does often."""
 
 
 class Timer:
@@ -38,8 +40,9 @@ class Timer:
 
     @property
     def late(self) -> bool:
-        """Whether no round has ended well for as long as LATE_ROUNDS take."""
-        return self._clock() - self._ended_s > LATE_ROUNDS * self._every_s
+        """Whether no round has ended well for as long as LATE_ROUNDS take, and for LATE_AT_LEAST_S."""
+        patience_s = max(LATE_ROUNDS * self._every_s, LATE_AT_LEAST_S)
+        return self._clock() - self._ended_s > patience_s
 
     def start(self) -> None:
         """Begin; needs a running loop."""

@@ -63,7 +63,7 @@ class Permit(msgspec.Struct, frozen=True):
 class Breaker:
     """One breaker for one dependency.
 
-    `clock` gives monotonic seconds, `jitter` a number in [0, 1).
+    `clock` gives monotonic seconds, `jitter` a number in [0, 1). `on_change` hears each new state.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Breaker:
         self._trips = 0
         self._changed_at_s = clock()
         self._open_until_s = 0.0
+        self.on_change: Callable[[BreakerState], None] = lambda _: None
 
     @property
     def state(self) -> BreakerState:
@@ -155,3 +156,4 @@ class Breaker:
         self._state = state
         self._generation += 1
         self._changed_at_s = self._clock()
+        self.on_change(state)

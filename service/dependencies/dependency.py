@@ -59,6 +59,10 @@ class Dependency:
         """Where the breaker stands."""
         return self._breaker.state
 
+    def on_breaker(self, listener: Callable[[BreakerState], None]) -> None:
+        """Have `listener` called with each new state of the breaker; it must not wait."""
+        self._breaker.on_change = listener
+
     async def wait_until_up(self) -> None:
         """Wait until calls go out; at once when they do."""
         await self._is_up.wait()

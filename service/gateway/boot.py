@@ -10,6 +10,7 @@ from service.audit.denied import DeniedAttempts
 from service.auth.bootstrap import adopt_bootstrap_tokens
 from service.control import Control, die
 from service.dependencies import open_dependencies
+from service.dependencies.breaker import BreakerState
 from service.domain.call import Services
 from service.domain.confirmations.records import expire_overdue
 from service.domain.tasks.claims import settle_running
@@ -59,12 +60,13 @@ def boot(
     control.storage.do_now(settle_keys)
     settle_interrupted(control.storage, control.clock.now_ms(), new_id)
     settle_running(control.storage, control.clock.now_ms(), new_id)
+    jitter = random.SystemRandom().random
     dependencies = open_dependencies(
         {each.name: each.url(environ) for each in BEHIND},
         control.links,
         control.settings,
         time.monotonic,
-        random.SystemRandom().random,
+        jitter,
     )
     state, traces = control.state, Traces()
     for each in (state.traces, state.events):
@@ -72,7 +74,11 @@ def boot(
     writer = TraceWriter(state.traces, state.events, control.settings.traces)
     traces.on_finished(writer.finished)
     traces.on_event(writer.happened)
-    outbox = Outbox(control.storage, control.clock, dependencies.memory, control.settings.outbox)
+    for name, dependency in dependencies.by_name.items():
+        dependency.on_breaker(partial(_tell_of_breaker, traces, name))
+    outbox = Outbox(
+        control.storage, control.clock, dependencies.memory, control.settings.outbox, jitter
+    )
     ingress = Ingress(control.settings.admission)
     retention = Retention(control, new_id)
     runner = Runner(control.storage, control.clock, dependencies.tools)
@@ -136,6 +142,10 @@ def boot(
     )
     slo.send_canary = partial(send_canary, services)
     return services
+
+
+def _tell_of_breaker(traces: Traces, name: str, state: BreakerState) -> None:
+    traces.event("breaker", name, {"state": state.value})
 
 
 def _supervisor(control: Control, environ: Mapping[str, str], new_id: NewId) -> Supervision:

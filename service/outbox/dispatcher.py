@@ -7,6 +7,7 @@ away nothing is sent: the probes of its breaker find out when it is back.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -45,10 +46,16 @@ class Outbox:
     """Takes what is owed and delivers it, from when its timer starts until `stop`.
 
     Whoever writes a row wakes it once that is durable; what an earlier process has left it finds when it looks first.
+    `jitter` gives a number in [0, 1), by which aggregates that failed together are not tried again together.
     """
 
     def __init__(
-        self, storage: Storage, clock: Clock, receiver: Receiver, settings: OutboxSettings
+        self,
+        storage: Storage,
+        clock: Clock,
+        receiver: Receiver,
+        settings: OutboxSettings,
+        jitter: Callable[[], float],
     ) -> None:
         self.pending = storage.read(partial(records.count, status=Status.PENDING))
         self.timer = Timer("outbox", LOOK_EVERY_S, self._look)
@@ -56,6 +63,7 @@ class Outbox:
         self._clock = clock
         self._receiver = receiver
         self._settings = settings
+        self._jitter = jitter
         self._working: dict[str, asyncio.Task[None]] = {}
         self._last = ""
         self._error: BaseException | None = None
@@ -116,7 +124,7 @@ class Outbox:
                 return
             pause_s = FIRST_PAUSE_S
             while not await self._deliver(row):
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(pause_s * (0.5 + 0.5 * self._jitter()))
                 pause_s = min(2 * pause_s, self._settings.max_pause_s)
 
     async def _deliver(self, row: Owed) -> bool:

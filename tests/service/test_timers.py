@@ -39,7 +39,8 @@ def test_an_error_is_counted_said_once_and_survived(caplog: pytest.LogCaptureFix
     ]
 
 
-def test_a_timer_that_hangs_or_is_gone_is_late() -> None:
+@pytest.mark.parametrize("every_s", [0.1, 1])
+def test_a_timer_that_hangs_or_is_gone_is_late(every_s: float) -> None:
     now = [0.0]
 
     async def fail() -> None:
@@ -49,7 +50,7 @@ def test_a_timer_that_hangs_or_is_gone_is_late() -> None:
         pass
 
     async def run() -> None:
-        good, bad = (Timer(each.__name__, 1, each, lambda: now[0]) for each in (work, fail))
+        good, bad = (Timer(each.__name__, every_s, each, lambda: now[0]) for each in (work, fail))
         timers = Timers((good, bad))
         now[0] = LATE_ROUNDS
         assert timers.late == 0
@@ -80,6 +81,7 @@ def test_the_gateways_timers_do_not_wait_for_each_other(
         with monkeypatch.context() as patched:
             patched.setattr(MarkFile, "sync", fail)
             patched.setattr("service.timers.LATE_ROUNDS", 0)
+            patched.setattr("service.timers.LATE_AT_LEAST_S", 0)
             gateway.services.timers.start()
             await failed.wait()
             # One more turn of the loop's thread pool: the round that failed has ended by then.

@@ -244,3 +244,13 @@ def test_whatever_happens_there_is_one_probe_at_most_and_a_way_back(steps: list[
     clock.now_s += breaker.probe_due_in_s()
     breaker.succeeded(probe(breaker))
     assert breaker.state is BreakerState.CLOSED
+
+
+def test_each_change_is_told(breaker: Breaker, clock: HandClock) -> None:
+    told: list[str] = []
+    breaker.on_change = told.append
+    trip(breaker)
+    fail_probe(breaker, clock)
+    clock.now_s += breaker.probe_due_in_s()
+    breaker.succeeded(probe(breaker))
+    assert told == ["open", "half_open", "open", "half_open", "closed"]

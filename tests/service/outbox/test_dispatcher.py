@@ -59,7 +59,7 @@ class Memory:
 @asynccontextmanager
 async def delivering(gateway: Inside, memory: Memory) -> Any:
     settings = OutboxSettings(max_pause_s=0.001)
-    outbox = Outbox(gateway.services.storage, gateway.services.clock, memory, settings)
+    outbox = Outbox(gateway.services.storage, gateway.services.clock, memory, settings, lambda: 0.5)
     outbox.timer.start()
     try:
         yield outbox
