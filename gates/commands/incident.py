@@ -26,11 +26,13 @@ from gates.incidents.analysis import (
 )
 from gates.incidents.bundle import open_bundle
 from gates.incidents.forms import as_json, print_answers, print_near
+from gates.incidents.gate import write_gate
 from gates.incidents.packing import pack
 from gates.incidents.questions import Question, chosen, read_questions
 from gates.incidents.similar import nearest
 from gates.incidents.tables import BASE
 from gates.release.report import EXIT_FAILED, EXIT_PROMOTE
+from gates.spec.project import read_project
 
 EXAMPLES = """\
 Questions are files of SQL, one SELECT each; the first line asks in words. Ours lie in gates/incidents/sql, yours where --sql
@@ -46,6 +48,7 @@ examples:
   python -m gates incident timeline BUNDLE --format html -o page.html  a page with a picture
   python -m gates incident diff BEFORE BUNDLE                          where two of them part
   python -m gates incident similar BUNDLE --library incidents          which of those in a directory went alike
+  python -m gates incident gate BUNDLE                                 a gate that replays it, below specs/incidents
   python -m gates incident pack BUNDLE -o PACKED                       the same bundle in Parquet
 
 exit codes:
@@ -83,6 +86,16 @@ def add(commands: Commands) -> None:
     similar.add_argument("--most", type=positive, default=5, metavar="N", help="default: 5")
     similar.add_argument("--format", choices=(TABLE, "json"), default=TABLE)
     _add_limits(similar)
+    gate = add_command(parts, "gate", _gate, "a gate that replays the bundle, proven as it comes")
+    gate.add_argument("bundle", type=Path, metavar="BUNDLE")
+    gate.add_argument(
+        "--into",
+        type=Path,
+        default=Path("specs/incidents"),
+        metavar="DIR",
+        help="a directory of specs of its own, in the project (default: specs/incidents)",
+    )
+    _add_limits(gate)
     pack = add_command(parts, "pack", _pack, "the same bundle in Parquet, which is asked faster")
     pack.add_argument("bundle", type=Path, metavar="BUNDLE")
     pack.add_argument(
@@ -141,6 +154,18 @@ def _add_limits(part: argparse.ArgumentParser) -> None:
     part.add_argument(
         "--spill", type=Path, default=LIMITS.spill, metavar="DIR", help=f"default: {LIMITS.spill}"
     )
+
+
+def _gate(arguments: argparse.Namespace, console: Console) -> int:
+    """Write a gate of a bundle, and say how it is run; what is there already must be sound."""
+    directory = arguments.into
+    directory.mkdir(parents=True, exist_ok=True)
+    project = read_project(directory)
+    project.raise_problems()
+    path = write_gate(open_bundle(arguments.bundle), directory, project, _limits(arguments))
+    run = f"python -m gates run {path.stem} --prove --specs {directory}"
+    console.print(f"wrote {path}\n  {run}", markup=False)
+    return EXIT_PROMOTE
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:

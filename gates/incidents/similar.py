@@ -40,7 +40,7 @@ Stage: TypeAlias = tuple[str, str, str]
 
 _SHAPES: Final = """
 WITH classes AS (
-    SELECT trace_class, count(*) AS requests, min(request_id) AS example FROM requests GROUP BY trace_class
+    SELECT trace_class, count(*) AS requests, min(request_id) AS example FROM {requests} GROUP BY trace_class
 )
 SELECT c.trace_class, c.requests, list([d.stage, d.decision, d.reason] ORDER BY d.n) FILTER (WHERE d.n IS NOT NULL)
 FROM classes AS c LEFT JOIN decisions AS d ON d.request_id = c.example
@@ -87,13 +87,13 @@ class Found(Struct, frozen=True):
 def shapes_of(bundle: Bundle, limits: Limits) -> list[Shape]:
     """What was decided in a bundle, and how often."""
     with analysing({"": [bundle]}, (), limits, NEEDS) as analysis:
-        return list(_shapes(analysis))
+        return shapes(analysis)
 
 
-def vector_of(shapes: Iterable[Shape]) -> list[float]:
+def vector_of(own: Iterable[Shape]) -> list[float]:
     """The vector of an incident, of length 1; all zeros where there was no request. Pure."""
     counts: Counter[tuple[Stage, ...]] = Counter()
-    for shape in shapes:
+    for shape in own:
         for run in _runs(shape.stages):
             counts[run] += shape.requests
     vector = [0.0] * DIMENSIONS
@@ -123,11 +123,17 @@ def nearest(bundle: Bundle, library: Path, most: int, limits: Limits) -> Found:
     return Found(near, known, unread)
 
 
-def _shapes(analysis: Analysis) -> Iterator[Shape]:
-    for trace_class, requests, stages in analysis.rows(_SHAPES):
-        listed = msgspec.convert(stages or [], list[tuple[str | None, str | None, str | None]])
-        plain = [(stage or "", decision or "", reason or "") for stage, decision, reason in listed]
-        yield Shape(str(trace_class), int(str(requests)), plain)
+def shapes(analysis: Analysis, requests: str = "requests") -> list[Shape]:
+    """The trace classes of some requests, in SQL, by their names."""
+    return [
+        Shape(
+            str(trace_class), int(str(count)), [(s or "", d or "", r or "") for s, d, r in listed]
+        )
+        for trace_class, count, stages in analysis.rows(_SHAPES.format(requests=requests))
+        for listed in [
+            msgspec.convert(stages or [], list[tuple[str | None, str | None, str | None]])
+        ]
+    ]
 
 
 def _runs(stages: Sequence[Stage]) -> Iterator[tuple[Stage, ...]]:
@@ -195,8 +201,8 @@ def _forget(index: apsw.Connection, folder: str) -> None:
 
 
 def _take(index: apsw.Connection, folder: str, digest: str, bundle: Bundle, limits: Limits) -> None:
-    shapes = shapes_of(bundle, limits)
-    classes = msgspec.json.encode([shape.trace_class for shape in shapes]).decode()
+    own = shapes_of(bundle, limits)
+    classes = msgspec.json.encode([shape.trace_class for shape in own]).decode()
     manifest = bundle.manifest
     with index:
         # Somebody else may have been quicker.
@@ -207,7 +213,7 @@ def _take(index: apsw.Connection, folder: str, digest: str, bundle: Bundle, limi
         ).fetchall()
         index.executemany(
             "INSERT INTO vectors (seq, vector) VALUES (?, ?)",
-            [(seq, _packed(vector_of(shapes))) for (seq,) in made],
+            [(seq, _packed(vector_of(own))) for (seq,) in made],
         )
 
 
