@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import guards, harness, incidents, judge, load_client, release, signatures
+from bench import guards, harness, incidents, judge, load_client, release, signatures, traces
 from bench.report import Measured, show, unmeasured, write
 from chaos.errors import ChaosError
 
@@ -24,6 +24,7 @@ PARTS: Mapping[str, Callable[[int, int], list[Measured]]] = {
     "e": release.measure,
     "f": signatures.measure,
     "g": incidents.measure,
+    "h": traces.measure,
 }
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -34,7 +34,6 @@ from service.reliability.ingress import Ingress
 from service.reliability.replaying import Replayed
 from service.reliability.tracing import (
     Answer,
-    Input,
     NotRecorded,
     answer_of,
     conclude,
@@ -101,9 +100,7 @@ async def _all(traces: list[TraceLine], settings: Settings) -> list[list[Stage]]
 
 async def again(line: TraceLine, settings: Settings) -> list[Stage]:
     """Decide about one recorded request again."""
-    recorded = [
-        (each.stage, [Input(one.kind, one.value) for one in each.inputs]) for each in line.decisions
-    ]
+    recorded = [(each.name, each.inputs) for each in line.decisions]
     trace = Replayed(line.request_id, line.kind, recorded)
     trace.method, trace.route, trace.role = line.method, line.route, line.role
     trace.envelope = dict(line.envelope)
@@ -233,7 +230,7 @@ class _Services:
 
 
 def _divergence(trace: TraceLine, replayed: list[Stage]) -> Divergence | None:
-    recorded = [Stage(each.stage, each.decision, each.reason) for each in trace.decisions]
+    recorded = [Stage(each.name, each.decision, each.reason) for each in trace.decisions]
     if recorded == replayed and trace.trace_class == _class_of(replayed):
         return None
     n, left, right = next(_different(recorded, replayed), (len(recorded), None, None))
@@ -251,4 +248,4 @@ def _different(
 
 
 def _class_of(stages: list[Stage]) -> str:
-    return trace_class([(each.stage, each.decision, each.reason) for each in stages])
+    return trace_class(tuple((each.stage, each.decision, each.reason) for each in stages))

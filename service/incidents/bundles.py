@@ -143,7 +143,7 @@ def decisions_of(trace: TraceLine) -> Iterator[DecisionLine]:
         yield DecisionLine(
             request_id=trace.request_id,
             n=n,
-            stage=each.stage,
+            stage=each.name,
             decision=each.decision,
             reason=each.reason,
             began_us=each.began_us,

@@ -2,27 +2,9 @@
 
 import msgspec
 
-from service.reliability.tracing import Trace, trace_class
+from service.reliability.tracing import Input, Stage, Trace, trace_class
 
 FORMAT = 1
-
-
-class InputLine(msgspec.Struct, frozen=True):
-    """What a stage was given from outside; of an error `value` is {failed, error, arguments}."""
-
-    kind: str
-    value: object
-
-
-class StageLine(msgspec.Struct, frozen=True):
-    """One stage of a request, in microseconds since it began."""
-
-    stage: str
-    decision: str
-    reason: str
-    began_us: int
-    took_us: int
-    inputs: list[InputLine]
 
 
 class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +29,7 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
 class TraceLine(RequestLine, frozen=True, kw_only=True):
     """A request with its stages: a line of a segment."""
 
-    decisions: list[StageLine]
+    decisions: list[Stage]
 
 
 class DecisionLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +43,7 @@ class DecisionLine(msgspec.Struct, frozen=True, kw_only=True):
     began_us: int
     took_us: int
     at_ms: float
-    inputs: list[InputLine]
+    inputs: list[Input]
 
 
 def line_of(trace: Trace) -> TraceLine:
@@ -81,16 +63,6 @@ def line_of(trace: Trace) -> TraceLine:
         status=trace.status,
         code=trace.code,
         took_us=trace.took_us,
-        trace_class=trace_class([(each.name, each.decision, each.reason) for each in stages]),
-        decisions=[
-            StageLine(
-                each.name,
-                each.decision,
-                each.reason,
-                each.began_us,
-                each.took_us,
-                [InputLine(one.kind, one.value) for one in each.inputs],
-            )
-            for each in stages
-        ],
+        trace_class=trace_class(tuple((each.name, each.decision, each.reason) for each in stages)),
+        decisions=stages,
     )

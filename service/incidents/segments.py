@@ -125,7 +125,7 @@ def _line(trace: Trace) -> bytes:
     line = _encode(row)
     if len(line) <= MOST_LINE_BYTES:
         return line
-    bare = [msgspec.structs.replace(each, inputs=[]) for each in row.decisions]
+    bare = [msgspec.structs.replace(each, inputs=[]) for each in trace.stages]
     short = msgspec.structs.replace(row, envelope={_OMITTED: len(line)}, decisions=bare)
     return _encode(short)
 

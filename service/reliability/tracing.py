@@ -20,6 +20,7 @@ have `name`, `decision`, `reason`, `began_us` and `took_us`, and the trace `took
 """
 
 import asyncio
+import functools
 import hashlib
 import logging
 import time
@@ -82,39 +83,20 @@ class Answer(msgspec.Struct, frozen=True):
     code: str = ""
 
 
-class Stage:
-    """One stage of one trace, measured in microseconds since the request began."""
+class Stage(msgspec.Struct):
+    """One stage of one trace, in microseconds since the request began."""
 
-    __slots__ = ("_trace", "began_us", "decision", "inputs", "name", "reason", "took_us")
-
-    def __init__(self, trace: "Trace", name: str) -> None:
-        self._trace = trace
-        self.name = name
-        self.decision = ""
-        self.reason = ""
-        self.inputs: list[Input] = []
-        self.began_us = 0
-        self.took_us = 0
+    name: str = msgspec.field(name="stage")
+    decision: str = ""
+    reason: str = ""
+    began_us: int = 0
+    took_us: int = 0
+    inputs: list[Input] = []
 
     def decide(self, decision: str, reason: str = "") -> None:
         """Say what was decided, and by which rule; both are words of fixed sets."""
         self.decision = decision
         self.reason = reason
-
-    def __enter__(self) -> Self:
-        self.began_us = self._trace.elapsed_us()
-        self._trace.enter(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.took_us = self._trace.elapsed_us() - self.began_us
-        if error is not None and not self.decision:
-            self.decide(*decided_of(error))
 
 
 class Trace:
@@ -159,9 +141,24 @@ class Trace:
         """Microseconds since the request began."""
         return (time.perf_counter_ns() - self._began_ns) // 1000
 
-    def stage(self, name: str) -> Stage:
-        """The next stage: `with trace.stage("memory") as stage`."""
-        return Stage(self, name)
+    def stage(self, name: str) -> Self:
+        """The next stage: `with trace.stage("memory") as stage`. It begins at once, and none begins within it."""
+        self.enter(Stage(name, began_us=self.elapsed_us()))
+        return self
+
+    def __enter__(self) -> Stage:
+        return self.stages[-1]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        stage = self.stages[-1]
+        stage.took_us = self.elapsed_us() - stage.began_us
+        if error is not None and not stage.decision:
+            stage.decide(*decided_of(error))
 
     def again(self) -> Self:
         """Forget the last stage, which is decided anew."""
@@ -327,7 +324,8 @@ def conclude(trace: Trace) -> None:
         stage.decide(*outcome_of(answer))
 
 
-def trace_class(stages: Sequence[Sequence[str]]) -> str:
+@functools.lru_cache(1024)
+def trace_class(stages: tuple[tuple[str, str, str], ...]) -> str:
     """The hash (SHA-256) of what was decided: stage, decision and reason in order, as JSON without spaces. Pure."""
     return hashlib.sha256(msgspec.json.encode(stages)).hexdigest()
 

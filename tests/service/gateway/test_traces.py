@@ -11,7 +11,7 @@ from tests.service.running import new_state
 
 
 def stages(line: TraceLine) -> list[tuple[str, str, str]]:
-    return [(each.stage, each.decision, each.reason) for each in line.decisions]
+    return [(each.name, each.decision, each.reason) for each in line.decisions]
 
 
 def test_requests_are_traced_from_authentication_to_outcome(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_requests_are_traced_from_authentication_to_outcome(tmp_path: Path) -> N
         ),
         ("/v1/turn", [*operator, ("admit", "admitted", ""), ("session", "refused", "not_found"), ("outcome", "rejected", "not_found")]),
     ]  # fmt: skip
-    assert {each.stage for line in lines for each in line.decisions} <= set(STAGES)
+    assert {each.name for line in lines for each in line.decisions} <= set(STAGES)
     assert len({each.request_id for each in lines}) == len(lines)
     token_id = state.operator.split(".")[0]
     assert (lines[4].actor_id, lines[4].role, lines[4].status) == (token_id, "operator", 200)

@@ -97,7 +97,7 @@ def test_traces_and_events_come_back_and_a_broken_end_is_left_out(tmp_path: Path
         "rejected",
         404,
     )
-    assert [(each.stage, each.decision) for each in line.decisions] == [
+    assert [(each.name, each.decision) for each in line.decisions] == [
         ("session", "open"),
         ("outcome", "rejected"),
     ]
@@ -123,4 +123,4 @@ def test_of_a_long_request_is_kept_what_was_decided(tmp_path: Path) -> None:
     asyncio.run(writer.flush())
     (line,) = traces_between(tmp_path / "traces", 0, float("inf"))
     assert set(line.envelope) == {"omitted_bytes"}
-    assert [each.stage for each in line.decisions] == ["outcome"]
+    assert [each.name for each in line.decisions] == ["outcome"]

@@ -94,7 +94,7 @@ def test_an_input_that_crosses_a_boundary_changes_the_class() -> None:
     asyncio.run(serve(again, 0, 0, None))
 
     assert decisions(again)[0] == ("session", "expired", "")
-    assert trace_class(decisions(again)) != trace_class(decisions(trace))
+    assert trace_class(tuple(decisions(again))) != trace_class(tuple(decisions(trace)))
 
 
 def test_what_was_not_recorded_or_cannot_be_read_is_said() -> None:
