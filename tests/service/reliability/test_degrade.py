@@ -18,11 +18,16 @@ YAML = "slo: {threshold_ms: 50000, min_count: 5, long_min_count: 5, min_dwell_s:
 
 
 def played(test: Callable[..., Coroutine[object, object, None]]) -> Callable[..., None]:
-    """Run a test inside an event loop."""
+    """Run a test inside an event loop; what it has opened to other processes is closed in it, too."""
 
     @functools.wraps(test)
-    def run(*args: object, **given: object) -> None:
-        asyncio.run(test(*args, **given))
+    def run(**given: object) -> None:
+        async def play() -> None:
+            await test(**given)
+            if isinstance(within := given.get("within"), Inside):
+                await within.services.dependencies.close()
+
+        asyncio.run(play())
 
     return run
 
