@@ -33,6 +33,8 @@ from chaos.spec.units import Duration, Rate
 OPEN_WITHIN_S: Final = 10.0
 CLOSE_WITHIN_S: Final = 2.0
 _CHUNK_BYTES: Final = 65_536
+# Of copies that are longer the first is kept, so that a flood is no flood of evidence.
+_COPIED_BYTES: Final = 4096
 
 
 class Message(Spec, frozen=True, kw_only=True):
@@ -59,7 +61,7 @@ class Stream(Step, frozen=True, kw_only=True):
 
     It is a WebSocket, or with `events: true` a stream of server-sent events, which is only read.
     `subprotocols` are offered in this order; `send` goes out after opening, at `rate` where one is given;
-    `read: false` never reads. After `meanwhile` it waits up to `linger` for the other side to close it, or
+    `read: false` never reads, `late: true` begins when all of that was sent. After `meanwhile` it waits up to `linger` for the other side to close it, or
     to have sent `until` frames, then closes it itself. `expect` may speak of `status` (101, or of the
     refusal; 200 of events), `close` (the other side's code) and `json` (the last text or event received). `within` bounds
     the opening.
@@ -73,6 +75,7 @@ class Stream(Step, frozen=True, kw_only=True):
     send: list[Message] = []
     rate: Rate | None = None
     read: bool = True
+    late: bool = False
     linger: Duration = Duration("0ms")
     until: int | None = None
     meanwhile: list[Step] = []
@@ -81,6 +84,8 @@ class Stream(Step, frozen=True, kw_only=True):
         """The first message that is none, or an end that would not be seen."""
         if self.until is not None and (self.until < 1 or not self.read):
             return "`until` counts frames that are read, at least 1"
+        if self.late and (self.events or not self.read):
+            return "`late` reads, once something was sent"
         if sum(message.times for message in self.send) > bounds.FRAMES:
             return f"more than {bounds.FRAMES} frames are sent"
         if self.events and (self.send or self.rate is not None or self.subprotocols):
@@ -171,9 +176,14 @@ async def _web_socket(
 async def _converse(
     step: Stream, scope: Scope, socket: ClientConnection, recording: "_Recording"
 ) -> None:
-    reader = asyncio.create_task(_read(socket, recording)) if step.read else None
+    def listen() -> asyncio.Task[None]:
+        return asyncio.create_task(_read(socket, recording))
+
+    reader = listen() if step.read and not step.late else None
     try:
         await _send(step, scope, socket, recording)
+        if step.late:
+            reader = listen()
         await _wait(step, scope, reader, recording)
     finally:
         await socket.close()
@@ -307,13 +317,14 @@ async def _send(
     for message in step.send:
         payload = _payload(message, scope)
         data = payload.encode() if isinstance(payload, str) else payload
-        for _ in range(message.times):
+        for copy in range(message.times):
             try:
                 await socket.send(payload)
             except ConnectionClosed:
                 return
             if isinstance(payload, str):
-                recording.frame("out", "text", size=len(data), body=data)
+                again = copy > 0 and len(data) > _COPIED_BYTES
+                recording.frame("out", "text", size=len(data), body=None if again else data)
             else:
                 recording.frame("out", "binary", size=len(data))
             await asyncio.sleep(pause_s)
