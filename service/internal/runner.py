@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from service.collector import end_start
 from service.errors import StartRefused
 from service.http.transport import Limits, bounded
+from service.internal.heap import give_back_large
 from service.internal.start import Checked
 from service.parent import is_port_reserved
 from service.processes import Listen
@@ -77,5 +78,6 @@ def serve_on(app: ASGIApp, bound: socket.socket, max_frame_bytes: int = 0) -> No
         timeout_graceful_shutdown=DRAIN_S,
         server_header=False,
     )
+    give_back_large()
     end_start()
     uvicorn.Server(config).run(sockets=[bound])
