@@ -34,6 +34,7 @@ LOCKS = {
     "requirements/browser.txt": "requirements/browser.in",
     "requirements/polars.txt": "requirements/polars.in",
     "requirements/schema.txt": "requirements/schema.in",
+    "requirements/spark.txt": "requirements/spark.in",
     "requirements/tavern.txt": "requirements/tavern.in",
     "chaos/links/go-toolchain.txt": "requirements/go-toolchain.in",
 }
@@ -298,6 +299,14 @@ def schema(session: nox.Session) -> None:
     session.run(
         "python", "-m", "tests.schema", str(home / "bin" / "schemathesis"), *session.posargs
     )
+
+
+@_session("test")
+def spark(session: nox.Session) -> None:
+    """Ask Spark and DuckDB the same questions about incidents: they agree to the row. Needs Java."""
+    session.install("--require-hashes", "-r", "requirements/spark.txt")
+    environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    session.run("pytest", "tests/gates/incidents/test_spark.py", *session.posargs, env=environment)
 
 
 @_session("shims", "example")

@@ -21,6 +21,7 @@ PINNED = [
     "requirements/browser.txt",
     "requirements/polars.txt",
     "requirements/schema.txt",
+    "requirements/spark.txt",
     "requirements/tavern.txt",
     "chaos/links/go-toolchain.txt",
 ]
@@ -100,8 +101,9 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_what_is_imported_is_declared(package: str) -> None:
     project = pyproject()
-    # One command needs coverage.py, and says so where it is missing.
+    # One command needs coverage.py, one option Spark, and they say so where it is missing.
     texts = [*project["project"]["dependencies"], *project["dependency-groups"]["mutants"]]
+    texts += project["project"]["optional-dependencies"]["spark"]
     declared = {canonicalize_name(Requirement(text).name) for text in texts}
     distributions = packages_distributions()
     for module in imported(package):

@@ -22,6 +22,7 @@ from gates.incidents.analysis import (
     Bundles,
     Limits,
     analysing,
+    raise_unaskable,
     statements,
 )
 from gates.incidents.bundle import open_bundle
@@ -62,6 +63,7 @@ TIMELINE_ALONE: Final = ("seconds",)
 """Has more rows than a summary should."""
 TABLE, HTML, PARQUET, SQL = "table", "html", "parquet", "sql"
 LIMITS: Final = Limits()
+DUCKDB, SPARK = "duckdb", "spark"
 MOST: Final = {TABLE: 20, HTML: 500}
 """Rows of each answer that are shown where nobody says how many."""
 
@@ -136,6 +138,12 @@ def _add(parts: Commands, name: str, act: Act, help_text: str) -> argparse.Argum
         type=_count,
         metavar="N",
         help=f"rows of each answer, 0 for all (default: {MOST[TABLE]} in a table, {MOST[HTML]} on a page, otherwise all)",
+    )
+    part.add_argument(
+        "--engine",
+        choices=(DUCKDB, SPARK),
+        default=DUCKDB,
+        help=f"{SPARK}: the same questions translated, in a local Spark; needs the extra `spark` and Java",
     )
     _add_limits(part)
     return part
@@ -251,6 +259,8 @@ def _answer(
         _write(arguments.output, _sql(bundles, questions).encode(), console)
         return EXIT_PROMOTE
     most = MOST.get(arguments.format) if arguments.rows is None else arguments.rows or None
+    if arguments.engine == SPARK:
+        return _answer_by_spark(arguments, console, questions, bundles, most)
     also = _reads_beside(arguments.format, bundles)
     with analysing(bundles, questions, _limits(arguments), also) as analysis:
         parted = _parted(analysis) if BASE in bundles else None
@@ -263,6 +273,29 @@ def _answer(
     if arguments.format != PARQUET:
         _show(arguments, console, _Found(bundles, answers, pictures, parted))
     return EXIT_FAILED if parted is not None and parted.otherwise else EXIT_PROMOTE
+
+
+def _answer_by_spark(
+    arguments: argparse.Namespace,
+    console: Console,
+    questions: Sequence[Question],
+    bundles: Bundles,
+    most: int | None,
+) -> int:
+    """The same from Spark, as tables or JSON; what differs is left to the reader."""
+    if arguments.format not in {TABLE, "json"}:
+        raise HarnessError(f"Spark answers as {TABLE} or json, not as {arguments.format}")
+    try:
+        from gates.incidents import spark  # noqa: PLC0415 - is only there where its extra is
+    except ImportError as error:
+        raise HarnessError(
+            f"{error.name} is missing: Spark needs the extra `spark` of this project, and Java"
+        ) from None
+    raise_unaskable(questions)
+    with spark.asking(bundles, questions, arguments.threads) as asked:
+        answers = [asked.ask(question, most) for question in questions]
+    _show(arguments, console, _Found(bundles, answers, (), None))
+    return EXIT_PROMOTE
 
 
 def _raise_twice(bundles: Bundles) -> None:

@@ -19,8 +19,11 @@ from tests.builders.incidents import write_incident
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "incidents.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    ((?:python -m gates|sonia) .*)$", GUIDE, re.MULTILINE)
-TAKES_LONG = "python -m gates run --prove --specs specs/incidents"
-"""A gate with its proof; the parser of commands has tried the line."""
+NOT_RUN = {
+    "python -m gates run --prove --specs specs/incidents",
+    "python -m gates incident summary packed/monday --engine spark",
+}
+"""A gate with its proof takes long, and Spark is not here; the parser of commands has tried the lines."""
 
 
 @pytest.fixture
@@ -44,7 +47,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_every_command_does_what_it_is_shown_for(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert len(COMMANDS) > 15 and "sonia replay incidents/monday" in COMMANDS
+    assert (
+        len(COMMANDS) > 15
+        and set(COMMANDS) > NOT_RUN
+        and "sonia replay incidents/monday" in COMMANDS
+    )
     for command in COMMANDS:
         words = shlex.split(command)
         if words[:3] == ["sonia", "incident", "export"]:
@@ -53,7 +60,7 @@ def test_every_command_does_what_it_is_shown_for(
             assert sonia_main(words[1:]) == sonia_main(["replay", str(bundle)]) == 0
             shutil.rmtree(bundle)
             write_incident(bundle, requests=90, broken=100 if bundle.name == "sunday" else 30)
-        if command == TAKES_LONG or words[0] == "sonia":
+        if command in NOT_RUN or words[0] == "sonia":
             continue
         parts = "diff" in words
         assert gates_main(words[3:]) == (EXIT_FAILED if parts else EXIT_PROMOTE), command

@@ -103,6 +103,7 @@ def test_bundles_that_decided_alike_do_not_part(
         (["summary", "one", "--only", "class-changes"], EXIT_BROKEN, "incident diff BASE BUNDLE"),
         (["summary", "one", "--format", "parquet"], EXIT_BROKEN, "name one with -o"),
         (["summary", "one", "--sql", "nowhere"], EXIT_BROKEN, "no directory of questions"),
+        (["summary", "one", "--engine", "spark", "--format", "html"], EXIT_BROKEN, "not as html"),
         (["summary", "one", "--memory", "much"], EXIT_BROKEN, "error: "),
         (
             ["summary", "one", "--sql", "wrong"],
