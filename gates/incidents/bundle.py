@@ -14,6 +14,7 @@ from typing import Final, TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from chaos import regular
 from chaos.errors import UNREADABLE, HarnessError, told
 
 FORMAT: Final = 1
@@ -172,7 +173,7 @@ def sealed(path: Path) -> Sealed:
 def first_bad_line(path: Path, table: str) -> BundleError | None:
     """What is wrong with the first line of JSON that is not a row of `table`, or None when all are."""
     decoder = msgspec.json.Decoder(TABLES[table])
-    with path.open("rb") as lines:
+    with regular.opened(path) as lines:
         for number, line in enumerate(lines, 1):
             try:
                 if line.strip():
@@ -204,7 +205,7 @@ def _manifest(path: Path) -> Manifest:
 def _document(path: Path) -> bytes:
     """The whole of a small file."""
     _raise_irregular(path)
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         data = file.read(LARGEST_DOCUMENT_BYTES + 1)
     if len(data) > LARGEST_DOCUMENT_BYTES:
         raise BundleError(
@@ -284,11 +285,11 @@ def _last_line(path: Path) -> int:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with regular.opened(path) as file:
         while block := file.read(BLOCK_BYTES):
             yield block

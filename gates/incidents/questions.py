@@ -11,6 +11,7 @@ from typing import Final
 import duckdb
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError, Problem, SpecError, told
 from gates.incidents.tables import BASE, VIEWS
 from gates.judge import syntax
@@ -99,7 +100,7 @@ def _texts(directory: Path) -> dict[str, tuple[Path, str]]:
         if not path.is_file():
             continue
         try:
-            with path.open("rb") as file:
+            with regular.opened(path) as file:
                 text = file.read(LARGEST_BYTES + 1).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise HarnessError(f"{path} cannot be read: {told(error, path)}") from None

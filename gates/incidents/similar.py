@@ -20,6 +20,7 @@ import msgspec
 import sqlite_vec
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import HarnessError, told
 from gates.incidents.analysis import Analysis, Limits, analysing
 from gates.incidents.bundle import MANIFEST, Bundle, BundleError, open_bundle
@@ -185,7 +186,7 @@ def _refresh(index: apsw.Connection, library: Path, limits: Limits) -> Iterator[
         _forget(index, folder)
     for folder, path in there.items():
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = hashlib.sha256(regular.read(path)).hexdigest()
             if known.get(folder) != digest:
                 _forget(index, folder)
                 _take(index, folder, digest, open_bundle(path.parent), limits)
