@@ -242,3 +242,30 @@ def test_server_sent_events_are_frames(tmp_path: Path) -> None:
     (first, *_) = [row["headers"] for row in frames if row["stream"] == "whole"]
     assert isinstance(first, dict)
     assert first["content-type"] == "text/event-stream; charset=utf-8"
+
+
+def test_a_late_reader_reads_after_all_was_sent_and_long_copies_are_recorded_by_size(
+    tmp_path: Path,
+) -> None:
+    long = 5000 * "x"
+    evidence = run_steps(
+        tmp_path,
+        f"""
+        scenario:
+          - stream: talk
+            open: /any
+            to: streams
+            as: {{bearer: good-token, label: friend}}
+            late: true
+            linger: 5s
+            send: [{{text: {long}, times: 2}}, {{text: bye}}]
+            expect: {{status: 101, close: 4401}}
+        """,
+        needs=["streams"],
+    )
+    assert evidence.details() == []
+    frames = [row for row in evidence.rows("frames") if row["kind"] == "text"]
+    directions = [row["direction"] for row in frames]
+    assert directions == sorted(directions, reverse=True)
+    sent = [(row["size"], row["json"]) for row in frames if row["direction"] == "out"]
+    assert sent == [(5000, long), (5000, None), (3, "bye")]
