@@ -9,7 +9,6 @@ have the same number: a row is known by its number and its HMAC, and the chain i
 """
 
 import hashlib
-import hmac
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -19,7 +18,14 @@ from typing import Final
 import apsw
 import msgspec
 
-from service.audit.chain import GENESIS, AuditEntry, row_hmac, values_of, wrong_with
+from service.audit.chain import (
+    GENESIS,
+    NOT_AS_WRITTEN,
+    AuditEntry,
+    is_as_written,
+    values_of,
+    wrong_with,
+)
 from service.audit.seals import needed
 from service.effects import Effect
 from service.errors import SoniaError, StateDamaged
@@ -86,8 +92,8 @@ def read_archived(connection: apsw.Connection, key: bytes) -> Archived:
     )
     if row is None:
         return Archived()
-    if not hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode()):
-        raise Lost(row.seq, "the row is not the one that was written")
+    if not is_as_written(key, row):
+        raise Lost(row.seq, NOT_AS_WRITTEN)
     return msgspec.json.decode(row.detail, type=Archived)
 
 
@@ -222,7 +228,7 @@ def _walk(
             seq += 1
         if row.seq > seq:
             raise Lost(seq, f"a row is missing in the archive: {row.seq} follows {seq - 1}")
-        if not hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode()):
+        if not is_as_written(key, row):
             raise Lost(seq, "the row in the archive is not the one that was written")
         if row.prev_hmac in ends or (seq == archived.from_seq and seq > 1):
             following.add(row.hmac)

@@ -19,6 +19,7 @@ from service.jsontypes import Json
 from service.query import columns, each
 
 GENESIS: Final = "0" * 64
+NOT_AS_WRITTEN: Final = "the row is not the one that was written"
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -76,14 +77,19 @@ def row_hmac(key: bytes, row: AuditEntry) -> str:
     return hmac.digest(key, _encoder.encode(fields), hashlib.sha256).hex()
 
 
+def is_as_written(key: bytes, row: AuditEntry) -> bool:
+    """Whether `row` carries the HMAC that it must."""
+    return hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode())
+
+
 def wrong_with(key: bytes, row: AuditEntry, seq: int, previous: str | None) -> str | None:
     """What is wrong with `row` as the one numbered `seq` after one with the HMAC `previous`; None if it is unknown."""
     if row.seq != seq:
         return f"a row is missing: {row.seq} follows {seq - 1}"
     if previous is not None and row.prev_hmac != previous:
         return "the row does not follow the one before it"
-    if not hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode()):
-        return "the row is not the one that was written"
+    if not is_as_written(key, row):
+        return NOT_AS_WRITTEN
     return None
 
 

@@ -6,14 +6,13 @@ tells of it, differs from what the log says; and a row that says otherwise would
 """
 
 import hashlib
-import hmac
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 import apsw
 import msgspec
 
-from service.audit.chain import AuditEntry, row_hmac
+from service.audit.chain import NOT_AS_WRITTEN, AuditEntry, is_as_written
 from service.jsontypes import Json
 from service.query import Bindings, each
 
@@ -129,8 +128,8 @@ def disagreement(
         place: _digests([row])[row[0]] for place, row in _AS_MADE.items()
     }
     for row in each(connection, AuditEntry, _TOLD):
-        if not hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode()):
-            return Disagreement("the row is not the one that was written", row.seq)
+        if not is_as_written(key, row):
+            return Disagreement(NOT_AS_WRITTEN, row.seq)
         told |= _sealed(row)
     for table in tables:
         present = seals(connection, table)

@@ -11,10 +11,11 @@ from service.audit import seals
 from service.audit.archive import Archived, Lost, check_archive, check_kept, read_archived
 from service.audit.chain import (
     BEFORE_ALL,
+    NOT_AS_WRITTEN,
     AuditEntry,
     Head,
+    is_as_written,
     read_head,
-    row_hmac,
     wrong_with,
 )
 from service.audit.checkpoints import Checkpoint, Checkpoints, checkpoint_mac, read_checkpoints
@@ -219,8 +220,8 @@ class _Check:
     def _check_needed(self) -> None:
         rest = "FROM audit WHERE seq <= ? ORDER BY seq"
         for row in each(self._connection, AuditEntry, rest, (self.archived.to_seq,)):
-            if not hmac.compare_digest(row.hmac.encode(), row_hmac(self._key, row).encode()):
-                raise Lost(row.seq, "the row is not the one that was written")
+            if not is_as_written(self._key, row):
+                raise Lost(row.seq, NOT_AS_WRITTEN)
 
     def _wrong(self, row: AuditEntry) -> str | None:
         if reason := wrong_with(self._key, row, self._expected_seq, self._previous):
