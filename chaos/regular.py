@@ -4,6 +4,7 @@ A pipe would block its reader for ever, a device would never end.
 """
 
 import errno
+import hashlib
 import io
 import os
 import stat
@@ -57,6 +58,12 @@ def pieces(path: Path, piece_bytes: int, overlap_bytes: int) -> Iterator[bytes]:
         while data := file.read(piece_bytes):
             yield before + data
             before = (before + data)[-overlap_bytes:]
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of the file in hex, read piece by piece. OSError as `opened`."""
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def exists(path: Path) -> bool:

@@ -36,7 +36,7 @@ from gates.incidents.tables import (
     file_of,
     small_rows,
 )
-from gates.judge.connection import details_of, message_of
+from gates.judge.connection import connected, details_of, lock, message_of
 from gates.judge.tables import alone, create_sql, literal, parquet, quoted
 
 LARGEST_LINE_BYTES: Final = 2 * 2**20
@@ -166,7 +166,7 @@ def analysing(
             for prefix, own in bundles.items():
                 for sql in _views(prefix, own, uses, scratch):
                     analysis.rows(sql)
-            _lock(connection, _sources(bundles), (scratch, *writes))
+            lock(connection, (scratch, *writes), _sources(bundles))
             yield analysis
             unforged.result()
     finally:
@@ -179,7 +179,7 @@ def raise_unaskable(questions: Iterable[Question]) -> None:
     with duckdb.connect(":memory:", config={"errors_as_json": "true"}) as connection:
         for view, columns in VIEWS.items():
             connection.execute(create_sql(quoted(view), columns))
-        _lock(connection, (), ())
+        lock(connection, ())
         for question in questions:
             try:
                 connection.execute(question.sql)
@@ -215,40 +215,12 @@ def _sources(bundles: Bundles) -> Iterator[Path]:
             yield from bundle.sources.values()
 
 
-@contextmanager
-def _connected(limits: Limits, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connected(limits: Limits, scratch: Path) -> duckdb.DuckDBPyConnection:
+    spilled = str(scratch / "spilled")
     try:
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "threads": limits.threads,
-                "memory_limit": limits.memory,
-                "temp_directory": str(scratch / "spilled"),
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "errors_as_json": "true",
-            },
-        )
+        return connected(limits.threads, limits.memory, temp_directory=spilled)
     except duckdb.Error as error:
         raise HarnessError(f"DuckDB does not start: {message_of(error)}") from None
-    with connection:
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        yield connection
-
-
-def _lock(
-    connection: duckdb.DuckDBPyConnection, files: Iterable[Path], directories: Iterable[Path]
-) -> None:
-    """No files but these and those below the directories, and no way to change that."""
-    connection.execute(f"SET allowed_paths = [{_listed(files)}]")
-    connection.execute(f"SET allowed_directories = [{_listed(directories)}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-
-
-def _listed(paths: Iterable[Path]) -> str:
-    return ", ".join(literal(str(path.resolve())) for path in paths)
 
 
 def copies(bundle: Bundle, table: str, path: Path) -> str:

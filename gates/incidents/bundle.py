@@ -4,7 +4,6 @@ What is read is what was written: every file is as long as its manifest says whe
 it has its digest before an answer is given.
 """
 
-import hashlib
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -155,7 +154,7 @@ def raise_forged(bundle: Bundle, tables: Iterable[str]) -> None:
     """Raise BundleError where the configuration or one of these tables is not what the manifest was written for."""
     for path in (bundle.directory / CONFIG, *(bundle.sources[table] for table in tables)):
         was = bundle.manifest.files[path.name]
-        if _digest(path) != was.sha256:
+        if regular.sha256(path) != was.sha256:
             manifest = bundle.directory / MANIFEST
             raise BundleError(
                 manifest,
@@ -167,7 +166,7 @@ def raise_forged(bundle: Bundle, tables: Iterable[str]) -> None:
 
 def sealed(path: Path) -> Sealed:
     """A file as a manifest lists it."""
-    return Sealed(_digest(path), path.stat().st_size)
+    return Sealed(regular.sha256(path), path.stat().st_size)
 
 
 def first_bad_line(path: Path, table: str) -> BundleError | None:
@@ -205,15 +204,11 @@ def _manifest(path: Path) -> Manifest:
 def _document(path: Path) -> bytes:
     """The whole of a small file."""
     _raise_irregular(path)
-    with regular.opened(path) as file:
-        data = file.read(LARGEST_DOCUMENT_BYTES + 1)
-    if len(data) > LARGEST_DOCUMENT_BYTES:
-        raise BundleError(
-            path,
-            f"it has more than {LARGEST_DOCUMENT_BYTES:,} bytes, which no bundle's has",
-            COPY_AGAIN,
-        )
-    return data
+    try:
+        return regular.read(path, LARGEST_DOCUMENT_BYTES)
+    except regular.TooLargeError:
+        what = f"it has more than {LARGEST_DOCUMENT_BYTES:,} bytes, which no bundle's has"
+        raise BundleError(path, what, COPY_AGAIN) from None
 
 
 def _decoded(path: Path, data: bytes, kind: type[T]) -> T:
@@ -282,11 +277,6 @@ def _last_line(path: Path) -> int:
     for block in _blocks(path):
         lines, last = lines + block.count(b"\n"), block[-1:]
     return lines + (last != b"\n")
-
-
-def _digest(path: Path) -> str:
-    with regular.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -100,15 +100,13 @@ def _texts(directory: Path) -> dict[str, tuple[Path, str]]:
         if not path.is_file():
             continue
         try:
-            with regular.opened(path) as file:
-                text = file.read(LARGEST_BYTES + 1).decode()
-        except (OSError, UnicodeDecodeError) as error:
-            raise HarnessError(f"{path} cannot be read: {told(error, path)}") from None
-        if len(text) > LARGEST_BYTES:
+            found[path.stem] = path, regular.read(path, LARGEST_BYTES).decode()
+        except regular.TooLargeError:
             raise HarnessError(
                 f"{path} is longer than {LARGEST_BYTES:,} bytes, which no question is"
-            )
-        found[path.stem] = path, text
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise HarnessError(f"{path} cannot be read: {told(error, path)}") from None
     return found
 
 

@@ -162,20 +162,27 @@ def _run(values: dict[str, object]) -> RunRecord:
     return RunRecord(run, end)
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
-    """A database in memory whose answers depend on nothing around it."""
+def connected(threads: int, memory: str, **settings: str) -> duckdb.DuckDBPyConnection:
+    """A database in memory whose answers depend on nothing around it; `settings` are others of DuckDB's. duckdb.Error for a bad one."""
     connection = duckdb.connect(
         ":memory:",
         config={
-            "threads": 1,
-            "memory_limit": MEMORY_LIMIT,
+            "threads": threads,
+            "memory_limit": memory,
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "errors_as_json": "true",
+            **settings,
         },
     )
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    return connection
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    """A database for evidence."""
+    connection = connected(1, MEMORY_LIMIT)
     found = connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()
     disabled = ",".join(name for (name,) in found if name not in OPTIMIZERS)
     connection.execute(f"SET GLOBAL disabled_optimizers = {tables.literal(disabled)}")
@@ -183,10 +190,13 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) -> None:
-    """No files but below `directories`, and no way to change that. The order matters: the last cannot be undone."""
-    allowed = ", ".join(tables.literal(str(directory.resolve())) for directory in directories)
-    connection.execute(f"SET allowed_directories = [{allowed}]")
+def lock(
+    connection: duckdb.DuckDBPyConnection, directories: Iterable[Path], files: Iterable[Path] = ()
+) -> None:
+    """No files but these and those below `directories`, and no way to change that. The order matters: the last cannot be undone."""
+    for setting, paths in (("allowed_paths", files), ("allowed_directories", directories)):
+        allowed = ", ".join(tables.literal(str(path.resolve())) for path in paths)
+        connection.execute(f"SET {setting} = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
@@ -198,7 +208,7 @@ def open_blank(
     connection = _connect()
     for name, columns in tables.declared(collected).items():
         connection.execute(tables.create_sql(tables.stored(name), columns))
-    _lock(connection, directories)
+    lock(connection, directories)
     return Evidence(connection, tables.declared(collected), shipped=False)
 
 
@@ -212,7 +222,7 @@ def open_release(directory: Path, collected: Mapping[str, Mapping[str, str]]) ->
     evidence = Evidence(_connect(), declared, shipped=True)
     _load(evidence, directory, declared | {"digests": schema.DIGESTS})
     _compare_digests(evidence, [name for name in declared if evidence.row_counts.get(name)])
-    _lock(evidence.connection, ())
+    lock(evidence.connection, ())
     return evidence
 
 

@@ -1,6 +1,5 @@
 """`manifest.json`: every file of a release with its digest and size, and what is no longer as it says."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -132,15 +131,9 @@ def _changed(directory: Path, listed: Entry) -> Iterator[Flaw]:
         yield Flaw(path=listed.path, problem="the manifest gives another size")
 
 
-def digest_of_file(path: Path) -> str:
-    """SHA-256 of a file in hex, read piece by piece."""
-    with regular.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _entry(directory: Path, path: str) -> Entry:
     whole = directory / path
-    return Entry(path=path, sha256=digest_of_file(whole), size_bytes=whole.stat().st_size)
+    return Entry(path=path, sha256=regular.sha256(whole), size_bytes=whole.stat().st_size)
 
 
 def _files(directory: Path) -> list[str]:

@@ -11,8 +11,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from chaos import regular
 from gates.release import wheel
-from gates.release.manifest import FILE, digest_of_file
+from gates.release.manifest import FILE
 from gates.release.report import GateReport, LedgerReport, Report, Summary
 from gates.release.specs import Specs
 from gates.release.stored import written
@@ -85,7 +86,7 @@ class Statement(Struct, frozen=True, kw_only=True, rename="camel"):
 def statement_of(directory: Path, report: Report, session: Session, specs: Specs) -> bytes:
     """The Statement on what lies in a release directory, as it is written; its manifest must have been written."""
     own = wheel_verdict(directory, session, specs)
-    manifest = digest_of_file(directory / FILE)
+    manifest = regular.sha256(directory / FILE)
     result = _test_result(
         report, _verdict(report, own, manifest), needs_proofs=specs.release is not None
     )
@@ -102,7 +103,7 @@ def wheel_verdict(directory: Path, session: Session, specs: Specs) -> WheelVerdi
     same = digest == session.digests.get("source")
     return WheelVerdict(
         name=build.wheel,
-        sha256=digest_of_file(path),
+        sha256=regular.sha256(path),
         is_running_code=same,
         why=None if same else "the wheel's source is not the source that was run",
     )

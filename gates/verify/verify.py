@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Struct
 
+from chaos import regular
 from chaos.errors import told
 from gates.release import ledger, rendered
 from gates.release.manifest import (
@@ -17,7 +18,6 @@ from gates.release.manifest import (
     SIGNED,
     Flaw,
     Manifest,
-    digest_of_file,
     flaws,
     irregular,
     read_manifest,
@@ -97,7 +97,7 @@ def verify(directory: Path, expected: Expected) -> Verification:
         flaws=[*found, *outside],
         authenticated=authenticated,
         assumed=[name for name in names if getattr(expected, name) is None],
-        manifest_sha256=digest_of_file(directory / "manifest.json"),
+        manifest_sha256=regular.sha256(directory / "manifest.json"),
         ledger_head=again.ledger.head if again is not None else "",
     )
 
@@ -111,7 +111,7 @@ def _unread(directory: Path, manifest: Manifest, found: list[Flaw]) -> Verificat
         flaws=found,
         authenticated=[],
         assumed=list(Expected.__struct_fields__),
-        manifest_sha256=digest_of_file(directory / "manifest.json"),
+        manifest_sha256=regular.sha256(directory / "manifest.json"),
         ledger_head="",
     )
 
