@@ -8,7 +8,8 @@ runs of tasks every stage, for other routes what was answered is an input.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final, cast
+from itertools import zip_longest
+from typing import Any, cast
 
 import msgspec
 
@@ -20,16 +21,17 @@ from service.domain.confirmations.routes import ApproveRequest, decide
 from service.domain.tasks.worker import Work, work
 from service.domain.tools.routes import ToolRequest, execute
 from service.domain.tools.running import Runner
-from service.domain.turns.pipeline import TurnRequest
+from service.domain.turns.pipeline import TurnRequest, in_turn_of
 from service.domain.turns.routes import answer_in_turn
 from service.gateway.recheck import closing_code
-from service.gateway.stream import answer_frame, in_turn_of
+from service.gateway.stream import answer_frame
 from service.http.authentication import authenticate, of_kind
 from service.http.denials import refuse_credentials
 from service.http.guards import EVERYBODY, authorize
 from service.http.idempotency import recall
 from service.incidents.bundles import Bundle
-from service.incidents.records import TraceLine
+from service.incidents.records import OMITTED, TraceLine
+from service.reliability.admission import Queue
 from service.reliability.ingress import Ingress
 from service.reliability.replaying import Replayed
 from service.reliability.tracing import (
@@ -40,8 +42,6 @@ from service.reliability.tracing import (
     trace_class,
 )
 from service.settings import Settings
-
-OMITTED: Final = "omitted_bytes"
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -168,7 +168,7 @@ class _One:
         request = self._read("turn", TurnRequest)
 
         async def serve() -> Answer:
-            async with in_turn_of(call, request):
+            async with in_turn_of(call, request, Queue.STREAM):
                 await answer_frame(call, presented, request)
             return Answer(200)
 
@@ -240,9 +240,7 @@ def _divergence(trace: TraceLine, replayed: list[Stage]) -> Divergence | None:
 def _different(
     recorded: list[Stage], replayed: list[Stage]
 ) -> Iterator[tuple[int, Stage | None, Stage | None]]:
-    for n in range(max(len(recorded), len(replayed))):
-        left = recorded[n] if n < len(recorded) else None
-        right = replayed[n] if n < len(replayed) else None
+    for n, (left, right) in enumerate(zip_longest(recorded, replayed)):
         if left != right:
             yield n, left, right
 

@@ -210,9 +210,8 @@ class SloSettings(_Section, frozen=True):
     without memory, are answered without the model, and no task is begun.
     """
 
-    threshold_ms: Positive = (
-        3_000.0  # above what a turn waits for memory and model: of that breakers take care
-    )
+    # Above what a turn waits for memory and model: of that breakers take care.
+    threshold_ms: Positive = 3_000.0
     quantile: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
     short_window_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 30
     long_window_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 300

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from service.cli.shared import Commands, add_command, duration_ms, print_json, print_line
+from service.incidents import LAST_MS
 from service.state import StateDir
 
 EXAMPLES: Final = """\
@@ -27,7 +28,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "export", parents=[common], help="make a bundle of the last minutes, without secrets"
     )
     export.add_argument(
-        "--last", type=duration_ms, default=300_000, metavar="TIME", help="such as 5m, the default"
+        "--last", type=duration_ms, default=LAST_MS, metavar="TIME", help="such as 5m, the default"
     )
     export.add_argument("--out", type=Path, metavar="DIR", help="the directory to make")
     export.add_argument("--reason", choices=("manual", "degraded"), default="manual", help="why")

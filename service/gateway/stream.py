@@ -10,8 +10,7 @@ ping waits for no turn.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Hashable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -22,7 +21,7 @@ from litestar.exceptions import WebSocketDisconnect
 from service.auth.credentials import Presented
 from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
-from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
+from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn, in_turn_of
 from service.errors import Forbidden, Invalid, OutcomeUnknown, ProblemError
 from service.gateway.recheck import closing_code, watch
 from service.gateway.telling import AnswerFrame, ErrorFrame, PongFrame, ReadyFrame, Telling
@@ -30,7 +29,6 @@ from service.http.bodies import check_json
 from service.http.guards import require_role
 from service.http.problems import UNKNOWN, Problem, send_refusal
 from service.reliability.admission import Queue
-from service.reliability.ingress import cost_of
 from service.reliability.tracing import answer_of
 
 PROTOCOL: Final = "sonia.v1"
@@ -148,7 +146,7 @@ class Conversation:
         in_turn = False
         answer: AnswerFrame | ErrorFrame
         try:
-            async with in_turn_of(call, request, lane=self):
+            async with in_turn_of(call, request, Queue.STREAM, lane=self):
                 in_turn = True
                 turn = await answer_frame(call, self._presented, request)
                 answer = AnswerFrame(about, call.request_id, turn)
@@ -166,15 +164,6 @@ class Conversation:
             self._ingress.release(self)
         elif isinstance(answer, ErrorFrame):
             self._telling.tell(answer)
-
-
-def in_turn_of(
-    call: Call, request: TurnRequest, lane: Hashable | None = None
-) -> AbstractAsyncContextManager[None]:
-    """Within this a frame is in flight."""
-    call.trace.envelope["turn"] = request
-    cost = cost_of(request.text)
-    return call.services.ingress.admitted(Queue.STREAM, cost, call.trace, lane=lane)
 
 
 async def answer_frame(call: Call, presented: Presented | None, request: TurnRequest) -> TurnAnswer:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Limits(msgspec.Struct, frozen=True):
     """Bounds of one connection; times in seconds, sizes in bytes.
 
-    `parts` is how many frames one message of a WebSocket may come in, `head_s` is for a whole head, `body_s` for the body after it, `unread_s` for an answer that its caller does not read.
+    `parts` is how many frames one message of a WebSocket may come in, `head_s` is for a whole head, `body_s` for the body
+    after it, `unread_s` for an answer that its caller does not read.
     """
 
     head_bytes: int = 16_384

@@ -29,7 +29,6 @@ MOST_KEPT: Final = 32
 """Of the bundles in the state directory; what shall stay is exported to elsewhere, or moved."""
 MANUAL: Final = "manual"
 DEGRADED: Final = "degraded"
-_SHORTEST_SECRET: Final = 20
 _encode = msgspec.json.Encoder().encode
 
 
@@ -177,7 +176,7 @@ def secrets_of(state: StateDir) -> list[str]:
     for path in (state.keys, *state.links()):
         if path.exists():
             found += _texts(msgspec.json.decode(path.read_bytes()))
-    return [each for each in found if len(each) >= _SHORTEST_SECRET and "_" not in each[:5]]
+    return [each for each in found if "_" not in each[:5]]
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -214,7 +213,7 @@ class Bundle(msgspec.Struct, frozen=True):
 
 
 def read_bundle(directory: Path) -> Bundle:
-    """Read a bundle whose files are what its manifest says. Raises SoniaError."""
+    """Read a bundle; that its files are those of its manifest is not asked. Raises SoniaError."""
     try:
         manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
         config = msgspec.json.decode((directory / CONFIG).read_bytes(), type=dict[str, object])

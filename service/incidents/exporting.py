@@ -10,11 +10,10 @@ from typing import Final
 import msgspec
 
 from service.errors import Unavailable
+from service.incidents import LAST_MS
 from service.incidents.bundles import DEGRADED, MANUAL, Manifest
 from service.state import StateDir
 
-LAST_MS: Final = 300_000
-"""How far back an incident goes where nobody says it."""
 WITHIN_S: Final = 60.0
 _LOG: Final = logging.getLogger("sonia.incidents")
 

@@ -5,6 +5,8 @@ import msgspec
 from service.reliability.tracing import Input, Stage, Trace, trace_class
 
 FORMAT = 1
+OMITTED = "omitted_bytes"
+"""In the envelope of a request that was too long to be recorded: how long it was."""
 
 
 class RequestLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,19 +10,19 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from service.incidents.records import TraceLine, line_of
+from service.incidents.records import OMITTED, TraceLine, line_of
 from service.reliability.tracing import Event, Trace
 from service.settings import TraceSettings
 from service.timers import Timer
 
+T = TypeVar("T")
 MOST_WAITING_BYTES: Final = 8 << 20
 """What comes when this much waits for the disk is counted and lost: a full disk takes no memory."""
 MOST_LINE_BYTES: Final = 1 << 18
-_OMITTED: Final = "omitted_bytes"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -126,7 +126,7 @@ def _line(trace: Trace) -> bytes:
     if len(line) <= MOST_LINE_BYTES:
         return line
     bare = [msgspec.structs.replace(each, inputs=[]) for each in trace.stages]
-    short = msgspec.structs.replace(row, envelope={_OMITTED: len(line)}, decisions=bare)
+    short = msgspec.structs.replace(row, envelope={OMITTED: len(line)}, decisions=bare)
     return _encode(short)
 
 
@@ -152,22 +152,23 @@ _events: Final = msgspec.json.Decoder(Event)
 
 
 def traces_between(directory: Path, from_ms: float, to_ms: float) -> Iterator[TraceLine]:
-    """The traces of requests that began in [from_ms, to_ms). What is no such line is left out."""
-    for line in lines_of(directory, from_ms):
-        try:
-            trace = _traces.decode(line)
-        except msgspec.MsgspecError:
-            continue
+    """The traces of requests that began in [from_ms, to_ms)."""
+    for trace in _decoded(directory, from_ms, _traces):
         if from_ms <= trace.began_ms < to_ms:
             yield trace
 
 
 def events_between(directory: Path, from_ms: float, to_ms: float) -> Iterator[Event]:
     """The events in [from_ms, to_ms)."""
-    for line in lines_of(directory, from_ms):
-        try:
-            event = _events.decode(line)
-        except msgspec.MsgspecError:
-            continue
+    for event in _decoded(directory, from_ms, _events):
         if from_ms <= event.at_ms < to_ms:
             yield event
+
+
+def _decoded(directory: Path, from_ms: float, decoder: msgspec.json.Decoder[T]) -> Iterator[T]:
+    """What is in the lines written after `from_ms`; what is no such line is left out."""
+    for line in lines_of(directory, from_ms):
+        try:
+            yield decoder.decode(line)
+        except msgspec.MsgspecError:
+            continue

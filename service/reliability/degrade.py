@@ -111,10 +111,6 @@ class DegradeMode:
             self._objective.turn(now_s, trace.took_us / 1000)
             self._stages.add(now_s, trace)
 
-    def turn(self, took_ms: float) -> None:
-        """A turn ended of which there is no trace; NOT_SERVED for one that was not answered."""
-        self._objective.turn(self._monotonic(), took_ms)
-
     def status(self) -> SloStatus:
         """How it stands."""
         objective = self._objective

@@ -3,8 +3,7 @@
 Entered when a short and a long window both breach, each with enough turns to tell, so that neither a spike nor a slow past
 alone is enough (Beyer et al., "The Site Reliability Workbook", 2018, ch. 5). Left by what canaries show: turns that SONIA
 asks itself, by the whole path, while real ones are spared a part of it and say nothing about that; but not while these breach
-even so. Where nothing is asked,
-nothing breaches and nothing recovers.
+even so. Where nothing is asked, nothing breaches and nothing recovers.
 """
 
 import math
@@ -98,9 +97,8 @@ class Objective:
 
     def _recovered(self, now_s: float) -> bool:
         canaries = self.canaries()
-        short, _ = self.windows(now_s)
         return (
-            not short.breaching
+            not self._short(now_s).breaching
             and now_s - self._since_s >= self.limits.min_dwell_s
             and canaries.good >= LEAST_CANARIES
             and canaries.good_for_s >= self.limits.sustain_s
@@ -109,14 +107,15 @@ class Objective:
     def windows(self, now_s: float) -> tuple[Window, Window]:
         """The short and the long window as they are."""
         limits = self.limits
-        return (
-            self._window(now_s, limits.short_window_s, limits.min_count),
-            self._window(now_s, limits.long_window_s, limits.long_min_count),
-        )
+        long = self._window(now_s, limits.long_window_s, limits.long_min_count)
+        return self._short(now_s), long
 
     def canaries(self) -> Canaries:
         """What the canaries have shown."""
         return Canaries(self._canaries, self._good, self._good_to_s - self._good_from_s)
+
+    def _short(self, now_s: float) -> Window:
+        return self._window(now_s, self.limits.short_window_s, self.limits.min_count)
 
     def _window(self, now_s: float, seconds: int, least: int) -> Window:
         sketch: Sketch = self._turns.over(now_s, seconds)

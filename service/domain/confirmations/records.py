@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from service.domain.policies.records import decision
-from service.domain.sessions.records import life_of
+from service.domain.sessions.records import Life, life_of
 from service.domain.tasks.records import State, attribute, changed, end, state_of, take
 from service.domain.tools.records import ToolRun, begin_run
 from service.effects import Cause, Effect, Origin, system_cause
@@ -75,18 +75,17 @@ def find(connection: apsw.Connection, confirmation_id: str, now_ms: int) -> Conf
     return require_one(connection, Confirmation, rest, (now_ms, confirmation_id), what)
 
 
-def end_of(new: NewConfirmation, now_ms: int, session_ends_at_ms: int | None) -> int:
+def end_of(new: NewConfirmation, now_ms: int, session: Life | None) -> int:
     """When a call that waits from `now_ms` on has waited for too long: with its session at the latest. Pure."""
     ends_at_ms = now_ms + new.ttl_ms
-    return ends_at_ms if session_ends_at_ms is None else min(ends_at_ms, session_ends_at_ms)
+    return ends_at_ms if session is None else min(ends_at_ms, session.expires_at_ms)
 
 
 def create_confirmation(
     connection: apsw.Connection, new: NewConfirmation, origin: Origin
 ) -> Effect[Confirmation]:
     """Store a call that waits for a decision; its time to live counts from now on, and ends with its session's."""
-    session = life_of(connection, new.session_id)
-    expires_at_ms = end_of(new, origin.now_ms, session.expires_at_ms if session else None)
+    expires_at_ms = end_of(new, origin.now_ms, life_of(connection, new.session_id))
     connection.execute(
         "INSERT INTO confirmations (id, tool, args, args_sha256, session_id, task_id, status, created_at_ms,"
         " expires_at_ms, created_by, request_id) VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",

@@ -12,6 +12,7 @@ from service.domain.call import InjectedCall
 from service.effects import Effect
 from service.http.guards import require_role
 from service.http.routing import READ
+from service.incidents import LAST_MS
 from service.incidents.bundles import Manifest, bundles_of
 
 MOST_S: Final = 86_400
@@ -20,7 +21,7 @@ MOST_S: Final = 86_400
 class NewIncident(msgspec.Struct, frozen=True):
     """How far back the bundle goes, in seconds."""
 
-    last_s: Annotated[float, msgspec.Meta(gt=0, le=MOST_S)] = 300.0
+    last_s: Annotated[float, msgspec.Meta(gt=0, le=MOST_S)] = LAST_MS / 1000
 
 
 class Incident(msgspec.Struct, frozen=True):

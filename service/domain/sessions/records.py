@@ -63,8 +63,10 @@ def life_of(connection: apsw.Connection, session_id: str | None) -> Life | None:
     return select_one(connection, Life, "FROM sessions WHERE id = ?", (session_id,))
 
 
-def judge_session(session_id: str, life: Life | None, now_ms: int) -> None:
-    """Decide whether a session can be used at `now_ms`. Raises NotFound, and Conflict when it is over. Pure."""
+def judge_session(session_id: str | None, life: Life | None, now_ms: int) -> None:
+    """Decide whether a session can be used at `now_ms`, if one is named. Raises NotFound, and Conflict when it is over. Pure."""
+    if session_id is None:
+        return
     if life is None:
         raise NotFound(f"there is no session {session_id}")
     if life.closed_at_ms is not None or life.expires_at_ms <= now_ms:

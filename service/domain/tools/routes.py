@@ -181,8 +181,7 @@ def _look(connection: apsw.Connection, asked: _Asked, now_ms: int) -> _Facts:
 
 def _judge(asked: _Asked, facts: _Facts, ids: _Ids, ttl_ms: int) -> _Admitted:
     """Decide what becomes of a call. Raises NotFound and Conflict for its session, Forbidden by its policy. Pure."""
-    if asked.session_id is not None:
-        judge_session(asked.session_id, facts.session, facts.now_ms)
+    judge_session(asked.session_id, facts.session, facts.now_ms)
     name, safety = asked.tool.name, asked.tool.safety.value
     match facts.decision:
         case "allow":
@@ -220,13 +219,12 @@ def _item(connection: apsw.Connection, tool: Tool) -> ToolItem:
 
 def _waiting_answer(asked: _Asked, admitted: _Admitted) -> Response[ToolAnswer]:
     assert isinstance(admitted.plan, NewConfirmation)
-    session, now_ms = admitted.facts.session, admitted.facts.now_ms
     answer = ToolAnswer(
         tool=asked.tool.name,
         status="confirmation_required",
         args_sha256=arguments_sha256(asked.arguments_json),
         confirmation_id=admitted.plan.id,
-        expires_at_ms=end_of(admitted.plan, now_ms, session.expires_at_ms if session else None),
+        expires_at_ms=end_of(admitted.plan, admitted.facts.now_ms, admitted.facts.session),
     )
     location = f"/v1/confirmations/{admitted.plan.id}"
     return Response(answer, status_code=202, headers={"Location": location})

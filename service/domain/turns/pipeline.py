@@ -1,6 +1,7 @@
 """Turns: the gateway asks memory what is relevant, then the model, and answers whatever happens to them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Final, TypeVar
 
 import apsw
@@ -14,6 +15,8 @@ from service.domain.sessions.records import Facts, count_turn, judge_session, li
 from service.effects import Effect
 from service.messages.builtin import fallback_answer
 from service.messages.memory import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
+from service.reliability.admission import Queue
+from service.reliability.ingress import cost_of
 from service.reliability.modes import count_canary
 from service.settings import Part
 
@@ -75,6 +78,14 @@ async def answer_turn(call: Call, request: TurnRequest) -> TurnAnswer:
         await _commit(call, request.text, turn)
         stage.decide("committed")
     return turn
+
+
+def in_turn_of(
+    call: Call, request: TurnRequest, queue: Queue, lane: Hashable | None = None
+) -> AbstractAsyncContextManager[None]:
+    """Within this a turn is in flight, once it has waited in `queue` for that. Raises Unavailable where that does not come."""
+    call.trace.envelope["turn"] = request
+    return call.services.ingress.admitted(queue, cost_of(request.text), call.trace, lane)
 
 
 async def send_canary(services: Services, request_id: str) -> bool:
@@ -179,8 +190,7 @@ async def _commit(call: Call, text: str, turn: TurnAnswer) -> None:
     session_id, cause = turn.session_id, call.cause("turn.take", turn.turn_id)
 
     def judge(facts: Facts) -> Facts:
-        if session_id is not None:
-            judge_session(session_id, facts.session, facts.now_ms)
+        judge_session(session_id, facts.session, facts.now_ms)
         return facts
 
     await call.trace.transact(

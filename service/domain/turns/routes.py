@@ -5,10 +5,9 @@ from litestar.params import JSONBody
 
 from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
-from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn
+from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn, in_turn_of
 from service.http.guards import require_role
 from service.reliability.admission import Queue
-from service.reliability.ingress import cost_of
 
 
 @post("/v1/turn", guards=[require_role(Role.OPERATOR)], status_code=200)
@@ -23,8 +22,7 @@ async def take_turn(data: JSONBody[TurnRequest], call: InjectedCall) -> TurnAnsw
 
 async def answer_in_turn(call: Call, request: TurnRequest) -> TurnAnswer:
     """Answer when its turn comes; the same for a request and for its replay."""
-    call.trace.envelope["turn"] = request
-    async with call.services.ingress.admitted(Queue.MODEL, cost_of(request.text), call.trace):
+    async with in_turn_of(call, request, Queue.MODEL):
         return await answer_turn(call, request)
 
 

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from service.reliability.modes import KeptMode, read_mode
-from service.reliability.slo import NOT_SERVED, Mode
+from service.reliability.slo import Mode
+from service.reliability.tracing import Trace
 from service.settings import Part
 from tests.service.gateway.inprocess import Inside, ask, inside
 from tests.service.running import State, rows
@@ -41,7 +42,9 @@ def within(state: State) -> Iterator[Inside]:
 
 async def enter(within: Inside) -> None:
     for _ in range(5):
-        within.services.slo.turn(NOT_SERVED)
+        refused = Trace("req_1", "http", "POST", "/v1/turn")
+        refused.status = 503
+        within.services.slo.finished(refused)
     await within.services.slo.look()
     assert within.services.slo.degraded
     await within.services.slo.stop()
