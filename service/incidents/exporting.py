@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -56,20 +57,23 @@ class Exporter:
     async def _run(self, last_ms: int, reason: str) -> bytes:
         command = [sys.executable, "-m", "service", "incident", "export", "--json", "--last"]
         command += [f"{last_ms}ms", "--reason", reason, "--state", str(self._state.root)]
-        pipe = asyncio.subprocess.PIPE
+        process = _started(command)
         try:
-            process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
-        except OSError as wrong:
-            raise Unavailable(f"the incident was not exported: {wrong}") from wrong
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                output, errors = await process.communicate()
-        except TimeoutError:
+            output, errors = await asyncio.to_thread(process.communicate, timeout=WITHIN_S)
+        except subprocess.TimeoutExpired:
             raise Unavailable(f"the incident was not exported within {WITHIN_S:g} s") from None
         finally:
-            if process.returncode is None:
+            if process.poll() is None:
                 process.kill()
-                await process.wait()
+                process.wait()
         if process.returncode != 0:
             raise Unavailable(f"the incident was not exported: {errors.decode(errors='replace')}")
         return output
+
+
+def _started(command: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Not one of asyncio's: whoever is cancelled while one of these starts may wait for its end for ever."""
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as wrong:
+        raise Unavailable(f"the incident was not exported: {wrong}") from wrong

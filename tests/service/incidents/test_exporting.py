@@ -1,6 +1,7 @@
 """Bundles that are made while the gateway runs, and how many are kept."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import msgspec
@@ -67,6 +68,24 @@ def test_what_cannot_be_exported_is_said(state: State, monkeypatch: pytest.Monke
     with pytest.raises(Unavailable, match="not exported"):
         asyncio.run(exporting.Exporter(state.directory, flush).export(1000))
     assert not list(state.directory.root.glob("incidents/.*"))
+
+
+@pytest.mark.parametrize("steps", range(10))
+def test_whoever_gives_up_a_bundle_is_not_kept_waiting(state: State, steps: int) -> None:
+    """However far it has come: everything is cancelled, as at the end of a loop."""
+
+    async def flush() -> None:
+        pass
+
+    async def begin() -> None:
+        exporting.Exporter(state.directory, flush).degraded()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+
+    ending = threading.Thread(target=asyncio.run, args=(begin(),), daemon=True)
+    ending.start()
+    ending.join(30.0)
+    assert not ending.is_alive()
 
 
 def test_the_oldest_bundles_give_way(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
