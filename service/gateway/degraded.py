@@ -6,6 +6,7 @@ everything else is refused, and no process is started. It stays so over every st
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 import apsw
@@ -32,6 +33,7 @@ from service.http.routing import READ
 from service.http.sockets import SAFE_METHODS, method_of
 from service.ids import random_id
 from service.internal.runner import bind, serve_on
+from service.notify import ServiceManager
 from service.processes import Listen
 from service.reliability.admission import Snapshot
 from service.reliability.ingress import open_admission
@@ -138,7 +140,9 @@ def create_app(lost: LostStorage, settings: Settings, listen: Listen) -> ASGIApp
     return Doorway(Threshold(Closed(app), surroundings, _Counted()), random_id, metrics, Traces())
 
 
-def serve_degraded(state: StateDir, listen: Listen, lost: DatabaseLost) -> None:
+def serve_degraded(
+    state: StateDir, listen: Listen, lost: DatabaseLost, environ: Mapping[str, str]
+) -> None:
     """Put aside what is left of the database and serve without one until SIGTERM or SIGINT. Raises StartRefused."""
     settings = load_settings(state.settings)
     check_exposure(settings, listen)
@@ -151,4 +155,4 @@ def serve_degraded(state: StateDir, listen: Listen, lost: DatabaseLost) -> None:
     report = LostStorage(
         DEGRADED, apsw.sqlite_lib_version(), str(lost), place.name if place else None
     )
-    serve_on(create_app(report, settings, listen), bound)
+    serve_on(create_app(report, settings, listen), bound, manager=ServiceManager(environ))

@@ -13,6 +13,7 @@ from service.errors import StartRefused
 from service.http.transport import Limits, bounded
 from service.internal.heap import give_back_large
 from service.internal.start import Checked
+from service.notify import ServiceManager
 from service.parent import is_port_reserved
 from service.processes import Listen
 
@@ -49,10 +50,15 @@ def bind(listen: Listen, *, reserved: bool = False) -> socket.socket:
     return bound
 
 
-def serve_on(app: ASGIApp, bound: socket.socket, max_frame_bytes: int = 0) -> None:
+def serve_on(
+    app: ASGIApp,
+    bound: socket.socket,
+    max_frame_bytes: int = 0,
+    manager: ServiceManager | None = None,
+) -> None:
     """Start up, listen, serve until SIGTERM or SIGINT, drain for at most DRAIN_S seconds, return.
 
-    This is where the port opens. With `max_frame_bytes` the application is offered WebSockets, whose
+    This is where the port opens, of which `manager` is told. With `max_frame_bytes` the application is offered WebSockets, whose
     frames are at most so long.
     """
     logging.basicConfig(
@@ -80,4 +86,23 @@ def serve_on(app: ASGIApp, bound: socket.socket, max_frame_bytes: int = 0) -> No
     )
     give_back_large()
     end_start()
-    uvicorn.Server(config).run(sockets=[bound])
+    (_Told(config, manager) if manager else uvicorn.Server(config)).run(sockets=[bound])
+
+
+class _Told(uvicorn.Server):
+    """A server whose service manager is told when it listens, and when it ends."""
+
+    def __init__(self, config: uvicorn.Config, manager: ServiceManager) -> None:
+        super().__init__(config)
+        self._manager = manager
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._manager.serving()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain and end."""
+        await self._manager.ending()
+        await super().shutdown(sockets)

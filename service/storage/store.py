@@ -18,6 +18,7 @@ from service.jsontypes import Json
 from service.settings import Settings
 from service.state import StateDir
 from service.storage.database import PRAGMAS, open_reader
+from service.storage.lanes import going_ahead
 from service.storage.writer import AfterCommit, Operation, Writer, deliver_to
 
 if TYPE_CHECKING:
@@ -173,6 +174,16 @@ class Storage:
             return None, None
 
         self._writer.submit(Operation(append, lambda _: None))
+
+    async def beat(self) -> None:
+        """Return when the writer has come by; whatever waits for it, this waits for two batches at the most."""
+        import asyncio  # noqa: PLC0415 - commands, which have no event loop, start without it
+
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with going_ahead(ahead=True):
+            beat: Operation[None] = Operation(lambda _: (None, None), deliver_to(future), False)
+        self._writer.submit(beat, bounded=False)
+        await future
 
     def read(self, run: Run[T]) -> T:
         """Run `run(connection)` on the reading connection, here and now; keep it short."""

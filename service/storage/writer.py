@@ -122,9 +122,9 @@ class Writer:
         """How many operations are queued."""
         return self._lanes.waiting()
 
-    def submit(self, operation: Operation[object]) -> None:
-        """Queue `operation`. Raises Unavailable when too many wait already in its lane."""
-        if self._lanes.waiting(operation.ahead) >= self._settings.queue_max:
+    def submit(self, operation: Operation[object], bounded: bool = True) -> None:
+        """Queue `operation`. Raises Unavailable when it is `bounded` and too many wait already in its lane."""
+        if bounded and self._lanes.waiting(operation.ahead) >= self._settings.queue_max:
             raise Unavailable("too many writes are waiting", "overloaded")
         self._lanes.put(operation, operation.ahead)
 

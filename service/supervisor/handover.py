@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import msgspec
 
 from service.keys import Link
+from service.notify import untold
 from service.parent import KEYS_PIPE, PARENT_PIPE, RESERVED
 from service.processes import Listen, Process
 
@@ -27,7 +28,7 @@ class Handover:
 
     def __init__(self, links: Mapping[str, Link], environ: Mapping[str, str]) -> None:
         self._links = links
-        self._environ = environ
+        self._environ = untold(environ)
         self._ports: dict[str, socket.socket] = {}
         self._life, self._held = os.pipe()
 

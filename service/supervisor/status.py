@@ -70,6 +70,10 @@ class Supervision(Protocol):
         """Leave a process alone from now on, or no longer."""
         ...
 
+    async def beat(self) -> None:
+        """Return when whoever sees to the processes has come by."""
+        ...
+
 
 class Unsupervised:
     """Of a gateway that starts no other process."""
@@ -100,6 +104,9 @@ class Unsupervised:
     async def maintain(self, name: str, _enabled: bool, _cause: Cause) -> ServiceStatus:
         """Raises NotFound or Conflict."""
         return self._refuse(name)
+
+    async def beat(self) -> None:
+        """Nobody has to."""
 
     def _refuse(self, name: str) -> ServiceStatus:
         if name not in {each.name for each in BEHIND}:

@@ -109,6 +109,10 @@ class Supervisor:
         """Leave a process alone from now on, or no longer."""
         return await self._ask(self._known(name).maintain(enabled, cause))
 
+    async def beat(self) -> None:
+        """Return when this loop has come by, in which all processes are seen to."""
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop))
+
     def _known(self, name: str) -> Supervised:
         if name not in self._supervised:
             raise unknown(name)

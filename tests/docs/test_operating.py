@@ -59,7 +59,7 @@ def test_every_file_of_the_state_is_one_that_the_service_makes(name: str) -> Non
 def test_the_unit_starts_what_the_guide_says_and_leaves_a_refused_start_alone() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read(ROOT / "deploy" / "sonia.service")
+    unit.read(ROOT / "docs" / "sonia.service")
     service = unit["Service"]
     assert service["ExecStart"].endswith("/sonia up")
     assert service["RestartPreventExitStatus"] == str(EXIT_REFUSED)

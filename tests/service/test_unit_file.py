@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[2] / "deploy" / "sonia.service"
+from service.settings import StorageSettings
+
+UNIT = Path(__file__).parents[2] / "docs" / "sonia.service"
 MOST_EXPOSED = 3.0
 ON = {
     "LockPersonality",
@@ -48,6 +50,8 @@ def test_it_takes_away_what_sonia_does_not_need() -> None:
     assert service["ProtectSystem"] == ["strict"]
     assert service["RestartPreventExitStatus"] == ["78"]
     assert service["OOMPolicy"] == ["continue"]
+    assert (service["Type"], service["NotifyAccess"]) == (["notify"], ["main"])
+    assert int(service["WatchdogSec"][0]) > 4 * StorageSettings().busy_timeout_s
     assert {"TasksMax", "MemoryMax", "LimitNOFILE"} <= service.keys()
 
 

@@ -39,13 +39,13 @@ class Inside(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def inside(state: State) -> Iterator[Inside]:
+def inside(state: State, with_children: bool = False) -> Iterator[Inside]:
     """Open `state` and build its application; nothing runs beside the requests."""
     fatal: list[str] = []
     control = open_control(state.directory, fatal.append)
     try:
         listen = GATEWAY.listen({})
-        services = boot(control, listen, environment(0), random_id)
+        services = boot(control, listen, environment(0), random_id, with_children)
         yield Inside(control, services, create_app(services, listen), state, fatal)
     finally:
         control.close()
