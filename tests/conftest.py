@@ -1,7 +1,14 @@
 """What holds for every test."""
 
+import gc
+import logging
+import os
 import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A shell starts what it runs in the background with interrupts ignored, and all that tests start would inherit it.
@@ -20,3 +27,25 @@ settings.load_profile("any machine")
 
 # Plugins are not loaded by themselves.
 pytest_plugins = ("syrupy",)
+
+
+@pytest.fixture(autouse=True)
+def same_process() -> Iterator[None]:
+    """Tests call commands that take their process for their own; the tests after them, others every time, find it as it was."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    directory, environment, path = Path.cwd(), dict(os.environ), list(sys.path)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    logged, collects = logging.root.manager.disable, gc.isenabled()
+    yield
+    os.umask(mask)
+    os.chdir(directory)
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    sys.path[:] = path
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
+    logging.disable(logged)
+    if collects:
+        gc.enable()

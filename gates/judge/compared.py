@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from chaos.evidence import schema
@@ -17,11 +18,13 @@ class Compared(Struct, frozen=True):
 
     node: Node
     origin: Origin
+    ordered: bool = False
 
     def told(self, source: Source) -> "Text":
         """Where that is."""
         found = source.problem("name", self.text, syntax.offset_of(self.node))
-        return Text(self.origin.table, self.origin.column, self.text, found.where, found.offset)
+        place = found.where, found.offset
+        return Text(self.origin.table, self.origin.column, self.text, *place, self.ordered)
 
     @property
     def text(self) -> str:
@@ -40,6 +43,9 @@ _COMPARISONS = frozenset(
         "COMPARE_NOT_IN",
     }
 )
+_ORDERS = frozenset({
+    "COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_GREATERTHAN", "COMPARE_GREATERTHANOREQUALTO", "COMPARE_BETWEEN",
+})  # fmt: skip
 _SEARCHES = frozenset({
     "contains", "list_contains", "list_has", "array_contains", "list_position", "list_has_any", "list_has_all",
     "array_has_any", "array_has_all", "@>", "<@", "&&",
@@ -65,6 +71,9 @@ def compared(node: Node, behind: From) -> Iterator[Compared]:
     kind = syntax.text_of(node, "type")
     if kind in _COMPARISONS:
         yield from _pairs(_sides(node), behind)
+    elif kind in _ORDERS:
+        for one in _pairs(_sides(node), behind):
+            yield msgspec.structs.replace(one, ordered=True)
     elif syntax.text_of(node, "function_name").lower() in _SEARCHES:
         given = syntax.arguments(node)
         if syntax.text_of(node, "function_name").lower() != "contains" or _is_list(
@@ -74,6 +83,8 @@ def compared(node: Node, behind: From) -> Iterator[Compared]:
 
 
 def _sides(node: Node) -> list[Node]:
+    if syntax.text_of(node, "type") == "COMPARE_BETWEEN":
+        return [syntax.child(node, side) for side in ("input", "lower", "upper")]
     return syntax.children(node, "children") or [
         syntax.child(node, side) for side in ("left", "right")
     ]

@@ -25,6 +25,7 @@ _EXPRESSION_CLAUSES = frozenset({"from_table", "select_list"})
 UNANSWERED = "what was never answered is left out here, whatever it would have been: select what was answered, with `outcome = 'ok' and …`"
 
 _MOST_PLANS = 1024
+_ANY_TEXT = ("VARCHAR", "JSON", "MAP(", "STRUCT(")
 _plans: dict[bytes, GatePlan] = {}
 
 
@@ -82,6 +83,7 @@ class _Compiler:
             self.query(name, source)
         self.repeated()
         asserts = tuple(self.assertion(item) if item else None for item in parts)
+        self.mistyped()
         return GatePlan(
             text,
             self.judged,
@@ -95,6 +97,19 @@ class _Compiler:
     def parse(self, sources: Sequence[Source]) -> None:
         texts = list(dict.fromkeys(source.sql() for source in sources))
         self.trees = dict(zip(texts, syntax.parse(self.connection, texts), strict=True))
+
+    def mistyped(self) -> None:
+        """DuckDB reads a text that is compared with a number as one, and fails where it is none."""
+        for one in dict.fromkeys(self.texts):
+            kind = self.evidence[one.table][one.column].removesuffix("[]")
+            if kind.startswith(_ANY_TEXT):
+                continue
+            reads = self.connection.execute(
+                f"SELECT TRY_CAST({tables.literal(one.text)} AS {kind}) IS NOT NULL"
+            ).fetchone()
+            if reads != (True,):
+                message = f"the {one.column} of {one.table} is {kind}, which {one.text!r} is not"
+                self.problems.append(Problem("type", message, one.where, one.offset))
 
     def fixed(self) -> None:
         """A table of `data:` may not stand in the place of evidence."""

@@ -36,13 +36,17 @@ class Problem(Struct, frozen=True):
 
 
 class Text(Struct, frozen=True):
-    """A text that is compared with a column of evidence, and where; see `Problem`."""
+    """A text that is compared with a column of evidence, and where; see `Problem`.
+
+    What is `ordered` need be no row's: it is asked what comes before or after it.
+    """
 
     table: str
     column: str
     text: str
     where: str
     offset: int | None
+    ordered: bool = False
 
 
 class Source(Struct, frozen=True):

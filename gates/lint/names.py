@@ -67,7 +67,12 @@ def misspelt(texts: Iterable[Text], names: Names) -> Iterator[Complaint]:
     for one in texts:
         words = schema.admissible(one.table).get(one.column, (False, ()))[1]
         known = names.get(f"{one.table}.{one.column}", frozenset(words) or None)
-        if known is None or not one.text or any(could_be(name, one.text) for name in known):
+        if (
+            one.ordered
+            or known is None
+            or not one.text
+            or any(could_be(name, one.text) for name in known)
+        ):
             continue
         near = closest(one.text, sorted(known))
         listed = ", ".join(map(repr, sorted(known)))

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,9 +39,9 @@ def act(options: argparse.Namespace) -> int:
     from service.incidents.bundles import read_bundle
     from service.replay import replay
 
-    # What the recorded requests failed with was logged then.
-    logging.disable()
-    came = replay(read_bundle(options.bundle))
+    bundle = read_bundle(options.bundle)
+    with _unlogged():
+        came = replay(bundle)
     if options.json:
         print_json(came)
         return 1 if came.diverging else 0
@@ -50,6 +52,17 @@ def act(options: argparse.Namespace) -> int:
     omitted = f", {came.omitted} too long to have been recorded" if came.omitted else ""
     print_line(f"{came.same} of {came.requests} requests were decided as recorded{omitted}")
     return 1 if came.diverging else 0
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """What the recorded requests failed with was logged then."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _told(each: "Divergence") -> str:

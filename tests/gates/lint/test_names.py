@@ -147,12 +147,11 @@ def test_names_are_followed_through_queries(
             "select seq, step from requests union all select seq, stream from frames",
             "step = 'treid'",
         ),
-        ("select seq, data from orders_read", "data = 'treid'"),
+        ("select seq, data from (select seq, id::varchar as data from orders)", "data = '7'"),
     ],
 )
 def test_what_may_be_is_no_name_that_is_misspelt(tmp_path: Path, query: str, every: str) -> None:
     more = '  - repeat: {who: [admin, nobody]}\n    steps:\n      - request: {get: /}\n        name: "for {who}"\n'
-    query = query.replace("orders_read", "(select seq, id::varchar as data from orders)")
     assert said(tmp_path, every, query, more=more) == []
 
 
@@ -174,3 +173,30 @@ def test_what_kinds_record_are_columns_and_fields() -> None:
             table, _, name = column.partition(".")
             assert name in schema.sealed_columns(table)
             assert field in fields
+
+
+@pytest.mark.parametrize(
+    ("every", "text", "told"),
+    [
+        ("status = 'abc'", "abc", "the status of requests is BIGINT, which 'abc' is not"),
+        ("status = '2oo' or status = '204'", "2oo", "BIGINT"),
+        ("status in (200, '2oo')", "2oo", "BIGINT"),
+        ("'many' > status", "many", "BIGINT"),
+        ("status between '100' and 'many'", "many", "BIGINT"),
+        ("sent_ms < 'noon'", "noon", "DOUBLE"),
+        ("reused = 'maybe' or status = 200", "maybe", "BOOLEAN"),
+    ],
+)
+def test_a_text_that_is_no_value_of_its_column_is_told(
+    tmp_path: Path, every: str, text: str, told: str
+) -> None:
+    ((at, message),) = said(tmp_path, every)
+    assert at == text
+    assert told in message
+
+
+@pytest.mark.parametrize(
+    "every", ["status = '200'", "status between '100' and '299'", "step > 'a' and status = 200"]
+)
+def test_a_text_that_can_be_read_as_one_is_one(tmp_path: Path, every: str) -> None:
+    assert said(tmp_path, every) == []
