@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from service.errors import LOOK_AT_DISK, StartRefused
+from service.files import replace
 
 Nanoseconds = Callable[[], int]
 _NS_PER_MS: Final = 1_000_000
@@ -47,16 +48,13 @@ class MarkFile:
             raise StartRefused(f"{self._path.name}: {wrong}", remedy) from wrong
 
     def create(self, mark_ms: int) -> None:
-        """Write a new file holding `mark_ms` and keep it open."""
-        self._descriptor = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-        )
-        self.write(mark_ms)
-        self.sync()
+        """Put a new file holding `mark_ms` in the place of any, and keep it open."""
+        replace(self._path, _line(mark_ms))
+        self.open()
 
     def write(self, mark_ms: int) -> None:
         """Replace the mark; survives the end of this process at once and a power cut after `sync`."""
-        os.pwrite(self._descriptor, f"{mark_ms:0{_DIGITS}d}\n".encode("ascii"), 0)
+        os.pwrite(self._descriptor, _line(mark_ms), 0)
 
     def sync(self) -> None:
         """Force the mark to disk."""
@@ -65,6 +63,10 @@ class MarkFile:
     def close(self) -> None:
         """Close the file; nothing can be written afterwards."""
         os.close(self._descriptor)
+
+
+def _line(mark_ms: int) -> bytes:
+    return f"{mark_ms:0{_DIGITS}d}\n".encode("ascii")
 
 
 class Clock:

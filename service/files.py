@@ -1,6 +1,9 @@
 """Files that are there as a whole, and stay there over a power cut, or are not there at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EEXIST
 from pathlib import Path
 
 
@@ -14,13 +17,47 @@ def sync_file(path: Path) -> None:
     _sync(path, os.O_RDONLY)
 
 
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Name an empty file of this user alone beside `path`; once it is written to its end, and on disk, it is `path`.
+
+    What a kill has left of an earlier one is removed. Raises OSError, also when `path` is there already.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(EEXIST, os.strerror(EEXIST), str(path))
+    with _replacing(path) as part:
+        yield part
+
+
 def write_new(path: Path, content: bytes) -> None:
-    """Make a file of this user alone, with its name on disk. Raises OSError, also when it is there already."""
+    """Make a file of this user alone. Raises OSError, also when it is there already."""
+    with appearing(path) as part:
+        part.write_bytes(content)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a new file of this user alone in the place of `path`: whoever reads it finds the one or the other, whole."""
+    with _replacing(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor = os.open(part, flags, 0o600)
+    try:
+        yield part
+        os.fsync(descriptor)
+        if os.fstat(descriptor).st_nlink == 0:
+            raise FileExistsError(EEXIST, "somebody else writes it", str(path))
+        part.rename(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
     sync_directory(path.parent)
 
 

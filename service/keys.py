@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from service.errors import RESTORE, StartRefused
-from service.files import write_new
+from service.files import replace, write_new
 from service.trust import check_private
 
 FORMAT: Final = 2
@@ -106,15 +106,16 @@ def generate_link(caller: str, server: str) -> Link:
 
 def write_keys(path: Path, material: KeyMaterial | Link) -> None:
     """Write a new file `path`, mode 0600 from its first byte on, and force it to disk."""
-    write_new(path, msgspec.json.format(msgspec.json.encode(material), indent=2) + b"\n")
+    write_new(path, _encoded(material))
 
 
 def replace_keys(path: Path, material: KeyMaterial | Link) -> None:
     """Put a new file in the place of `path`: whoever reads it finds the one or the other, whole."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.unlink(missing_ok=True)
-    write_keys(beside, material)
-    beside.replace(path)
+    replace(path, _encoded(material))
+
+
+def _encoded(material: KeyMaterial | Link) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(material), indent=2) + b"\n"
 
 
 def load_keys(path: Path, *, earlier: bool = False) -> KeyMaterial:

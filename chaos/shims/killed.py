@@ -81,14 +81,20 @@ class _Files(apsw.VFS):
         super().xDelete(name, sync_directory)
 
 
-def main() -> None:
-    """Load it into this process, then be the module."""
-    directory, last, module, *arguments = sys.argv[1:]
-    countdown = _Countdown(directory, int(last))
+def kill_at(directory: str, last: int) -> apsw.VFS:
+    """Have this process killed when it is about to change `directory` for the `last` time, as long as what is returned is kept."""
+    countdown = _Countdown(directory, last)
     files = _Files(countdown)
     sys.addaudithook(countdown.audit)
     for name in ("write", "fsync", "fdatasync"):
         setattr(os, name, countdown.counted(getattr(os, name)))
+    return files
+
+
+def main() -> None:
+    """Load it into this process, then be the module."""
+    directory, last, module, *arguments = sys.argv[1:]
+    files = kill_at(directory, int(last))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     del files

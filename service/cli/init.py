@@ -80,6 +80,7 @@ def _create(state: StateDir, force: bool) -> "NewKeys":
     from service.auth.bootstrap import adopt_bootstrap_tokens
     from service.clock import create_clock
     from service.control import open_control
+    from service.files import write_new
     from service.ids import random_id
     from service.keys import generate_keys, write_keys
     from service.settings import StorageSettings
@@ -90,7 +91,7 @@ def _create(state: StateDir, force: bool) -> "NewKeys":
     state.root.chmod(0o700)
     _make_room(state, force)
     if not state.settings.exists():
-        state.settings.write_text(CONFIGURATION, encoding="utf-8")
+        write_new(state.settings, CONFIGURATION.encode())
     clock = create_clock(state.clock)
     keys = generate_keys(clock.now_ms())
     _write_links(state)

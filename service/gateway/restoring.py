@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from service.errors import KEEP_AND_RESTORE, StartRefused
+from service.files import replace
 from service.query import each
 
 MOST_BYTES: Final = 1 << 18
@@ -155,6 +156,4 @@ def record(path: Path, restored: tuple[Restored, ...]) -> None:
         file.write(lines)
     if len(before) > MOST_BYTES:
         kept = (before + lines)[-MOST_BYTES // 2 :].partition(b"\n")[2]
-        shorter = path.with_name(path.name + ".new")
-        shorter.write_bytes(kept)
-        shorter.replace(path)
+        replace(path, kept)

@@ -17,6 +17,7 @@ import msgspec
 
 from service import SONIA_CONTRACT, SONIA_VERSION
 from service.errors import SoniaError
+from service.files import sync_directory, write_new
 from service.incidents.records import FORMAT, DecisionLine, RequestLine, TraceLine
 from service.incidents.redaction import Redaction
 from service.incidents.segments import events_between, traces_between
@@ -78,6 +79,8 @@ class _Lines:
 
     def seal(self) -> Sealed:
         size = self._file.tell()
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
         return Sealed(self._digest.hexdigest(), size)
 
@@ -105,7 +108,9 @@ def export(state: StateDir, span: Span, incident_id: str, now_ms: int, out: Path
             files=files,
         )
         _write_document(beside / MANIFEST, manifest)
+        sync_directory(beside)
         beside.rename(out)
+        sync_directory(out.parent)
     except OSError as wrong:
         raise SoniaError(f"the bundle cannot be written: {wrong}") from wrong
     finally:
@@ -154,7 +159,7 @@ def decisions_of(trace: TraceLine) -> Iterator[DecisionLine]:
 
 def _write_document(path: Path, document: object) -> Sealed:
     data = msgspec.json.format(_encode(document), indent=2) + b"\n"
-    path.write_bytes(data)
+    write_new(path, data)
     return Sealed(hashlib.sha256(data).hexdigest(), len(data))
 
 
@@ -188,9 +193,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def bundles_of(state: StateDir) -> list[Manifest]:
-    """The bundles in the state directory, the oldest first; what is none is left out."""
+    """The bundles in the state directory, the oldest first; what is none, or not whole yet, is left out."""
     found = []
-    for path in state.incidents.glob(f"*/{MANIFEST}"):
+    for path in state.incidents.glob(f"[!.]*/{MANIFEST}"):
         try:
             found.append(msgspec.json.decode(path.read_bytes(), type=Manifest))
         except (OSError, msgspec.MsgspecError):
@@ -199,7 +204,10 @@ def bundles_of(state: StateDir) -> list[Manifest]:
 
 
 def prune(state: StateDir) -> None:
-    """Keep the newest MOST_KEPT bundles in the state directory."""
+    """Keep the newest MOST_KEPT bundles in the state directory, and nothing of what was killed while it was exported."""
+    for path in state.incidents.glob(".*.*"):
+        if not Path("/proc", path.name.rpartition(".")[2]).exists():
+            shutil.rmtree(path, ignore_errors=True)
     for each in bundles_of(state)[:-MOST_KEPT]:
         shutil.rmtree(state.incidents / each.incident_id, ignore_errors=True)
 

@@ -404,6 +404,20 @@ def migrate(
             connection.pragma("user_version", step.version)
 
 
+def steps_back(
+    connection: apsw.Connection, to: int, steps: tuple[Migration, ...] = MIGRATIONS
+) -> tuple[Migration, ...]:
+    """The steps after `to` that the database has, the newest first.
+
+    Raises StartRefused as `check_schema`, and for a step that cannot be taken back.
+    """
+    back = steps[to : check_schema(connection, steps)][::-1]
+    for step in back:
+        if not step.down:
+            raise StartRefused(f"schema {step.version} cannot be taken back", RESTORE)
+    return back
+
+
 def take_back(
     connection: apsw.Connection,
     to: int,
@@ -412,13 +426,9 @@ def take_back(
 ) -> None:
     """Take back all steps after `to`, each in one transaction, in which `done` is called before the step is.
 
-    Raises StartRefused as `check_schema`, and for a step that cannot be taken back.
+    Raises StartRefused as `steps_back`.
     """
-    last = check_schema(connection, steps)
-    for step in reversed(steps[to:last]):
-        if not step.down:
-            raise StartRefused(f"schema {step.version} cannot be taken back", RESTORE)
-    for step in reversed(steps[to:last]):
+    for step in steps_back(connection, to, steps):
         with connection:
             done(step)
             for _ in connection.execute(step.down):
