@@ -2,7 +2,8 @@
 
 What is old enough is looked for beside the writer; the writer deletes what is so still, a few rows at a time, and other
 writes come between. What is not over is never old enough: a key whose request runs, what memory has not got, what waits
-for an operator, and what something else is still about: a task with a dead letter, a session with a task.
+for an operator, what something else is still about (a task with a dead letter, a session with a task), and restarts that a
+budget counts.
 
 The audit log is moved, not deleted: service/audit/archive.py.
 """
@@ -121,6 +122,24 @@ def rules(settings: RetentionSettings) -> Iterator[tuple[Rule, float]]:
             ),
         ),
         settings.sessions_days,
+    )
+    yield (
+        Rule(
+            "restart_attempts",
+            "at_ms < ?1 AND NOT EXISTS (SELECT 1 FROM restart_budgets AS budget"
+            " WHERE budget.service_name = restart_attempts.service_name"
+            " AND budget.window_start_ms <= restart_attempts.at_ms)",
+        ),
+        settings.restarts_days,
+    )
+    # The newest tells the next start how it ended.
+    yield (
+        Rule(
+            "boots",
+            "coalesce(ended_at_ms, at_ms) < ?1 AND seq < (SELECT max(seq) FROM boots)"
+            " AND id NOT IN (SELECT boot_id FROM restart_attempts)",
+        ),
+        settings.restarts_days,
     )
 
 

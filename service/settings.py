@@ -153,7 +153,7 @@ class OutboxSettings(_Section, frozen=True):
 
 class RetentionSettings(_Section, frozen=True):
     """For how many days what is over is kept: keys of requests, what was delivered, sessions with their turns, dead letters,
-    and tasks with their runs and confirmations. Rows of the audit log are moved into its archive then.
+    tasks with their runs and confirmations, and restarts of processes with the boots they were made in. Rows of the audit log are moved into its archive then.
     """
 
     idempotency_days: Positive = 1.0
@@ -161,6 +161,7 @@ class RetentionSettings(_Section, frozen=True):
     sessions_days: Positive = 90.0
     dead_letters_days: Positive = 90.0
     tasks_days: Positive = 90.0
+    restarts_days: Positive = 90.0
     audit_days: Annotated[float, msgspec.Meta(ge=1)] = 365.0
 
 

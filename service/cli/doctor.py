@@ -24,6 +24,8 @@ _KEPT: Final = (
     "tasks",
     "confirmations",
     "tool_runs",
+    "restart_attempts",
+    "boots",
 )
 EXAMPLES: Final = """\
 sonia doctor                   run the checks of a start without starting

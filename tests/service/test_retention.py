@@ -12,6 +12,7 @@ from service.control import open_control
 from service.effects import Effect, system_cause
 from service.retention import ROWS_A_STEP, Retention, rules
 from service.settings import RetentionSettings
+from service.supervisor.records import begin_boot, restore_budgets
 from tests.service.conformance.conversation import command
 from tests.service.gateway.inprocess import inside
 from tests.service.running import State, alter, rows
@@ -49,6 +50,13 @@ KEY = (
     "INSERT INTO idempotency (actor_id, route, key, payload_sha256, state, created_at_ms)"
     " VALUES ('a', 'r', ?, '', ?, ?)"
 )
+
+BOOT = "INSERT INTO boots (id, at_ms, ended_at_ms) VALUES (?, ?, ?)"
+RESTART = (
+    "INSERT INTO restart_attempts (id, service_name, cause, at_ms, boot_id, request_id)"
+    " VALUES (?, ?, 'exit', ?, ?, 'r')"
+)
+BUDGET = "INSERT INTO restart_budgets VALUES (?, ?, ?, 0, 0, ?)"
 
 
 def left(connection: apsw.Connection, table: str, column: str = "id") -> list[object]:
@@ -139,6 +147,33 @@ def test_runs_and_then_the_questions_that_they_answer_end(connection: apsw.Conne
         connection.execute(RUN, (run, answers, None, status, at_ms))
     assert left(connection, "confirmations") == ["late", "open", "runs"]
     assert left(connection, "tool_runs") == ["r2", "r3", "r4"]
+
+
+def test_restarts_end_unless_a_budget_counts_them_and_boots_after_them(
+    connection: apsw.Connection,
+) -> None:
+    for boot, at_ms, ended_ms in (
+        ("old", 1, NOW - 1),
+        ("cut off", 2, None),
+        ("counts", 3, 4),
+        ("long", 4, NOW),
+        ("last", 5, 6),
+    ):
+        connection.execute(BOOT, (boot, at_ms, ended_ms))
+    for service, window_start_ms, count in ("memory", NOW, 1), ("tools", 3, 1):
+        connection.execute(BUDGET, (service, window_start_ms, count, NOW))
+    for restart, service, at_ms, boot in (
+        ("old", "memory", 1, "old"),
+        ("older than its window", "tools", 2, "cut off"),
+        ("counts", "tools", 3, "counts"),
+        ("new", "memory", NOW, "long"),
+    ):
+        connection.execute(RESTART, (restart, service, at_ms, boot))
+    budgets = restore_budgets(connection)
+    assert left(connection, "restart_attempts") == ["counts", "new"]
+    assert left(connection, "boots") == ["counts", "last", "long"]
+    assert restore_budgets(connection) == budgets
+    assert begin_boot(connection, "next", NOW)
 
 
 def test_what_was_sealed_ends_with_a_row_that_says_so(state: State) -> None:

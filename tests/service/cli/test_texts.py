@@ -46,6 +46,7 @@ DEFAULTS = {
         "sessions_days": 90.0,
         "dead_letters_days": 90.0,
         "tasks_days": 90.0,
+        "restarts_days": 90.0,
         "audit_days": 365.0,
     },
     "audit": {"checkpoint_every": 100},
