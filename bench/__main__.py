@@ -12,7 +12,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import guards, harness, incidents, judge, load_client, release, signatures, traces
+from bench import (
+    goodput,
+    guards,
+    harness,
+    incidents,
+    judge,
+    load_client,
+    release,
+    signatures,
+    traces,
+)
 from bench.report import Measured, show, unmeasured, write
 from chaos.errors import ChaosError
 
@@ -25,6 +35,7 @@ PARTS: Mapping[str, Callable[[int, int], list[Measured]]] = {
     "f": signatures.measure,
     "g": incidents.measure,
     "h": traces.measure,
+    "i": goodput.measure,
 }
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -4,13 +4,14 @@ import importlib.util
 import sys
 import tempfile
 import time
+from pathlib import Path
 from statistics import median
 
 import msgspec
 
 from bench.processes import WRK_MISSING, Cost, has_wrk, run_and_weigh, server, wrk
 from bench.report import Measured, unmeasured
-from chaos.load.plan import MAX_REQUESTS, Began, Clients, Message, Plan, Summary
+from chaos.load.plan import MAX_REQUESTS, Began, Clients, Message, Plan, Rates, Summary
 
 PART = "c"
 CONNECTIONS = 16
@@ -58,34 +59,43 @@ def compare(what: str, aim: str, ours: list[Cost], theirs: list[Cost], missing: 
 
 def load_client(port: int, for_s: int) -> Cost:
     """The load process as a gate would start it, in a directory that is thrown away."""
+    get = Message(method="GET", path="/x", route="/x")
     with tempfile.TemporaryDirectory(prefix="bench-load-") as directory:
-        plan = Plan(
-            run_id="bench",
-            gate="bench",
-            directory=directory,
-            origin_s=time.monotonic(),
-            load="bench",
-            step="scenario.0",
-            vars=msgspec.Raw(b"{}"),
-            link=None,
-            process="bare",
-            host="127.0.0.1",
-            port=port,
-            source="127.0.0.3",
-            seed=1,
-            first_seq=0,
-            at_most=MAX_REQUESTS,
-            shape=Clients(CONNECTIONS, for_s),
-            messages=[Message(method="GET", path="/x", route="/x")],
-        )
-        argv = [sys.executable, "-m", "chaos.load"]
-        output, cpu_s = run_and_weigh(argv, msgspec.json.encode(plan) + b"\n")
+        done, cpu_s = run_load(port, Clients(CONNECTIONS, for_s), [get], Path(directory))
+    return Cost(done, done / for_s, cpu_s / done * 1e6)
+
+
+def run_load(
+    port: int, shape: Clients | Rates, messages: list[Message], directory: Path
+) -> tuple[int, float]:
+    """(requests, processor seconds) of a load process, whose evidence is in `directory`. RuntimeError where one was not answered."""
+    plan = Plan(
+        run_id="bench",
+        gate="bench",
+        directory=str(directory),
+        origin_s=time.monotonic(),
+        load="bench",
+        step="scenario.0",
+        vars=msgspec.Raw(b"{}"),
+        link=None,
+        process="bare",
+        host="127.0.0.1",
+        port=port,
+        source="127.0.0.3",
+        seed=1,
+        first_seq=0,
+        at_most=MAX_REQUESTS,
+        shape=shape,
+        messages=messages,
+    )
+    argv = [sys.executable, "-m", "chaos.load"]
+    output, cpu_s = run_and_weigh(argv, msgspec.json.encode(plan) + b"\n")
     summary = msgspec.json.decode(output.splitlines()[-1], type=Began | Summary)
     if not isinstance(summary, Summary) or summary.problem is not None:
         raise RuntimeError(f"the load client failed: {summary}")
     if summary.done != summary.sent:
         raise RuntimeError(f"only {summary.done} of {summary.sent} requests were answered")
-    return Cost(summary.done, summary.done / for_s, cpu_s / summary.done * 1e6)
+    return summary.done, cpu_s
 
 
 def aiohttp_client(port: int, for_s: int) -> Cost:

@@ -7,23 +7,21 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Final, Self, TypeVar, cast
 
 import msgspec
 import uvloop
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.report import Measured
+from bench.stubs import with_stubs
 from service.cli.init import create_state
 from service.collector import end_start
 from service.control import open_control
-from service.dependencies.breaker import BreakerState
 from service.domain.call import Services
 from service.gateway.app import create_app
 from service.gateway.boot import boot
 from service.ids import random_id
-from service.messages.memory import Memory
 from service.processes import Listen
 from service.reliability.tracing import Stage, Trace, Traces
 from service.state import StateDir
@@ -89,7 +87,7 @@ async def _measure() -> list[Measured]:
         control = open_control(state)
         try:
             listen = Listen("127.0.0.1", 7000)
-            traced = _with_stubs(boot(control, listen, {}, random_id))
+            traced = with_stubs(boot(control, listen, {}, random_id))
             untraced = msgspec.structs.replace(traced, traces=_NoTraces())
             # As after a start: what is there then is not looked through again and again.
             end_start()
@@ -117,24 +115,6 @@ async def _compare(kind: str, apps: dict[str, ASGIApp], services: Services, toke
         values={f"µs {which}": median(each) / CALLS * 1e6 for which, each in spent.items()},
         note="memory and model answer at once, so that the trace's share is as large as it can be",
     )
-
-
-def _with_stubs(services: Services) -> Services:
-    """`services` whose memory and model answer at once."""
-    up = SimpleNamespace(breaker_state=BreakerState.CLOSED)
-
-    async def search(*_: object, **__: object) -> list[Memory]:
-        return []
-
-    async def answer(*_: object, **__: object) -> str:
-        return "It hangs behind the door."
-
-    stubs: Any = SimpleNamespace(
-        by_name={"memory": up, "model": up},
-        memory=SimpleNamespace(search=search),
-        model=SimpleNamespace(answer=answer),
-    )
-    return msgspec.structs.replace(services, dependencies=stubs)
 
 
 async def _ask(app: ASGIApp, kind: str, token: str) -> None:
