@@ -58,9 +58,9 @@ exit codes:
   3  a question is wrong
   4  a bundle cannot be read
 """
-TIMELINE: Final = ("modes", "breaches", "changes", "seconds")
-TIMELINE_ALONE: Final = ("seconds",)
-"""Has more rows than a summary should."""
+TIMELINE: Final = ("modes", "breaches", "changes", "queues", "seconds")
+TIMELINE_ALONE: Final = ("queues", "seconds")
+"""Have more rows than a summary should."""
 TABLE, HTML, PARQUET, SQL = "table", "html", "parquet", "sql"
 LIMITS: Final = Limits()
 DUCKDB, SPARK = "duckdb", "spark"

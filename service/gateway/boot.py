@@ -31,13 +31,14 @@ from service.keys import new_secret
 from service.outbox.dispatcher import Outbox
 from service.processes import BEHIND, Listen
 from service.reliability.degrade import DegradeMode
-from service.reliability.ingress import Ingress
+from service.reliability.ingress import LOOK_EVERY_S, Ingress, tell_of_queues
 from service.reliability.modes import TURNS, read_mode
 from service.reliability.slo import Mode
 from service.reliability.tracing import Traces
 from service.retention import Retention
 from service.settings import Part
 from service.supervisor.status import Supervision, Unsupervised
+from service.timers import Timer
 
 
 def boot(
@@ -124,6 +125,7 @@ def boot(
             control.registry,
             outbox.timer,
             ingress.timer,
+            Timer("queues", LOOK_EVERY_S, partial(tell_of_queues, ingress, traces)),
             worker.timer,
             retention.timer,
             slo.timer,

@@ -24,7 +24,7 @@ from service.reliability.admission import (
     Stage,
     Ticket,
 )
-from service.reliability.tracing import Trace
+from service.reliability.tracing import Trace, Traces
 from service.settings import AdmissionSettings
 from service.timers import Timer
 
@@ -154,3 +154,10 @@ class Ingress:
         moves = self._admission.advance(self._clock())
         for ticket in (*moves.dropped, *moves.begun):
             ticket.waiter.set()
+
+
+async def tell_of_queues(ingress: Ingress, traces: Traces) -> None:
+    """What waits where at this instant, for whoever looks into an incident; of a queue in which nothing does, nothing."""
+    for name, counts in ingress.snapshot().queues.items():
+        if counts.queued:
+            traces.event("queue", name, {"depth": counts.queued, "in_flight": counts.in_flight})

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,20 @@ def test_windows_are_those_in_which_it_happened(all_answers: dict[str, Answer]) 
     ((first, last, seconds, turns, missed),) = all_answers["breaches"].rows
     assert (str(first), str(last), seconds) == ("2026-11-30 00:00:20", "2026-11-30 00:00:39", 20)
     assert 0 < int(str(missed)) <= int(str(turns))
+
+
+def test_what_waited_is_told_by_the_second(made: Path, all_answers: dict[str, Answer]) -> None:
+    depths: dict[str, dict[object, object]] = {}
+    for line in lines(made / "one" / "events.jsonl"):
+        if line["event"] == "queue":
+            assert isinstance(line["detail"], dict)
+            second = str(datetime.fromtimestamp(float(str(line["at_ms"])) / 1000, UTC))[:19]
+            depths.setdefault(second, {})[line["name"]] = line["detail"]["depth"]
+    assert len(depths) == 60
+    told = {str(row[0])[:19]: list(row[1:]) for row in all_answers["queues"].rows}
+    assert told == {
+        at: [own[each] for each in ("stream", "tool", "model")] for at, own in depths.items()
+    }
 
 
 def test_two_bundles_part_where_their_lines_do(made: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from service.errors import Conflict, OutcomeUnknown, Unavailable
 from service.reliability.admission import Queue, QueueCounts
-from service.reliability.ingress import Admitted, Ingress, cost_of
+from service.reliability.ingress import Admitted, Ingress, cost_of, tell_of_queues
 from service.reliability.replaying import Replayed
-from service.reliability.tracing import Input, Trace
+from service.reliability.tracing import Event, Input, Trace, Traces
 from service.settings import AdmissionSettings, QueueSettings, Settings
 
 ONE = QueueSettings(floor=0, at_once=1)
@@ -173,3 +173,22 @@ def test_a_text_costs_by_its_length() -> None:
 def test_floors_beyond_the_budget_are_no_settings() -> None:
     with pytest.raises(msgspec.ValidationError, match="floors"):
         msgspec.convert({"admission": {"budget": 191}}, Settings)
+
+
+def test_queues_in_which_anything_waits_are_told_of() -> None:
+    told: list[Event] = []
+    traces = Traces()
+    traces.on_event(told.append)
+
+    async def act(entrance: Entrance) -> None:
+        end = asyncio.Event()
+        turns = await entrance.waiting(3, end)
+        await tell_of_queues(entrance.ingress, traces)
+        end.set()
+        await asyncio.gather(*turns)
+        await tell_of_queues(entrance.ingress, traces)
+
+    play(act)
+    assert [(each.event, each.name, each.detail) for each in told] == [
+        ("queue", "model", {"depth": 2, "in_flight": 1})
+    ]
