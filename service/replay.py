@@ -64,7 +64,9 @@ class Divergence(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What a replay came to: `classes` counts the trace classes of the replayed. `omitted` were too long to be recorded."""
+    """What a replay came to: `classes` counts the trace classes of the replayed. `omitted` were too long to be recorded, and
+    `changed` files of the bundle are not those that were exported.
+    """
 
     incident_id: str
     requests: int
@@ -72,6 +74,7 @@ class Replay(msgspec.Struct, frozen=True):
     omitted: int
     diverging: list[Divergence]
     classes: dict[str, int]
+    changed: list[str]
 
 
 def replay(bundle: Bundle) -> Replay:
@@ -91,6 +94,7 @@ def replay(bundle: Bundle) -> Replay:
         len(bundle.traces) - len(traces),
         diverging,
         dict(sorted(Counter(_class_of(each) for each in replayed).items())),
+        bundle.changed,
     )
 
 

@@ -49,6 +49,8 @@ def act(options: argparse.Namespace) -> int:
         print_line(_told(each))
     if len(came.diverging) > MOST_SHOWN:
         print_line(f"and {len(came.diverging) - MOST_SHOWN} more")
+    if came.changed:
+        print_line(f"this bundle is not as it was exported: {', '.join(came.changed)}")
     omitted = f", {came.omitted} too long to have been recorded" if came.omitted else ""
     print_line(f"{came.same} of {came.requests} requests were decided as recorded{omitted}")
     return 1 if came.diverging else 0

@@ -213,24 +213,38 @@ def prune(state: StateDir) -> None:
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A bundle as it is read again."""
+    """A bundle as it is read again, and which of its files are not as its manifest says."""
 
     manifest: Manifest
     config: dict[str, object]
     traces: list[TraceLine]
+    changed: list[str]
 
 
 def read_bundle(directory: Path) -> Bundle:
-    """Read a bundle; that its files are those of its manifest is not asked. Raises SoniaError."""
+    """Read a bundle; a copy whose inputs were changed can be read, too. Raises SoniaError."""
     try:
         manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
         config = msgspec.json.decode((directory / CONFIG).read_bytes(), type=dict[str, object])
         traces = list(_traces(directory))
+        changed = [
+            name
+            for name, own in sorted(manifest.files.items())
+            if _is_another(directory, name, own)
+        ]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as wrong:
         raise SoniaError(f"{directory} is no bundle of an incident: {wrong}") from wrong
     if manifest.format != FORMAT:
         raise SoniaError(f"{directory} has format {manifest.format}; this is format {FORMAT}")
-    return Bundle(manifest, config, traces)
+    return Bundle(manifest, config, traces, changed)
+
+
+def _is_another(directory: Path, name: str, sealed: Sealed) -> bool:
+    path = directory / Path(name).name
+    if not path.exists():
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() != sealed.sha256
 
 
 def _traces(directory: Path) -> Iterator[TraceLine]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def changed(bundle: Path, made: Path, name: str, which: Change, change: Change) 
 def test_every_request_is_decided_again_as_it_was(recorded: tuple[State, Path, Manifest]) -> None:
     _, bundle, manifest = recorded
     came = replay(read_bundle(bundle))
-    assert came.diverging == []
+    assert came.diverging == came.changed == []
     assert came.requests == came.same == manifest.counts["requests"] > 30
     assert len(came.classes) > 15
 
@@ -147,6 +148,7 @@ def test_an_input_beyond_a_boundary_is_decided_otherwise(
 ) -> None:
     came = changed(recorded[1], tmp_path / "changed", name, which, change)
     (found,) = came.diverging
+    assert came.changed == [name]
     sides = {each.stage for each in (found.recorded, found.replayed) if each is not None}
     assert (diverges_at in sides) if diverges_at else not sides
 
@@ -156,6 +158,18 @@ def test_it_needs_nothing_of_here_and_now(recorded: tuple[State, Path, Manifest]
     whole = sonia(None, "replay", str(bundle), "--json", PYTHONHASHSEED="7", TZ="Asia/Tokyo")
     assert json.loads(whole.stdout)["same"] == manifest.counts["requests"]
     assert (whole.returncode, whole.stderr) == (0, "")
+
+
+def test_a_file_that_is_gone_or_another_is_told(
+    recorded: tuple[State, Path, Manifest], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recorded[1], copy)
+    (copy / "events.jsonl").unlink()
+    (copy / "config.json").write_text("{}")
+    told = sonia(None, "replay", str(copy))
+    said = "this bundle is not as it was exported: config.json, events.jsonl\n"
+    assert told.stdout.startswith(said)
 
 
 def test_no_secret_leaves(recorded: tuple[State, Path, Manifest]) -> None:
