@@ -5,6 +5,7 @@ Everything that applies a defect, or says why one cannot be applied, asks here.
 
 import ast
 import difflib
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -159,12 +160,13 @@ def _regions(defect: Defect, text: str) -> list[tuple[int, int]]:
     return [(starts[lines.start - 1], starts[lines.stop - 1]) for lines in found]
 
 
-def defined(text: str) -> list[tuple[str, range]]:
+@functools.lru_cache(maxsize=256)
+def defined(text: str) -> Sequence[tuple[str, range]]:
     """(dotted name, lines from 1) of every class and function of a module. SyntaxError or ValueError when it is none."""
-    return [
+    return tuple(
         (name, range(_first_line(node), (node.end_lineno or node.lineno) + 1))
         for name, node in _definitions(ast.parse(text.removeprefix("\ufeff")))
-    ]
+    )
 
 
 def _first_line(node: Definition) -> int:
@@ -178,5 +180,6 @@ def _definitions(node: ast.AST, above: str = "") -> Iterator[tuple[str, Definiti
             name = f"{above}{child.name}"
             yield name, child
             yield from _definitions(child, f"{name}.")
-        else:
+        elif not isinstance(child, ast.expr):
+            # Most of a module is expressions, which define nothing with a name.
             yield from _definitions(child, above)

@@ -1,13 +1,17 @@
 """The files of a target's source: which they are, and their text in whatever encoding."""
 
 import io
+import os
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from chaos import regular
+
 MADE: Final = frozenset({"releases", "runs"})
 """What the harness writes beside the specs: no part of a source that is the whole project."""
+BYTECODE: Final = "__pycache__"
 ANY_BYTES: Final = "latin-1"
 
 
@@ -25,9 +29,24 @@ def files_below(root: Path, sources: Iterable[str]) -> Iterator[Path]:
     """Every file of the sources, in order, bytecode left out."""
     for entry in entries(root, sources):
         place = root / entry
-        for path in [place] if place.is_file() else sorted(place.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                yield path
+        if BYTECODE not in place.parts:
+            yield from [place] if place.is_file() else map(Path, _below(str(place)))
+
+
+def _below(directory: str) -> Iterator[str]:
+    """Its files and those of its folders, in the order of their paths; what cannot be listed has none."""
+    try:
+        with os.scandir(directory) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for entry in entries:
+        if entry.name == BYTECODE:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(entry.path)
+        elif entry.is_file(follow_symlinks=False) or regular.is_regular(Path(entry.path)):
+            yield entry.path
 
 
 def decoded(data: bytes) -> tuple[str, str]:

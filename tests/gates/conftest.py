@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gates.release.rendered import OPTIONAL, RENDERED
 from gates.release.signing import make_keys
+from tests.builders.opened_once import USERS, opened_once
 from tests.builders.small_release import PYPROJECT, SmallRelease
 
 
@@ -19,6 +20,13 @@ class Made(Struct, frozen=True):
     private: Path
     public: Path
     project: SmallRelease
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same evidence is not opened again: that is half of what it costs to verify a small release."""
+    for user in USERS:
+        monkeypatch.setattr(user, opened_once)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A source is a folder, a file or the whole project, and its files may be in any encoding."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from gates.run.bytecode import compile_sources
 from gates.run.session import tree_digest
 from gates.spec.edits import StaleError, stale_among
 from gates.spec.gate import Defect
-from gates.spec.sources import decoded
+from gates.spec.sources import decoded, files_below
 
 LATIN = "# -*- coding: latin-1 -*-\r\nNAME = 'Zürich'\r\n".encode("latin-1")
 
@@ -90,3 +91,29 @@ def test_a_change_of_the_source_is_another_one(root: Path, sources: list[str]) -
     assert tree_digest(root, sources) == before
     (root / "app.py").write_text("x = 2\n")
     assert tree_digest(root, sources) != before
+
+
+def test_the_files_of_a_source_are_in_the_order_of_their_paths(root: Path, tmp_path: Path) -> None:
+    """Links among them are followed to files and not into folders."""
+    for name in (
+        "lib.py",
+        "lib/b/c.py",
+        "lib/b.py",
+        "lib-2/a.py",
+        "lib/.hidden",
+        "lib/__pycache__/a.pyc",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x.py").write_text("x")
+    (root / "lib/linked.py").symlink_to(elsewhere / "x.py")
+    (root / "lib/folder").symlink_to(elsewhere)
+    (root / "lib/dangling").symlink_to("nowhere")
+    (root / "lib/round").symlink_to("round")
+    os.mkfifo(root / "lib/pipe")
+    found = list(files_below(root, ["lib", "lib-2", "lib.py", "none"]))
+    inside = [root / "lib" / name for name in (".hidden", "a.py", "b/c.py", "b.py", "linked.py")]
+    assert found == [*inside, root / "lib-2/a.py", root / "lib.py"]
+    assert inside == sorted(inside)
