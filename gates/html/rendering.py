@@ -47,8 +47,10 @@ def page(template: str, script: str | None = None, **values: object) -> str:
 
 @cache
 def _environment() -> "Environment":
-    """The templates, of which each is compiled once for all pages of a process."""
+    """The templates, of which each is compiled once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - see `page`
+
+    from gates.html.compiled import Compiled  # noqa: PLC0415 - see `page`
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -56,6 +58,7 @@ def _environment() -> "Environment":
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=Compiled(TEMPLATES, Path(__file__)),
     )
     environment.filters.update(FILTERS)
     return environment
