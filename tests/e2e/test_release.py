@@ -112,6 +112,9 @@ limits: []
 baseline: {closed: the door is open}
 """
 
+ALONE = ("--workers", "1")
+"""Where it is all the same to what is shown: each worker more is the start of a process more."""
+
 
 @pytest.fixture
 def door(tmp_path: Path) -> Command:
@@ -156,7 +159,7 @@ def test_a_release_is_made_verified_and_compared_with_the_one_before(door: Comma
     assert "+        self.send_response(200)" in defect["diff"]
     assert defect["measured"] == {"nobody gets in": "10 of 10 rows violating it"}
 
-    before = door.finish("baseline")
+    before = door.finish("baseline", *ALONE)
     assert before.exit == EXIT_PROMOTE, before.output
     assert "delta 1/2" in before.output
     compared = door.finish("diff", "releases/v2-baseline", "releases/v2")
@@ -173,14 +176,14 @@ def test_a_release_is_made_verified_and_compared_with_the_one_before(door: Comma
 
 
 def test_without_proofs_nothing_is_promoted(door: Command) -> None:
-    made = door.finish("run")
+    made = door.finish("run", *ALONE)
     assert made.exit == EXIT_UNKNOWN, made.output
     assert "HOLD (proofs are missing of A1 closed, A2 late: `python -m gates prove`" in made.output
     assert door.finish("verify", "releases/v2").exit == EXIT_PROMOTE
 
 
 def test_an_interrupted_proof_goes_on_and_is_shipped_with_the_release(door: Command) -> None:
-    door.start("prove", "--workers", "1")
+    door.start("prove", *ALONE)
     until(lambda: "1/4" in (door.directory / "output.txt").read_text(), "the first trial ends")
     os.killpg(door.pid, signal.SIGINT)
     stopped = door.end()
@@ -188,11 +191,11 @@ def test_an_interrupted_proof_goes_on_and_is_shipped_with_the_release(door: Comm
     assert "the same command goes on where this one stopped" in stopped.output
     assert door.processes() == {}
     assert door.left_behind() == []
-    finished = door.finish("prove")
+    finished = door.finish("prove", *ALONE)
     assert finished.exit == EXIT_PROMOTE, finished.output
     assert 1 <= finished.output.count("(kept)") < 4, finished.output
 
-    made = door.finish("run")
+    made = door.finish("run", *ALONE)
     assert made.exit == EXIT_PROMOTE, made.output
     assert door.finish("verify", "releases/v2").exit == EXIT_PROMOTE
     report = json.loads((door.directory / "releases/v2/gate-report.json").read_text())
@@ -202,7 +205,7 @@ def test_an_interrupted_proof_goes_on_and_is_shipped_with_the_release(door: Comm
         ["control", "the door is open"],
         ["control", "sham"],
     ]
-    again = door.finish("prove")
+    again = door.finish("prove", *ALONE)
     assert again.exit == EXIT_PROMOTE and again.output.count("(kept)") == 4, again.output
 
 

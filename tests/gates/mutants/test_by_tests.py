@@ -130,14 +130,14 @@ def test_mutants_of_what_no_gate_guards(root: Path) -> None:
     assert '+UNSEEN = "XXunseen"' in printed
     assert list((root / "app").rglob("*.pyc")) == []
 
-    code, printed = run("--tests", "--sample", "100", "--least", "0.4")
+    code, printed = run("--tests", "--sample", "100", "--least", "0.4", "--workers", "1")
     assert code == EXIT_PROMOTE, printed
     assert printed.count("(kept)") == 11
     path = root / "tests" / "app" / "test_rules.py"
     path.write_text(
         path.read_text().replace("assert rules.UNSEEN", 'assert rules.UNSEEN == "unseen"')
     )
-    code, printed = run("--tests", "--file", "app/rules.py", "--list")
+    code, printed = run("--tests", "--file", "app/rules.py", "--list", "--workers", "1")
     assert "4 tests" in printed
 
 
@@ -146,7 +146,7 @@ def test_a_module_that_cannot_be_imported_is_not_viable(root: Path) -> None:
     (root / "tests" / "app" / "test_rules.py").write_text(
         "from app import rules\ndef test_word():\n    assert rules.WORD\n"
     )
-    _, printed = run("--tests", "--sample", "100")
+    _, printed = run("--tests", "--sample", "100", "--workers", "1")
     assert "2 not viable" in printed
     assert "not viable: tests app/rules.py:1 text: exit 4" in printed
 
