@@ -21,14 +21,15 @@ from service.clock import Clock, open_clock, read_mark, wall_ms
 from service.effects import Effect, system_cause
 from service.errors import LOOK_AT_DISK, StartRefused, StateDamaged, Unavailable
 from service.ids import random_id
-from service.keys import KeyMaterial, Link, load_keys, load_link
+from service.jsontypes import Json
+from service.keys import KeyMaterial, Link, fingerprint, load_keys, load_link
 from service.processes import BEHIND
 from service.settings import Settings, load_settings
 from service.state import StateDir
 from service.storage import Storage
 from service.storage.backup import copy_database
 from service.storage.damage import check_kept, mark_made
-from service.storage.database import check_integrity, look_at, open_database
+from service.storage.database import check_integrity, immediately, look_at, open_database
 from service.storage.migrations import MIGRATIONS, Migration, check_schema, migrate
 from service.storage.store import Checked, audited
 from service.trust import check_control
@@ -47,11 +48,13 @@ class Control(msgspec.Struct, frozen=True):
     storage: Storage
     registry: Registry
     epoch: EpochFile
+    held: int | None
 
     def close(self) -> None:
         """Finish what is queued, close the database and put the clock's mark on disk."""
         self.storage.stop()
         self.clock.sync()
+        self.state.unlock(self.held)
 
 
 def die(reason: str) -> None:
@@ -89,7 +92,7 @@ def look_over(state: StateDir) -> Sound:
     def look(connection: apsw.Connection) -> Sound:
         check_integrity(connection)
         check_schema(connection)
-        report, head = verify_start(connection, state.checkpoints, keys.audit_key_bytes())
+        report, head = verify_start(connection, state.checkpoints, keys.audit_keys())
         if not report.intact:
             raise StartRefused(
                 _tampered(report), "keep a copy as it is; `sonia audit verify` says more"
@@ -114,7 +117,16 @@ def _tampered(report: AuditReport) -> str:
 
 
 def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control:
-    """Check and open `state`. Raises StartRefused."""
+    """Check and open `state`; until it is closed its keys are not renewed. Raises StartRefused."""
+    held = state.hold_keys()
+    try:
+        return _opened(state, fatal, held)
+    except BaseException:
+        state.unlock(held)
+        raise
+
+
+def _opened(state: StateDir, fatal: Callable[[str], None], held: int | None) -> Control:
     sound = look_over(state)
     if sound.torn_checkpoint:
         sys.stderr.write(f"a checkpoint was cut off and is put aside: {sound.torn_checkpoint}\n")
@@ -124,7 +136,9 @@ def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control
         mark_made(state)
         clock.raise_to(sound.checked.head.at_ms)
         key = sound.keys.audit_key_bytes()
-        checked = sound.checked
+        checked = msgspec.structs.replace(
+            sound.checked, head=_told(connection, clock, Chain(key, sound.checked.head), sound.keys)
+        )
         if check_schema(connection) < MIGRATIONS[-1].version:
             backed_up(connection, state, clock.now_ms())
             checked = Checked(
@@ -143,7 +157,7 @@ def open_control(state: StateDir, fatal: Callable[[str], None] = die) -> Control
         storage.start()
         registry = Registry(epoch, lambda: storage.read(load_records))
         return Control(
-            state, sound.settings, sound.keys, sound.links, clock, storage, registry, epoch
+            state, sound.settings, sound.keys, sound.links, clock, storage, registry, epoch, held
         )
 
 
@@ -165,6 +179,31 @@ def _migrated(connection: apsw.Connection, clock: Clock, chain: Chain) -> Head:
 
     chain.follow(connection)
     migrate(connection, clock.now_ms(), done=done)
+    return chain.head
+
+
+def tell_of_keys(connection: apsw.Connection, chain: Chain, keys: KeyMaterial, now_ms: int) -> None:
+    """Write the row that the audit log's key was renewed, as the first one that is written with it, if it is not there yet."""
+    if not _untold(keys, chain.head):
+        return
+    ended = keys.earlier_audit_keys[-1]
+    detail: dict[str, Json] = {"to_seq": ended.to_seq, "before": fingerprint(ended.key)}
+    effect = Effect(None, "keys", fingerprint(keys.audit_key), detail)
+    audited(
+        connection, chain, now_ms, system_cause("keys", "keys.rotate", random_id("cli")), effect
+    )
+
+
+def _untold(keys: KeyMaterial, head: Head) -> bool:
+    return bool(keys.earlier_audit_keys) and keys.earlier_audit_keys[-1].to_seq == head.seq
+
+
+def _told(connection: apsw.Connection, clock: Clock, chain: Chain, keys: KeyMaterial) -> Head:
+    """Finish a renewal of the keys that was cut short; return the end of the log."""
+    if _untold(keys, chain.head):
+        with immediately(connection):
+            chain.follow(connection)
+            tell_of_keys(connection, chain, keys, clock.now_ms())
     return chain.head
 
 

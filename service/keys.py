@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -47,16 +47,55 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answers: bytes
 
 
-class KeyMaterial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EarlierKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key of the audit chain, in hex, with which rows up to `to_seq` were written."""
+
+    key: str
+    to_seq: int
+
+
+class AuditKeys(msgspec.Struct, frozen=True):
+    """What rows of the audit log, and its checkpoints, may have been written with.
+
+    Each of `earlier`, the oldest first, only up to a row, and what is written from now on with `now` alone.
+    """
+
+    now: bytes
+    earlier: tuple[tuple[bytes, int], ...] = ()
+
+    def of(self, seq: int) -> Iterator[tuple[int, bytes]]:
+        """The keys that may have written row `seq`, each with its number: what is written later has no lower one."""
+        yield from (
+            (number, key) for number, (key, to_seq) in enumerate(self.earlier) if seq <= to_seq
+        )
+        yield len(self.earlier), self.now
+
+
+class KeyMaterial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What `keys.json` holds. `audit_key` is hex."""
 
     format: int
     audit_key: str
     tokens: tuple[BootstrapToken, ...]
+    earlier_audit_keys: tuple[EarlierKey, ...] = ()
 
     def audit_key_bytes(self) -> bytes:
-        """The audit chain's key, 32 bytes or more."""
+        """What the audit chain is written with, 32 bytes or more."""
         return bytes.fromhex(self.audit_key)
+
+    def audit_keys(self) -> AuditKeys:
+        """What the audit chain is checked with."""
+        earlier = tuple((bytes.fromhex(it.key), it.to_seq) for it in self.earlier_audit_keys)
+        return AuditKeys(self.audit_key_bytes(), earlier)
+
+    def renewed(self, to_seq: int) -> "KeyMaterial":
+        """The same with another key for the rows after `to_seq`."""
+        ended = EarlierKey(self.audit_key, to_seq)
+        return msgspec.structs.replace(
+            self,
+            audit_key=secrets.token_hex(KEY_BYTES),
+            earlier_audit_keys=(*self.earlier_audit_keys, ended),
+        )
 
 
 class NewKeys(msgspec.Struct, frozen=True):
@@ -75,6 +114,11 @@ def new_secret() -> str:
 def hash_secret(secret: str) -> bytes:
     """The only form in which a secret is stored: its SHA-256, 32 bytes."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def fingerprint(audit_key: str) -> str:
+    """What a key, in hex, is called in the audit log."""
+    return hashlib.sha256(bytes.fromhex(audit_key)).hexdigest()[:16]
 
 
 def generate_keys(now_ms: int) -> NewKeys:
@@ -208,11 +252,18 @@ def _refuse_duplicate_names(pairs: list[tuple[str, object]]) -> dict[str, object
 
 def _weak_keys(material: KeyMaterial) -> list[str]:
     reasons = []
-    key = _from_hex(material.audit_key)
-    if key is None or len(key) < KEY_BYTES:
-        reasons.append(f"audit_key is not {KEY_BYTES} bytes of hex")
-    elif len(set(key)) < _MIN_DISTINCT_BYTES:
-        reasons.append("audit_key is not random")
+    earlier = material.earlier_audit_keys
+    for name, text in (
+        ("audit_key", material.audit_key),
+        *(("an earlier audit_key", each.key) for each in earlier),
+    ):
+        key = _from_hex(text)
+        if key is None or len(key) < KEY_BYTES:
+            reasons.append(f"{name} is not {KEY_BYTES} bytes of hex")
+        elif len(set(key)) < _MIN_DISTINCT_BYTES:
+            reasons.append(f"{name} is not random")
+    if material.audit_key in {each.key for each in earlier}:
+        reasons.append("audit_key is an earlier one")
     for token in material.tokens:
         digest = _from_hex(token.sha256)
         if digest is None or len(digest) != KEY_BYTES or token.sha256.lower() == _EMPTY_SHA256:

@@ -11,14 +11,15 @@ from service.audit import archive
 from service.audit.chain import Chain
 from service.audit.checkpoints import CheckpointWriter
 from service.clock import open_clock
-from service.control import backed_up, look_over, refusing
+from service.control import backed_up, look_over, refusing, tell_of_keys
 from service.effects import Effect, system_cause
 from service.errors import SoniaError
 from service.files import appearing
 from service.ids import random_id
 from service.jsontypes import Json
+from service.keys import KeyMaterial
 from service.state import StateDir
-from service.storage.database import look_at, open_database
+from service.storage.database import immediately, look_at, open_database
 from service.storage.migrations import (
     MIGRATIONS,
     Migration,
@@ -66,6 +67,8 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
             key = sound.keys.audit_key_bytes()
             chain = Chain(key, sound.checked.head)
             chain.follow(connection)
+            with immediately(connection):
+                tell_of_keys(connection, chain, sound.keys, clock.now_ms())
             exported = {} if export is None else _export(connection, steps, export)
 
             def done(step: Migration) -> None:
@@ -73,7 +76,7 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
                 if lost != exported.get(step.version, Counter()):
                     raise SoniaError("the database was changed meanwhile; do it again")
                 if step.version == archive.SINCE:
-                    _bring_back(connection, chain, state.archive, key, clock.now_ms())
+                    _bring_back(connection, chain, state.archive, sound.keys, clock.now_ms())
                 cause = system_cause("migrate", "database.migrate", random_id("cli"))
                 detail: dict[str, Json] = {"to": step.version - 1, "exported": dict(lost)}
                 effect = Effect(None, "migrations", str(step.version), detail)
@@ -86,9 +89,9 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
 
 
 def _bring_back(
-    connection: apsw.Connection, chain: Chain, path: Path, key: bytes, now_ms: int
+    connection: apsw.Connection, chain: Chain, path: Path, keys: KeyMaterial, now_ms: int
 ) -> None:
-    effect = archive.bring_back(connection, path, key)
+    effect = archive.bring_back(connection, path, keys.audit_keys())
     if effect is not None:
         cause = system_cause("migrate", "audit.unarchive", random_id("cli"))
         audited(connection, chain, now_ms, cause, effect)

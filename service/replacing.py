@@ -15,7 +15,7 @@ from service.effects import Effect, system_cause
 from service.errors import SoniaError, StartRefused, StateDamaged
 from service.files import sync_directory
 from service.ids import random_id
-from service.keys import load_keys
+from service.keys import AuditKeys, load_keys
 from service.reviving import Settled, Tokens, look_back, settle
 from service.state import StateDir
 from service.storage.backup import copy_database
@@ -47,15 +47,15 @@ def replace_database(state: StateDir, backup: Path, tokens: Tokens | None = None
     where nobody knows which of them have ended since. Raises SoniaError.
     """
     check_process(state)
-    key = load_keys(state.keys).audit_key_bytes()
+    keys = load_keys(state.keys).audit_keys()
     try:
-        head = look_at(backup, lambda connection: _copy(connection, key, state))
+        head = look_at(backup, lambda connection: _copy(connection, keys, state))
     except (StartRefused, OSError, apsw.Error) as wrong:
         raise SoniaError(f"{backup} cannot be restored: {wrong}") from wrong
     now_ms = _now_ms(state)
     known_seq = _known_seq(state)
-    chain = Chain(key, head)
-    present = look_back(state, key)
+    chain = Chain(keys.now, head)
+    present = look_back(state, keys)
     try:
         with closing(apsw.Connection(str(_part(state)))) as connection, connection:
             settled = settle(connection, chain, present, tokens, max(now_ms, head.at_ms))
@@ -63,7 +63,7 @@ def replace_database(state: StateDir, backup: Path, tokens: Tokens | None = None
         _part(state).unlink()
         raise
     place = put_aside(state, now_ms, (state.checkpoints,))
-    CheckpointWriter(state.checkpoints, key, 1, 0).write(chain.head)
+    CheckpointWriter(state.checkpoints, keys.now, 1, 0).write(chain.head)
     _part(state).rename(state.database)
     sync_directory(state.root)
     mark_made(state)
@@ -84,11 +84,11 @@ def _part(state: StateDir) -> Path:
     return state.root / "control.db.restored"
 
 
-def _copy(connection: apsw.Connection, key: bytes, state: StateDir) -> Head:
+def _copy(connection: apsw.Connection, keys: AuditKeys, state: StateDir) -> Head:
     check_integrity(connection)
     if check_schema(connection) == 0:
         raise StartRefused("it is no control database", "name another file")
-    report, head = verify_copy(connection, key)
+    report, head = verify_copy(connection, keys)
     if not report.intact:
         raise StartRefused(
             f"its audit log is not one of this state: {report.reason}", "name another file"

@@ -182,16 +182,16 @@ class Retention:
 
     async def _archive(self, cause: Cause) -> bool:
         """Move the next old rows of the log into its archive; whether there were some."""
-        key = self._control.keys.audit_key_bytes()
+        keys = self._control.keys.audit_keys()
         step = await self._storage.read_apart(
             partial(
                 copy_step,
                 path=self._control.state.archive,
-                key=key,
+                keys=keys,
                 before_ms=self._before_ms(self._settings.audit_days),
                 settings=self._control.settings.storage,
             )
         )
         if step is not None:
-            await self._storage.change(cause, partial(delete_step, step=step, key=key))
+            await self._storage.change(cause, partial(delete_step, step=step, keys=keys))
         return step is not None

@@ -20,6 +20,7 @@ from service.domain.tasks.claims import doubt_all
 from service.effects import Effect, system_cause
 from service.errors import SoniaError
 from service.ids import random_id
+from service.keys import AuditKeys
 from service.state import StateDir
 from service.storage.damage import newest
 from service.storage.database import check_integrity, look_at
@@ -47,12 +48,12 @@ class Settled(msgspec.Struct, frozen=True):
     tasks: int = 0
 
 
-def look_back(state: StateDir, key: bytes) -> Present | None:
+def look_back(state: StateDir, keys: AuditKeys) -> Present | None:
     """Read the database that is in place, or was put aside from there; None when it is lost, or not as its log says."""
 
     def look(connection: apsw.Connection) -> Present | None:
         check_integrity(connection)
-        if not verify_audit(connection, state.checkpoints, key).intact:
+        if not verify_audit(connection, state.checkpoints, keys).intact:
             return None
         return Present(read_head(connection), load_records(connection))
 

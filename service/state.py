@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -11,7 +13,7 @@ from service.processes import BEHIND
 
 
 class StateDir(msgspec.Struct, frozen=True):
-    """Paths below one state directory. Nothing here touches the disk but `lock`."""
+    """Paths below one state directory. Nothing here touches the disk but what locks."""
 
     root: Path
 
@@ -158,7 +160,33 @@ class StateDir(msgspec.Struct, frozen=True):
             ) from held
         return descriptor
 
+    def hold_keys(self, alone: bool = False) -> int | None:
+        """Keep the keys as they are until `unlock`; `alone` keeps everybody else from using them, to renew them.
+
+        None where there is no directory, which whoever looks for something in it will say. Raises StartRefused.
+        """
+        try:
+            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError as held:
+            os.close(descriptor)
+            reason = "other commands use its keys" if alone else "its keys are being renewed"
+            raise StartRefused(f"{self.root}: {reason}", "try again") from held
+        return descriptor
+
+    @contextmanager
+    def keys_held(self, alone: bool = False) -> Iterator[None]:
+        """As `hold_keys`, meanwhile."""
+        held = self.hold_keys(alone)
+        try:
+            yield
+        finally:
+            self.unlock(held)
+
     def unlock(self, descriptor: int | None) -> None:
-        """Give back what `lock` took."""
+        """Give back what `lock` or `hold_keys` took."""
         if descriptor is not None:
             os.close(descriptor)

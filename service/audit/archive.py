@@ -30,6 +30,7 @@ from service.audit.seals import needed
 from service.effects import Effect
 from service.errors import SoniaError, StateDamaged
 from service.jsontypes import Json
+from service.keys import AuditKeys
 from service.query import columns, each, select_one
 from service.settings import StorageSettings
 from service.storage.database import look_at, open_database
@@ -85,14 +86,14 @@ class Lost(SoniaError):
         self.reason = reason
 
 
-def read_archived(connection: apsw.Connection, key: bytes) -> Archived:
+def read_archived(connection: apsw.Connection, keys: AuditKeys) -> Archived:
     """What the log says about its archive. Raises Lost when the row that says so is not the one that was written."""
     row = select_one(
         connection, AuditEntry, "FROM audit WHERE effect_table = 'audit' ORDER BY seq DESC LIMIT 1"
     )
     if row is None:
         return Archived()
-    if not is_as_written(key, row):
+    if not is_as_written(keys, row):
         raise Lost(row.seq, NOT_AS_WRITTEN)
     return msgspec.json.decode(row.detail, type=Archived)
 
@@ -114,7 +115,11 @@ def _kept(connection: apsw.Connection, to_seq: int) -> tuple[int, str]:
 
 
 def copy_step(
-    connection: apsw.Connection, path: Path, key: bytes, before_ms: int, settings: StorageSettings
+    connection: apsw.Connection,
+    path: Path,
+    keys: AuditKeys,
+    before_ms: int,
+    settings: StorageSettings,
 ) -> Step | None:
     """Copy the next rows to the archive, if so many are from before `before_ms` and others follow them.
 
@@ -122,7 +127,7 @@ def copy_step(
     written.
     """
     with connection:
-        before = read_archived(connection, key)
+        before = read_archived(connection, keys)
         to_seq = before.to_seq + ROWS_A_STEP
         newest_ms, newest = connection.execute(
             "SELECT max(at_ms) FILTER (WHERE seq <= ?2), max(seq) FROM audit WHERE seq > ?1 AND seq <= ?2 + 1",
@@ -130,7 +135,7 @@ def copy_step(
         ).get or (None, None)
         if newest != to_seq + 1 or newest_ms is None or newest_ms >= before_ms:
             return None
-        rows = list(_checked(connection, key, before, to_seq))
+        rows = list(_checked(connection, keys, before, to_seq))
         stay = needed(connection, to_seq)
     with closing(_opened(path, settings)) as archive:
         with archive:
@@ -144,13 +149,13 @@ def copy_step(
 
 
 def _checked(
-    connection: apsw.Connection, key: bytes, after: Archived, to_seq: int
+    connection: apsw.Connection, keys: AuditKeys, after: Archived, to_seq: int
 ) -> Iterator[AuditEntry]:
     seq, previous = after.to_seq, after.hmac
     rest = "FROM audit WHERE seq > ? AND seq <= ? ORDER BY seq"
     for row in each(connection, AuditEntry, rest, (after.to_seq, to_seq)):
         seq += 1
-        if reason := wrong_with(key, row, seq, previous):
+        if reason := wrong_with(keys, row, seq, previous):
             raise Lost(seq, reason)
         previous = row.hmac
         yield row
@@ -176,9 +181,9 @@ def _holds(archive: apsw.Connection, archived: Archived) -> bool:
     return archive.execute(found, (archived.to_seq, archived.hmac)).get is not None
 
 
-def delete_step(connection: apsw.Connection, step: Step, key: bytes) -> Effect[None]:
+def delete_step(connection: apsw.Connection, step: Step, keys: AuditKeys) -> Effect[None]:
     """Delete here what was copied, but for what is needed. Raises StateDamaged when others were archived meanwhile."""
-    if read_archived(connection, key) != step.before:
+    if read_archived(connection, keys) != step.before:
         raise StateDamaged("the audit log was archived by somebody else")
     connection.execute(
         "DELETE FROM audit WHERE seq <= ?1 AND seq NOT IN (SELECT value FROM json_each(?2))",
@@ -195,7 +200,7 @@ def effect_of(archived: Archived) -> Effect[None]:
 
 
 def check_archive(
-    path: Path, key: bytes, archived: Archived, pinned: Mapping[int, str]
+    path: Path, keys: AuditKeys, archived: Archived, pinned: Mapping[int, str]
 ) -> int | None:
     """Follow the chain through the archive to the end that the log names; return how many rows that are, None without an archive.
 
@@ -204,7 +209,7 @@ def check_archive(
     if not path.exists():
         return None
     try:
-        return look_at(path, lambda archive: _walk(archive, key, archived, pinned))
+        return look_at(path, lambda archive: _walk(archive, keys, archived, pinned))
     except (SoniaError, apsw.Error, msgspec.ValidationError) as wrong:
         if isinstance(wrong, Lost):
             raise
@@ -212,7 +217,7 @@ def check_archive(
 
 
 def _walk(
-    archive: apsw.Connection, key: bytes, archived: Archived, pinned: Mapping[int, str]
+    archive: apsw.Connection, keys: AuditKeys, archived: Archived, pinned: Mapping[int, str]
 ) -> int | None:
     seq, ends, following = archived.from_seq, {GENESIS}, set[str]()
     found = False
@@ -228,7 +233,7 @@ def _walk(
             seq += 1
         if row.seq > seq:
             raise Lost(seq, f"a row is missing in the archive: {row.seq} follows {seq - 1}")
-        if not is_as_written(key, row):
+        if not is_as_written(keys, row):
             raise Lost(seq, "the row in the archive is not the one that was written")
         if row.prev_hmac in ends or (seq == archived.from_seq and seq > 1):
             following.add(row.hmac)
@@ -248,15 +253,15 @@ def _through(seq: int, following: set[str], pinned: Mapping[int, str]) -> set[st
     return following
 
 
-def bring_back(connection: apsw.Connection, path: Path, key: bytes) -> Effect[None] | None:
+def bring_back(connection: apsw.Connection, path: Path, keys: AuditKeys) -> Effect[None] | None:
     """Put all archived rows back into the log, for a release that knows of no archive; None when there are none.
 
     Raises SoniaError when they are not all there.
     """
-    archived = read_archived(connection, key)
+    archived = read_archived(connection, keys)
     if archived.to_seq == 0:
         return None
-    if archived.from_seq > 1 or check_archive(path, key, archived, {}) is None:
+    if archived.from_seq > 1 or check_archive(path, keys, archived, {}) is None:
         raise SoniaError(
             f"rows of the audit log up to {archived.to_seq} are in its archive, without which the release before cannot"
             f" check it; put {path.name} back"

@@ -16,6 +16,7 @@ import msgspec
 from service.effects import Cause
 from service.errors import StateDamaged
 from service.jsontypes import Json
+from service.keys import AuditKeys
 from service.query import columns, each
 
 GENESIS: Final = "0" * 64
@@ -77,18 +78,26 @@ def row_hmac(key: bytes, row: AuditEntry) -> str:
     return hmac.digest(key, _encoder.encode(fields), hashlib.sha256).hex()
 
 
-def is_as_written(key: bytes, row: AuditEntry) -> bool:
+def written_with(keys: AuditKeys, row: AuditEntry) -> int | None:
+    """The number of the key that `row` was written with; None when it is not as any of them would have written it."""
+    for number, key in keys.of(row.seq):
+        if hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode()):
+            return number
+    return None
+
+
+def is_as_written(keys: AuditKeys, row: AuditEntry) -> bool:
     """Whether `row` carries the HMAC that it must."""
-    return hmac.compare_digest(row.hmac.encode(), row_hmac(key, row).encode())
+    return written_with(keys, row) is not None
 
 
-def wrong_with(key: bytes, row: AuditEntry, seq: int, previous: str | None) -> str | None:
+def wrong_with(keys: AuditKeys, row: AuditEntry, seq: int, previous: str | None) -> str | None:
     """What is wrong with `row` as the one numbered `seq` after one with the HMAC `previous`; None if it is unknown."""
     if row.seq != seq:
         return f"a row is missing: {row.seq} follows {seq - 1}"
     if previous is not None and row.prev_hmac != previous:
         return "the row does not follow the one before it"
-    if not is_as_written(key, row):
+    if not is_as_written(keys, row):
         return NOT_AS_WRITTEN
     return None
 
@@ -121,7 +130,7 @@ class Chain:
             ):
                 if row.seq == head.seq and row.hmac == head.hmac:
                     continue
-                if reason := wrong_with(self._key, row, head.seq + 1, head.hmac):
+                if reason := wrong_with(AuditKeys(self._key), row, head.seq + 1, head.hmac):
                     raise StateDamaged(_changed(head.seq + 1, reason))
                 head = Head(row.seq, row.hmac, row.at_ms)
         except msgspec.ValidationError as unreadable:

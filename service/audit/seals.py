@@ -14,6 +14,7 @@ import msgspec
 
 from service.audit.chain import NOT_AS_WRITTEN, AuditEntry, is_as_written
 from service.jsontypes import Json
+from service.keys import AuditKeys
 from service.query import Bindings, each
 
 SEALED: Final = "sealed"
@@ -121,14 +122,14 @@ def _digests(rows: "Iterable[tuple[apsw.SQLiteValue, ...]]") -> dict[str, str]:
 
 
 def disagreement(
-    connection: apsw.Connection, key: bytes, tables: Iterable[str]
+    connection: apsw.Connection, keys: AuditKeys, tables: Iterable[str]
 ) -> Disagreement | None:
     """The first row of `tables` that is not as the log says, in the connection's snapshot."""
     told: dict[tuple[str, str], str | None] = {
         place: _digests([row])[row[0]] for place, row in _AS_MADE.items()
     }
     for row in each(connection, AuditEntry, _TOLD):
-        if not is_as_written(key, row):
+        if not is_as_written(keys, row):
             return Disagreement(NOT_AS_WRITTEN, row.seq)
         told |= _sealed(row)
     for table in tables:

@@ -16,10 +16,12 @@ from service.audit.chain import (
     Head,
     is_as_written,
     read_head,
+    written_with,
     wrong_with,
 )
 from service.audit.checkpoints import Checkpoint, Checkpoints, checkpoint_mac, read_checkpoints
 from service.errors import StateDamaged
+from service.keys import AuditKeys
 from service.query import each
 
 _FROM: Final = "FROM audit WHERE seq >= ? ORDER BY seq"
@@ -51,7 +53,10 @@ class _Finding(msgspec.Struct, frozen=True):
 
 
 def verify_audit(
-    connection: apsw.Connection, checkpoints_path: Path, key: bytes, archive: Path | None = None
+    connection: apsw.Connection,
+    checkpoints_path: Path,
+    keys: AuditKeys,
+    archive: Path | None = None,
 ) -> AuditReport:
     """Check every row, every checkpoint, and that the state is as the rows say, in one read snapshot.
 
@@ -59,30 +64,30 @@ def verify_audit(
     it, each checkpoint's row is there with the HMAC that was checkpointed, and whatever is in the other tables has a
     row that tells of it. The oldest rows are looked for in `archive`; without one, what follows them is checked.
     """
-    return _verify(connection, checkpoints_path, key, archive, whole=True)[0]
+    return _verify(connection, checkpoints_path, keys, archive, whole=True)[0]
 
 
 def verify_start(
-    connection: apsw.Connection, checkpoints_path: Path, key: bytes
+    connection: apsw.Connection, checkpoints_path: Path, keys: AuditKeys
 ) -> tuple[AuditReport, Head]:
     """What a start checks, however long the log is, and the end of the chain that it found.
 
     The newest rows from a checkpoint on, that no other row is missing, and tokens and policies.
     """
-    return _verify(connection, checkpoints_path, key, None, whole=False)
+    return _verify(connection, checkpoints_path, keys, None, whole=False)
 
 
-def verify_copy(connection: apsw.Connection, key: bytes) -> tuple[AuditReport, Head]:
+def verify_copy(connection: apsw.Connection, keys: AuditKeys) -> tuple[AuditReport, Head]:
     """As `verify_audit`, of a copy that stands for itself: its end is what it says, so rows may have followed it."""
     head = read_head(connection)
-    end = Checkpoint(head.seq, head.hmac, checkpoint_mac(key, head.seq, head.hmac))
-    return _verify_by(connection, Checkpoints((end,)), key, None, whole=True)
+    end = Checkpoint(head.seq, head.hmac, checkpoint_mac(keys.now, head.seq, head.hmac))
+    return _verify_by(connection, Checkpoints((end,)), keys, None, whole=True)
 
 
 def _verify(
     connection: apsw.Connection,
     checkpoints_path: Path,
-    key: bytes,
+    keys: AuditKeys,
     archive: Path | None,
     *,
     whole: bool,
@@ -92,19 +97,19 @@ def _verify(
         checkpoints = read_checkpoints(checkpoints_path)
     except StateDamaged as damaged:
         return AuditReport(False, 0, 0, 0, None, str(damaged)), BEFORE_ALL
-    return _verify_by(connection, checkpoints, key, archive, whole=whole)
+    return _verify_by(connection, checkpoints, keys, archive, whole=whole)
 
 
 def _verify_by(
     connection: apsw.Connection,
     checkpoints: Checkpoints,
-    key: bytes,
+    keys: AuditKeys,
     archive: Path | None,
     *,
     whole: bool,
 ) -> tuple[AuditReport, Head]:
     with connection:
-        check = _Check(connection, checkpoints, key, whole)
+        check = _Check(connection, checkpoints, keys, whole)
         finding = check.log() or check.state()
     # What is archived was so before that snapshot, and nothing takes it away.
     if finding is None and whole and check.archived.to_seq:
@@ -131,10 +136,13 @@ def _recent(connection: apsw.Connection, checkpoints: Checkpoints) -> int:
     return max(old, default=0)
 
 
-def _check_checkpoints(checkpoints: tuple[Checkpoint, ...], key: bytes) -> _Finding | None:
+def _check_checkpoints(checkpoints: tuple[Checkpoint, ...], keys: AuditKeys) -> _Finding | None:
     for checkpoint in checkpoints:
-        expected = checkpoint_mac(key, checkpoint.seq, checkpoint.hmac)
-        if not hmac.compare_digest(checkpoint.mac.encode(), expected.encode()):
+        expected = (
+            checkpoint_mac(key, checkpoint.seq, checkpoint.hmac)
+            for _, key in keys.of(checkpoint.seq)
+        )
+        if not any(hmac.compare_digest(checkpoint.mac.encode(), mac.encode()) for mac in expected):
             return _Finding(checkpoint.seq, "a checkpoint was not written with this key")
     return None
 
@@ -143,7 +151,7 @@ class _Check:
     """One pass over the rows, in order, one at a time: a long log takes time and no memory."""
 
     def __init__(
-        self, connection: apsw.Connection, checkpoints: Checkpoints, key: bytes, whole: bool
+        self, connection: apsw.Connection, checkpoints: Checkpoints, keys: AuditKeys, whole: bool
     ) -> None:
         self.rows = 0
         self.head = BEFORE_ALL
@@ -154,14 +162,15 @@ class _Check:
         self._checkpoints = checkpoints
         self._pinned = {each.seq: each.hmac for each in checkpoints.whole}
         self._earlier: dict[int, str] = {}
-        self._key = key
+        self._keys = keys
+        self._written_with = 0
         self._whole = whole
         self._expected_seq = 1
         self._previous: str | None = None
 
     def log(self) -> _Finding | None:
         """Return the first thing that is wrong with the rows that are here."""
-        if finding := _check_checkpoints(self._checkpoints.whole, self._key):
+        if finding := _check_checkpoints(self._checkpoints.whole, self._keys):
             return finding
         try:
             self._begin()
@@ -184,7 +193,7 @@ class _Check:
         if self._connection.execute("SELECT count(*) FROM audit").get != expected:
             return _Finding(None, f"rows are missing before row {self.head.seq}")
         tables = seals.ALL if self._whole else seals.AUTHORITY
-        found = seals.disagreement(self._connection, self._key, tables)
+        found = seals.disagreement(self._connection, self._keys, tables)
         if found is None and self._whole:
             found = seals.untold(self._connection)
         return None if found is None else _Finding(found.seq, found.reason)
@@ -192,7 +201,7 @@ class _Check:
     def archive(self, path: Path | None) -> _Finding | None:
         """Follow the chain through the archive, where it is."""
         try:
-            rows = check_archive(path, self._key, self.archived, self._earlier) if path else None
+            rows = check_archive(path, self._keys, self.archived, self._earlier) if path else None
         except Lost as lost:
             return _Finding(lost.seq, lost.reason)
         self.archived_rows = rows or 0
@@ -201,7 +210,7 @@ class _Check:
 
     def _begin(self) -> None:
         """Find the row to begin with: after the archived ones, or at a checkpoint when that is recent enough."""
-        self.archived = archived = read_archived(self._connection, self._key)
+        self.archived = archived = read_archived(self._connection, self._keys)
         check_kept(self._connection, archived)
         self._expected_seq, self._previous = archived.to_seq + 1, archived.hmac
         if self._pinned.get(archived.to_seq, archived.hmac) != archived.hmac:
@@ -220,12 +229,17 @@ class _Check:
     def _check_needed(self) -> None:
         rest = "FROM audit WHERE seq <= ? ORDER BY seq"
         for row in each(self._connection, AuditEntry, rest, (self.archived.to_seq,)):
-            if not is_as_written(self._key, row):
+            if not is_as_written(self._keys, row):
                 raise Lost(row.seq, NOT_AS_WRITTEN)
 
     def _wrong(self, row: AuditEntry) -> str | None:
-        if reason := wrong_with(self._key, row, self._expected_seq, self._previous):
+        if reason := wrong_with(self._keys, row, self._expected_seq, self._previous):
             return reason
+        if self._keys.earlier:
+            number = written_with(self._keys, row) or 0
+            if number < self._written_with:
+                return "the row was written with an earlier key than the row before it"
+            self._written_with = number
         if self._pinned.pop(row.seq, row.hmac) != row.hmac:
             return "the row is not the one that was checkpointed"
         return None

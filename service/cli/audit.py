@@ -36,11 +36,12 @@ def act(options: argparse.Namespace) -> int:
     from service.storage.database import look_at
 
     state = StateDir(options.state.absolute())
-    key = load_keys(state.keys).audit_key_bytes()
-    report = look_at(
-        state.database,
-        lambda connection: verify_audit(connection, state.checkpoints, key, state.archive),
-    )
+    with state.keys_held():
+        keys = load_keys(state.keys).audit_keys()
+        report = look_at(
+            state.database,
+            lambda connection: verify_audit(connection, state.checkpoints, keys, state.archive),
+        )
     if options.json:
         print_json(report)
         return 0 if report.intact else 1

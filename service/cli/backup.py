@@ -29,14 +29,15 @@ def act(options: argparse.Namespace) -> int:
     from service.storage.database import look_at
 
     state = StateDir(options.state.absolute())
-    key = load_keys(state.keys).audit_key_bytes()
-    check_kept(state)
-    file = options.file.absolute()
-    try:
-        look_at(state.database, lambda connection: copy_database(connection, file))
-    except (OSError, apsw.Error) as wrong:
-        raise SoniaError(f"no backup was made: {wrong}") from wrong
-    report, head = look_at(file, lambda connection: verify_copy(connection, key))
+    with state.keys_held():
+        keys = load_keys(state.keys).audit_keys()
+        check_kept(state)
+        file = options.file.absolute()
+        try:
+            look_at(state.database, lambda connection: copy_database(connection, file))
+        except (OSError, apsw.Error) as wrong:
+            raise SoniaError(f"no backup was made: {wrong}") from wrong
+    report, head = look_at(file, lambda connection: verify_copy(connection, keys))
     if not report.intact:
         raise SoniaError(f"{file} is a copy, and its audit log is not intact: {report.reason}")
     print_line(f"{file}: sound; its audit log ends at row {head.seq}")

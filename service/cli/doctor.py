@@ -120,10 +120,10 @@ def _archived(state: StateDir, sound: "Sound") -> tuple[int, int]:
     from service.trust import check_database
 
     check_database(state.archive)
-    key = sound.keys.audit_key_bytes()
-    archived = look_at(state.database, lambda connection: read_archived(connection, key))
+    keys = sound.keys.audit_keys()
+    archived = look_at(state.database, lambda connection: read_archived(connection, keys))
     try:
-        rows = check_archive(state.archive, key, archived, {}) if archived.to_seq else 0
+        rows = check_archive(state.archive, keys, archived, {}) if archived.to_seq else 0
     except Lost as lost:
         where = "" if lost.seq is None else f" at row {lost.seq}"
         raise StartRefused(

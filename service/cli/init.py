@@ -83,6 +83,7 @@ def _create(state: StateDir, force: bool) -> "NewKeys":
     from service.files import write_new
     from service.ids import random_id
     from service.keys import generate_keys, write_keys
+    from service.renewing import write_links
     from service.settings import StorageSettings
     from service.storage.database import open_database
     from service.storage.migrations import migrate
@@ -94,7 +95,7 @@ def _create(state: StateDir, force: bool) -> "NewKeys":
         write_new(state.settings, CONFIGURATION.encode())
     clock = create_clock(state.clock)
     keys = generate_keys(clock.now_ms())
-    _write_links(state)
+    write_links(state)
     connection = open_database(state.database, StorageSettings(), create=True)
     migrate(connection, clock.now_ms())
     connection.close()
@@ -112,23 +113,16 @@ def _create(state: StateDir, force: bool) -> "NewKeys":
 def renew_links(state: StateDir) -> None:
     """Make the keys between processes anew, for a state whose gateway does not run, also one of the release before."""
     from service.keys import load_keys, replace_keys
+    from service.renewing import write_links
     from service.trust import check_directory
 
     lock = state.lock(create=False)
     try:
         check_directory(state.root)
         replace_keys(state.keys, load_keys(state.keys, earlier=True))
-        _write_links(state)
+        write_links(state)
     finally:
         state.unlock(lock)
-
-
-def _write_links(state: StateDir) -> None:
-    from service.keys import generate_link, replace_keys
-    from service.processes import BEHIND, GATEWAY
-
-    for each in BEHIND:
-        replace_keys(state.link(each.name), generate_link(GATEWAY.name, each.name))
 
 
 def _make_room(state: StateDir, force: bool) -> None:

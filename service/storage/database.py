@@ -1,7 +1,7 @@
 """Opening the control database, and reading back that it is what was asked for."""
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -67,6 +67,19 @@ def open_reader(path: Path, settings: StorageSettings) -> apsw.Connection:
     except apsw.Error as wrong:
         raise _cannot("cannot be opened", path, wrong) from wrong
     return connection
+
+
+@contextmanager
+def immediately(connection: apsw.Connection) -> Iterator[None]:
+    """One transaction in which nobody else writes from its beginning on. Raises apsw.Error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def look_at(path: Path, look: Callable[[apsw.Connection], T], busy_timeout_s: float = 5.0) -> T:

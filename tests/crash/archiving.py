@@ -35,11 +35,11 @@ def archive_all(state: StateDir) -> None:
     archive.ROWS_A_STEP = STEP  # type: ignore[misc]
     cause = system_cause("test", "audit.archive", "req_archive")
     with closing(open_control(state)) as control:
-        key = control.keys.audit_key_bytes()
-        copy = partial(archive.copy_step, path=state.archive, key=key, before_ms=1 << 60)
+        key = control.keys.audit_keys()
+        copy = partial(archive.copy_step, path=state.archive, keys=key, before_ms=1 << 60)
         storage = control.storage
         while step := storage.read(partial(copy, settings=control.settings.storage)):
-            storage.change_now(cause, partial(archive.delete_step, step=step, key=key))
+            storage.change_now(cause, partial(archive.delete_step, step=step, keys=key))
             if step.to_seq + STEP > ROWS:
                 return
 
@@ -75,8 +75,8 @@ def _wrong_with(state: StateDir, rows: "set[tuple[apsw.SQLiteValue, ...]]") -> s
         look_over(state)
     except StartRefused as refused:
         return str(refused)
-    key = load_keys(state.keys).audit_key_bytes()
-    check = partial(verify_audit, checkpoints_path=state.checkpoints, key=key)
+    key = load_keys(state.keys).audit_keys()
+    check = partial(verify_audit, checkpoints_path=state.checkpoints, keys=key)
     report = look_at(state.database, partial(check, archive=state.archive))
     if not report.intact or report.elsewhere_to_seq:
         return f"{report.reason or 'rows are nowhere'}"

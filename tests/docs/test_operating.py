@@ -35,7 +35,7 @@ def test_there_are_reasons() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"sonia ((?:token |audit )?\w+)", GUIDE)))
+    "command", sorted(set(re.findall(r"sonia ((?:token |audit |keys )?\w+)", GUIDE)))
 )
 def test_every_command_exists(command: str) -> None:
     shown = subprocess.run(

@@ -57,7 +57,7 @@ async def verify(call: InjectedCall) -> AuditReport:
     check = partial(
         verify_audit,
         checkpoints_path=call.services.state.checkpoints,
-        key=call.services.keys.audit_key_bytes(),
+        keys=call.services.keys.audit_keys(),
         archive=call.services.state.archive,
     )
     return await call.services.verification.ask(partial(call.storage.read_apart, check))

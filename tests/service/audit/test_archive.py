@@ -44,8 +44,8 @@ def write(control: Control, count: int, action: str = "act") -> None:
 
 
 def copied(control: Control, before_ms: int = LATER) -> Step | None:
-    key = control.keys.audit_key_bytes()
-    copy = partial(copy_step, path=control.state.archive, key=key, before_ms=before_ms)
+    key = control.keys.audit_keys()
+    copy = partial(copy_step, path=control.state.archive, keys=key, before_ms=before_ms)
     return control.storage.read(partial(copy, settings=StorageSettings()))
 
 
@@ -54,9 +54,9 @@ def archive_all(control: Control) -> int:
     newest = control.storage.read(lambda c: c.execute("SELECT max(seq) FROM audit").get)
     steps = 0
     while (step := copied(control)) and step.to_seq <= newest:
-        key = control.keys.audit_key_bytes()
+        key = control.keys.audit_keys()
         cause = system_cause("retention", "audit.archive", "req_2")
-        control.storage.change_now(cause, partial(delete_step, step=step, key=key))
+        control.storage.change_now(cause, partial(delete_step, step=step, keys=key))
         steps += 1
     return steps
 
@@ -76,9 +76,9 @@ def archived(state: State) -> State:
 
 def report_of(state: State, path: StateDir | None = None) -> AuditReport:
     directory = path or state.directory
-    key = load_keys(directory.keys).audit_key_bytes()
+    key = load_keys(directory.keys).audit_keys()
     check = partial(
-        verify_audit, checkpoints_path=directory.checkpoints, key=key, archive=directory.archive
+        verify_audit, checkpoints_path=directory.checkpoints, keys=key, archive=directory.archive
     )
     return look_at(directory.database, check)
 
@@ -209,11 +209,11 @@ def test_a_start_notices_what_is_wrong_with_what_stayed(name: str, archived: Sta
 def test_a_checkpoint_of_an_archived_row_is_compared(archived: State) -> None:
     from service.audit.checkpoints import Checkpoint, checkpoint_mac
 
-    key = load_keys(archived.directory.keys).audit_key_bytes()
+    key = load_keys(archived.directory.keys).audit_keys()
     for seq in 10, 20:
         copy = StateDir(archived.directory.root.with_name(f"copy {seq}"))
         shutil.copytree(archived.directory.root, copy.root)
-        other = Checkpoint(seq, "ab" * 32, checkpoint_mac(key, seq, "ab" * 32))
+        other = Checkpoint(seq, "ab" * 32, checkpoint_mac(key.now, seq, "ab" * 32))
         with copy.checkpoints.open("ab") as file:
             file.write(msgspec.json.encode(other) + b"\n")
         report = report_of(archived, copy)
@@ -333,8 +333,8 @@ def test_somebody_else_cannot_have_archived_meanwhile(archived: State) -> None:
         step = copied(control)
         assert step is not None
         stale = msgspec.structs.replace(step, before=Archived())
-        key = control.keys.audit_key_bytes()
+        key = control.keys.audit_keys()
         cause = system_cause("test", "audit.archive", "req_3")
         with pytest.raises(SoniaError):
-            control.storage.change_now(cause, partial(delete_step, step=stale, key=key))
+            control.storage.change_now(cause, partial(delete_step, step=stale, keys=key))
     assert report_of(archived).intact

@@ -33,7 +33,7 @@ def logged(state: State) -> State:
 def report_of(state: State) -> AuditReport:
     connection = open_reader(state.directory.database, StorageSettings())
     try:
-        key = load_keys(state.directory.keys).audit_key_bytes()
+        key = load_keys(state.directory.keys).audit_keys()
         return verify_audit(connection, state.directory.checkpoints, key)
     finally:
         connection.close()
