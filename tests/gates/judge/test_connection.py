@@ -1,5 +1,6 @@
 """Opening evidence: nothing but what was sealed, and no way out."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,16 +25,28 @@ def rewrite(release: Path, table: str, query: str) -> None:
         other.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of one run, which is only read."""
+    root = tmp_path_factory.mktemp("plain")
+    sealing.seal([Run(root / "runs").plain().close()], root / "release", {})
+    return root / "release"
+
+
 @pytest.fixture
-def release(tmp_path: Path, plain_run: Path) -> Path:
-    sealing.seal([plain_run], tmp_path / "release", {})
-    return tmp_path / "release"
+def release(plain: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return shutil.copytree(plain, tmp_path / "release")
 
 
-def test_evidence_as_it_was_sealed_passes(release: Path) -> None:
-    evidence = connection.open_release(release, {})
-    assert (evidence.problems, evidence.altered) == ([], {})
-    assert verdict_of(evidence, SPEC).status == "PASS"
+@pytest.fixture(scope="module")
+def locked(plain: Path) -> Evidence:
+    return connection.open_release(plain, {})
+
+
+def test_evidence_as_it_was_sealed_passes(locked: Evidence) -> None:
+    assert (locked.problems, locked.altered) == ([], {})
+    assert verdict_of(locked, SPEC).status == "PASS"
 
 
 @pytest.mark.parametrize("table", [*schema.sealed_tables(), "seals", "digests"])
@@ -122,10 +135,9 @@ def test_an_empty_directory_is_unknown(tmp_path: Path) -> None:
         "RESET lock_configuration",
     ],
 )
-def test_a_release_is_closed_to_the_outside(release: Path, statement: str) -> None:
-    evidence = connection.open_release(release, {})
+def test_a_release_is_closed_to_the_outside(plain: Path, locked: Evidence, statement: str) -> None:
     with pytest.raises(duckdb.Error):
-        evidence.connection.execute(statement.format(release=release)).fetchall()
+        locked.connection.execute(statement.format(release=plain)).fetchall()
 
 
 def test_single_runs_are_read_from_their_directories_only(tmp_path: Path, plain_run: Path) -> None:
@@ -137,13 +149,9 @@ def test_single_runs_are_read_from_their_directories_only(tmp_path: Path, plain_
         evidence.connection.execute(f"SELECT * FROM read_text('{tmp_path}/secret.txt')")
 
 
-def test_answers_depend_on_one_thread_and_no_time_zone(release: Path) -> None:
-    settings = (
-        connection.open_release(release, {})
-        .connection.execute("SELECT current_setting('threads'), current_setting('TimeZone')")
-        .fetchall()
-    )
-    assert settings == [(1, "UTC")]
+def test_answers_depend_on_one_thread_and_no_time_zone(locked: Evidence) -> None:
+    asked = "SELECT current_setting('threads'), current_setting('TimeZone')"
+    assert locked.connection.execute(asked).fetchall() == [(1, "UTC")]
 
 
 def test_collected_tables_are_opened_with_their_declared_columns(

@@ -1,6 +1,6 @@
 """The verdict right after a run is the one that its sealed evidence gives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -8,7 +8,7 @@ import pytest
 
 from chaos.evidence.sealing import seal
 from chaos.faults import SIGNATURES
-from gates.judge.connection import open_release
+from gates.judge.connection import Evidence, open_release
 from gates.judge.result import GateVerdict
 from gates.judge.verdict import judge_gate
 from gates.run.judging import RunJudge
@@ -18,9 +18,12 @@ from tests.gates.judge.runs import Run, assertion, judged
 NONE = Path("/nonexistent")
 
 
-@pytest.fixture
-def judge(tmp_path: Path) -> RunJudge:
-    return RunJudge([tmp_path], {})
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunJudge]:
+    """One for run after run, as a worker has it."""
+    made = RunJudge([tmp_path_factory.getbasetemp()], {})
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -28,10 +31,14 @@ def new_run(tmp_path: Path) -> Callable[..., Run]:
     return lambda **names: Run(tmp_path / "runs", **names)
 
 
-def sealed_verdict(directory: Path, spec: Judged) -> GateVerdict:
+def sealed(directory: Path) -> Evidence:
     release = directory.parent.parent.parent / f"release-{directory.parent.name}"
     seal([directory], release, {})
-    return judge_gate(open_release(release, {}), spec, SIGNATURES)
+    return open_release(release, {})
+
+
+def sealed_verdict(directory: Path, spec: Judged) -> GateVerdict:
+    return judge_gate(sealed(directory), spec, SIGNATURES)
 
 
 def plain(run: Run) -> Run:
@@ -88,20 +95,22 @@ JOINED = assertion(that="joined", from_="w", none="outcome <> 'ok'", at_least=1)
 QUERY = {"w": Named(query="select seq, outcome from requests where status = 200", at_least=1)}
 
 
+SPECS = {
+    "rows": judged(DIRECT),
+    "a value and steps": judged(VALUE, STEPS, spec_sha256="g1"),
+    "a query": judged(DIRECT, JOINED, with_=QUERY),
+}
+
+
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(
-    "spec",
-    [
-        judged(DIRECT),
-        judged(VALUE, STEPS, spec_sha256="g1"),
-        judged(DIRECT, JOINED, with_=QUERY),
-    ],
-)
 def test_both_verdicts_are_the_same(
-    new_run: Callable[..., Run], judge: RunJudge, shape: Callable[[Run], Run], spec: Judged
+    new_run: Callable[..., Run], judge: RunJudge, shape: Callable[[Run], Run]
 ) -> None:
     directory = shape(new_run()).close()
-    assert judge.judge(directory, NONE, spec) == sealed_verdict(directory, spec)
+    evidence = sealed(directory)
+    for name, spec in SPECS.items():
+        later = judge_gate(evidence, spec, SIGNATURES)
+        assert judge.judge(directory, NONE, spec) == later, name
 
 
 def test_nothing_of_one_run_is_seen_in_the_next(
