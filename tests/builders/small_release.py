@@ -1,10 +1,13 @@
 """A small release with proofs, made by the real code from runs that are written down instead of run."""
 
+import copy
+import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -167,6 +170,14 @@ class SmallRelease:
         ):
             subprocess.run(["git", "-C", str(root), *command], check=True, timeout=30)
 
+    def copied(self, root: Path) -> Self:
+        """The same with all that came of it, elsewhere."""
+        shutil.copytree(self.root, root, symlinks=True)
+        again = copy.copy(self)
+        again.root, again.releases = root, root / "releases"
+        again.specs = root / self.specs.relative_to(self.root)
+        return again
+
     @property
     def directory(self) -> Path:
         """Where the release lies."""
@@ -237,9 +248,9 @@ class SmallRelease:
         key = key_of(session, project, job)
         defect = gate.falsified_by[job.defect] if job.defect is not None else None
         with self.store.making() as place, tempfile.TemporaryDirectory() as scratch:
-            copy = Path(scratch)
-            copy_sources(Path(session.root), ["shop"], copy)
-            edit = apply(defect, copy) if defect is not None else None
+            edited = Path(scratch)
+            copy_sources(Path(session.root), ["shop"], edited)
+            edit = apply(defect, edited) if defect is not None else None
             run_id = self.record(
                 place / gate.gate,
                 session,
@@ -249,7 +260,7 @@ class SmallRelease:
                 run_id=key,
                 mode="defect" if defect is not None else "healthy",
                 defect=defect.defect if defect is not None else None,
-                source=tree_digest(copy, ["shop"]),
+                source=tree_digest(edited, ["shop"]),
             )
             trial = Trial(
                 gate=gate.gate,

@@ -16,15 +16,21 @@ from tests.builders.small_release import SmallRelease
 from tests.gates.tampering import edit
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> SmallRelease:
+@pytest.fixture(scope="module")
+def proven(tmp_path_factory: pytest.TempPathFactory) -> SmallRelease:
     """A project whose gates were proven and not run since."""
-    made = SmallRelease(tmp_path / "shop")
+    made = SmallRelease(tmp_path_factory.mktemp("proven") / "shop")
     session, specs = made.session()
     made.prove(session, specs)
     # The session that made them came to nothing else.
     shutil.rmtree(made.releases)
     return made
+
+
+@pytest.fixture
+def project(proven: SmallRelease, tmp_path: Path) -> SmallRelease:
+    """A copy of it that a test may spoil."""
+    return proven.copied(tmp_path / "shop")
 
 
 def taken_up(project: SmallRelease) -> Report:

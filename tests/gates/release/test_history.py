@@ -21,15 +21,28 @@ def project(tmp_path: Path) -> SmallRelease:
     return SmallRelease(tmp_path / "shop")
 
 
-def test_fail_and_then_pass_holds(project: SmallRelease) -> None:
-    first = project.release(failing)
+@pytest.fixture(scope="module")
+def red(tmp_path_factory: pytest.TempPathFactory) -> SmallRelease:
+    """A project whose first run failed, with all its proofs."""
+    made = SmallRelease(tmp_path_factory.mktemp("red") / "shop")
+    first = made.release(failing)
     assert (first.verdict, first.exit_code) == ("HOLD", EXIT_FAILED)
-    second = project.release()
+    return made
+
+
+@pytest.fixture
+def failed(red: SmallRelease, tmp_path: Path) -> SmallRelease:
+    """A copy of it that a test may spoil."""
+    return red.copied(tmp_path / "shop")
+
+
+def test_fail_and_then_pass_holds(failed: SmallRelease) -> None:
+    second = failed.release()
     assert (second.verdict, second.exit_code) == ("HOLD", EXIT_FAILED)
     assert "flaky, failed before at the same inputs: first" in second.reason
     (attempt,) = second.attempts
     assert attempt.ended and attempt.failed == ["first"] and attempt.differs == []
-    found = verify(project.directory, Expected())
+    found = verify(failed.directory, Expected())
     assert found.flaws == []
     assert found.ledger_head == second.ledger.head
 
@@ -78,38 +91,34 @@ def test_an_unknown_holds_its_own_run_and_no_later_one(project: SmallRelease) ->
 
 
 def test_a_deleted_ledger_is_noticed_and_its_last_failure_is_still_known(
-    project: SmallRelease,
+    failed: SmallRelease,
 ) -> None:
-    project.release(failing)
-    (project.releases / ledger.FILE).unlink()
-    report = project.release()
+    (failed.releases / ledger.FILE).unlink()
+    report = failed.release()
     assert report.verdict == "HOLD"
     assert "flaky" in report.reason
     assert "does not go on from the one that v1 was shipped with" in str(report.ledger.problem)
 
 
 @pytest.mark.parametrize("status", ["PASS", "UNKNOWN"])
-def test_a_ledger_whose_last_line_was_edited_holds(project: SmallRelease, status: str) -> None:
-    project.release(failing)
-    path = project.releases / ledger.FILE
+def test_a_ledger_whose_last_line_was_edited_holds(failed: SmallRelease, status: str) -> None:
+    path = failed.releases / ledger.FILE
     path.write_text(path.read_text().replace('"FAIL"', f'"{status}"'))
-    report = project.release()
+    report = failed.release()
     assert (report.verdict, report.exit_code) == ("HOLD", EXIT_UNKNOWN)
     assert "the ledger of attempts cannot be relied on: it does not say what" in report.reason
 
 
-def test_a_ledger_whose_last_line_was_removed_holds(project: SmallRelease) -> None:
-    project.release(failing)
-    path = project.releases / ledger.FILE
+def test_a_ledger_whose_last_line_was_removed_holds(failed: SmallRelease) -> None:
+    path = failed.releases / ledger.FILE
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
-    assert "cannot be relied on" in project.release().reason
+    assert "cannot be relied on" in failed.release().reason
 
 
-def test_another_gate_or_source_is_a_new_start(project: SmallRelease) -> None:
-    project.release(failing)
-    path = project.root / "shop/app.py"
+def test_another_gate_or_source_is_a_new_start(failed: SmallRelease) -> None:
+    path = failed.root / "shop/app.py"
     path.write_text(path.read_text() + "\n# more\n")
-    report = project.release()
+    report = failed.release()
     assert "flaky" not in report.reason
     # It is not committed, and that is what holds it.
     assert report.reason == "invariants do not hold: committed"
@@ -151,18 +160,18 @@ def test_what_failed_in_another_clone_is_known_by_the_ledger_that_both_name(
     assert verify(here.directory, Expected(ledger=named)).flaws
 
 
-def test_what_failed_here_counts_whichever_ledger_is_named(tmp_path: Path) -> None:
-    project = SmallRelease(tmp_path / "shop")
-    project.release(failing)
-    project.release(failing)
-    project.named = tmp_path / "shared.jsonl"
-    report = project.release()
+def test_what_failed_here_counts_whichever_ledger_is_named(
+    failed: SmallRelease, tmp_path: Path
+) -> None:
+    failed.release(failing)
+    failed.named = tmp_path / "shared.jsonl"
+    report = failed.release()
     assert "flaky, failed before at the same inputs: first" in report.reason
     # And what failed by a ledger that was named counts where none is.
-    project.named = tmp_path / "another.jsonl"
-    project.release(failing)
-    project.named = None
-    report = project.release()
+    failed.named = tmp_path / "another.jsonl"
+    failed.release(failing)
+    failed.named = None
+    report = failed.release()
     assert "flaky" in report.reason
     assert report.ledger.problem is None
 
