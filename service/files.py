@@ -24,7 +24,7 @@ def appearing(path: Path) -> Iterator[Path]:
     What a kill has left of an earlier one is removed. Raises OSError, also when `path` is there already.
     """
     if os.path.lexists(path):
-        raise FileExistsError(EEXIST, os.strerror(EEXIST), str(path))
+        raise FileExistsError(EEXIST, "it is there already", str(path))
     with _replacing(path) as part:
         yield part
 
