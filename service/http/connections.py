@@ -13,6 +13,14 @@ STRANGERS: Final = ""
 _MOST: Final = 4096
 
 
+def open_more_files() -> None:
+    """Let this process open as many files as full room for callers takes, or as many as it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _MOST if hard == resource.RLIM_INFINITY else min(2 * _MOST, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def room_for_callers() -> int:
     """How many connections callers may hold together: half of what this process may open, the rest is its own."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

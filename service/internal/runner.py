@@ -10,8 +10,10 @@ from litestar.types import ASGIApp
 
 from service.collector import end_start
 from service.errors import StartRefused
+from service.http.connections import open_more_files
 from service.http.transport import Limits, bounded
 from service.internal.heap import give_back_large
+from service.internal.server import Server
 from service.internal.start import Checked
 from service.notify import ServiceManager
 from service.parent import is_port_reserved
@@ -64,6 +66,7 @@ def serve_on(
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    open_more_files()
     http, sockets = bounded(Limits())
     config = uvicorn.Config(
         app,
@@ -86,10 +89,10 @@ def serve_on(
     )
     give_back_large()
     end_start()
-    (_Told(config, manager) if manager else uvicorn.Server(config)).run(sockets=[bound])
+    (_Told(config, manager) if manager else Server(config)).run(sockets=[bound])
 
 
-class _Told(uvicorn.Server):
+class _Told(Server):
     """A server whose service manager is told when it listens, and when it ends."""
 
     def __init__(self, config: uvicorn.Config, manager: ServiceManager) -> None:

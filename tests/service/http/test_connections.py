@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from service.http.connections import Connections, room_for_callers
+from service.http.connections import Connections, open_more_files, room_for_callers
 
 
 class Line:
@@ -89,3 +89,24 @@ def test_callers_hold_half_of_what_may_be_open(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     assert room_for_callers() == room
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "then"),
+    [
+        (1024, 1 << 20, 8192),
+        (1024, 4096, 4096),
+        (1024, -1, 8192),
+        (9000, 1 << 20, None),
+        (4096, 4096, None),
+        (-1, -1, None),
+    ],
+)
+def test_a_process_opens_as_many_files_as_full_room_takes(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, then: int | None
+) -> None:
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+    open_more_files()
+    assert raised == ([] if then is None else [(then, hard)])
