@@ -50,23 +50,35 @@ def _rules(table: str) -> Iterator[tuple[str, str]]:
             yield f"{name} NOT IN ({allowed})", f"a {column} that there is not"
 
 
-def altered_rows(directory: Path, path: Path) -> str:
-    """In words: of which gates the rows of a changed table are not those that were sealed."""
-    collected = collected_of(read_specs(directory).targets)
-    evidence = open_release(directory / path.parent, collected)
-    table = path.stem
-    if table in evidence.unread:
-        return evidence.unread[table]
-    if table == "digests":
-        return "what it says of other tables is no longer so" if evidence.altered else _SAME
-    begin = f"the table {table} "
-    found = [
-        f"{gate} (run {run_id}): {text.removeprefix(begin)}"
-        for (run_id, gate), texts in sorted(evidence.altered.items())
-        for text in texts
-        if text.startswith(begin)
-    ]
-    return "; ".join(found) or _SAME
+class AlteredRows:
+    """Of which gates the rows of changed tables are not those that were sealed. A folder is opened once for all of its tables."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._opened: dict[Path, Evidence] = {}
+
+    def told(self, path: Path) -> str:
+        """In words, of one table."""
+        evidence = self._evidence(path.parent)
+        table = path.stem
+        if table in evidence.unread:
+            return evidence.unread[table]
+        if table == "digests":
+            return "what it says of other tables is no longer so" if evidence.altered else _SAME
+        begin = f"the table {table} "
+        found = [
+            f"{gate} (run {run_id}): {text.removeprefix(begin)}"
+            for (run_id, gate), texts in sorted(evidence.altered.items())
+            for text in texts
+            if text.startswith(begin)
+        ]
+        return "; ".join(found) or _SAME
+
+    def _evidence(self, folder: Path) -> Evidence:
+        if folder not in self._opened:
+            collected = collected_of(read_specs(self._directory).targets)
+            self._opened[folder] = open_release(self._directory / folder, collected)
+        return self._opened[folder]
 
 
 _SAME = "its rows are as they were sealed"

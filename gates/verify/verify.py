@@ -78,7 +78,7 @@ def verify(directory: Path, expected: Expected) -> Verification:
     if found:
         # Whatever opens one of these may be led elsewhere, or wait for ever.
         return _unread(directory, manifest, found)
-    found = [_precise(directory, flaw) for flaw in flaws(directory, manifest)]
+    found = list(_precise(directory, flaws(directory, manifest)))
     again: Report | None = None
     try:
         judgement, differences = rejudge(directory)
@@ -137,16 +137,19 @@ def _guarded(checks: Iterable[Callable[[], Iterable[Flaw]]]) -> Iterator[Flaw]:
             yield Flaw(path=".", problem=f"a check could not be carried out: {told(error)}")
 
 
-def _precise(directory: Path, flaw: Flaw) -> Flaw:
-    """Of a changed table, which rows of which gates are not those that were sealed."""
-    path = Path(flaw.path)
-    if path.suffix != ".parquet" or not flaw.problem.startswith("changed"):
-        return flaw
-    try:
-        where = evidence_checks.altered_rows(directory, path)
-    except Exception as error:  # noqa: BLE001 - the file itself is named in any case
-        where = f"it cannot be looked into: {told(error)}"
-    return Flaw(path=flaw.path, problem=f"{flaw.problem}; {where}")
+def _precise(directory: Path, found: Iterable[Flaw]) -> Iterator[Flaw]:
+    """The same, and of each changed table, which rows of which gates are not those that were sealed."""
+    altered = evidence_checks.AlteredRows(directory)
+    for flaw in found:
+        path = Path(flaw.path)
+        if path.suffix != ".parquet" or not flaw.problem.startswith("changed"):
+            yield flaw
+            continue
+        try:
+            where = altered.told(path)
+        except Exception as error:  # noqa: BLE001 - the file itself is named in any case
+            where = f"it cannot be looked into: {told(error)}"
+        yield Flaw(path=flaw.path, problem=f"{flaw.problem}; {where}")
 
 
 def _release_named(manifest: Manifest, report: Report) -> Iterator[Flaw]:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from gates.judge.connection import Evidence, open_release
 
-USERS = ("gates.release.stages.open_release", "gates.release.proofs.open_release")
+USERS = tuple(
+    f"gates.{module}.open_release"
+    for module in ("release.stages", "release.proofs", "verify.evidence")
+)
 """Who opens the evidence of a release. What they get is locked, and nothing is written to it."""
 
 _KEPT = 12

@@ -14,11 +14,13 @@ import pytest
 from chaos.errors import HarnessError
 from gates.cli import main
 from gates.commands.verify import policy_digest
+from gates.judge.connection import Evidence
 from gates.release.closing import sign_release
 from gates.release.manifest import OUTSIDE, read_manifest
 from gates.release.signing import make_keys, read_public
 from gates.release.specs import RELEASE
 from gates.verify.verify import Expected, verify
+from tests.builders.opened_once import opened_once
 from tests.gates.conftest import Made
 from tests.gates.tampering import close_again, edit, edit_json, edit_table, problems
 
@@ -185,6 +187,25 @@ def test_of_a_table_the_gate_and_its_rows_are_named(copy: Path) -> None:
     assert text.startswith("changed: ")
     assert "first (run 0-first-" in text
     assert "second" not in text
+
+
+def test_evidence_is_looked_into_once_however_much_of_it_changed(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+
+    def counted(directory: Path, collected: dict[str, dict[str, str]]) -> Evidence:
+        opened.append(directory)
+        return opened_once(directory, collected)
+
+    monkeypatch.setattr("gates.verify.evidence.open_release", counted)
+    for table in ("requests", "steps"):
+        edit_table(copy / f"evidence/{table}.parquet", "FROM old WHERE gate = 'second'")
+    found = problems(copy)
+    assert opened == [copy / "evidence"]
+    assert all(
+        "first (run " in found[f"evidence/{table}.parquet"][0] for table in ("requests", "steps")
+    )
 
 
 def test_a_table_whose_rows_are_the_same_in_another_order(copy: Path) -> None:
