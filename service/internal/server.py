@@ -11,16 +11,21 @@ from typing import Final
 
 import uvicorn
 
+from service.http.connections import room_for_callers
+
 MOST_A_TURN: Final = 128
+_OF_THE_ROOM: Final = 8
+"""What comes beyond the room for callers is turned away a turn later; until then it holds descriptors that are not for callers."""
 
 
 class Server(uvicorn.Server):
-    """Accepts up to MOST_A_TURN connections a turn at each socket that it is run with."""
+    """Accepts up to MOST_A_TURN connections a turn, fewer where there is little room, at each socket that it is run with."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._doors: list[socket.socket] = []
         self._coming: set[asyncio.Task[object]] = set()
+        self._most_a_turn = min(MOST_A_TURN, room_for_callers() // _OF_THE_ROOM)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen as uvicorn does, and beside it at a copy of each socket."""
@@ -43,7 +48,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         # Where no descriptor is left, libuv turns away one a turn.
         with contextlib.suppress(OSError):
-            for _ in range(MOST_A_TURN):
+            for _ in range(self._most_a_turn):
                 came, _ = door.accept()
                 came.setblocking(False)
                 task = loop.create_task(loop.connect_accepted_socket(self._protocol, came))
