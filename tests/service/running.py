@@ -59,13 +59,15 @@ class Answer(msgspec.Struct, frozen=True):
 def exchange(
     port: int, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]
 ) -> Answer:
-    """One request on a connection of its own; names of headers in lower case."""
+    """One request on a connection of its own; names of headers in lower case. OSError where no answer comes, or half of one."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.request(method, path, payload, dict(headers))
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, found, answer.read())
+    except http.client.HTTPException as cut:
+        raise ConnectionError(f"half of an answer: {cut}") from cut
     finally:
         connection.close()
 
