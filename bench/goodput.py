@@ -1,8 +1,6 @@
 """(i) What is left of a gateway's capacity when more is asked of it than it can do, and how long the admitted wait."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 from typing import TypeVar
@@ -71,7 +69,10 @@ def measure(_: int, for_s: int) -> list[Measured]:
 
 
 def _load(shape: Clients | Rates, for_s: int) -> Came:
-    with server("bench.turn_server", str(MODEL_S)) as (port, token), _directory() as directory:
+    with (
+        server("bench.turn_server", str(MODEL_S)) as (port, token),
+        tempfile.TemporaryDirectory(prefix="bench-load-") as name,
+    ):
         turn = Message(
             method="POST",
             path="/v1/turn",
@@ -79,14 +80,8 @@ def _load(shape: Clients | Rates, for_s: int) -> Came:
             headers=[("authorization", f"Bearer {token}"), ("content-type", "application/json")],
             body='{"text": "where is the key of the boat"}',
         )
-        run_load(int(port), shape, [turn], directory)
-        return _came(directory, for_s)
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="bench-load-") as name:
-        yield Path(name)
+        run_load(int(port), shape, [turn], Path(name))
+        return _came(Path(name), for_s)
 
 
 class _Sent(msgspec.Struct):

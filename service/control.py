@@ -137,7 +137,8 @@ def _opened(state: StateDir, fatal: Callable[[str], None], held: int | None) -> 
         clock.raise_to(sound.checked.head.at_ms)
         key = sound.keys.audit_key_bytes()
         checked = msgspec.structs.replace(
-            sound.checked, head=_told(connection, clock, Chain(key, sound.checked.head), sound.keys)
+            sound.checked,
+            head=finish_renewal(connection, clock, Chain(key, sound.checked.head), sound.keys),
         )
         if check_schema(connection) < MIGRATIONS[-1].version:
             backed_up(connection, state, clock.now_ms())
@@ -198,7 +199,9 @@ def _untold(keys: KeyMaterial, head: Head) -> bool:
     return bool(keys.earlier_audit_keys) and keys.earlier_audit_keys[-1].to_seq == head.seq
 
 
-def _told(connection: apsw.Connection, clock: Clock, chain: Chain, keys: KeyMaterial) -> Head:
+def finish_renewal(
+    connection: apsw.Connection, clock: Clock, chain: Chain, keys: KeyMaterial
+) -> Head:
     """Finish a renewal of the keys that was cut short; return the end of the log."""
     if _untold(keys, chain.head):
         with immediately(connection):

@@ -9,12 +9,11 @@ from pathlib import Path
 
 def sync_directory(path: Path) -> None:
     """Force the names in a directory to disk."""
-    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def sync_file(path: Path) -> None:
-    """Force what is in a file to disk."""
-    _sync(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -59,11 +58,3 @@ def _replacing(path: Path) -> Iterator[Path]:
     finally:
         os.close(descriptor)
     sync_directory(path.parent)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,7 +11,7 @@ from service.audit import archive
 from service.audit.chain import Chain
 from service.audit.checkpoints import CheckpointWriter
 from service.clock import open_clock
-from service.control import backed_up, look_over, refusing, tell_of_keys
+from service.control import backed_up, finish_renewal, look_over, refusing
 from service.effects import Effect, system_cause
 from service.errors import SoniaError
 from service.files import appearing
@@ -19,7 +19,7 @@ from service.ids import random_id
 from service.jsontypes import Json
 from service.keys import KeyMaterial
 from service.state import StateDir
-from service.storage.database import immediately, look_at, open_database
+from service.storage.database import look_at, open_database
 from service.storage.migrations import (
     MIGRATIONS,
     Migration,
@@ -66,9 +66,8 @@ def migrate_down(state: StateDir, to: int, export: Path | None) -> tuple[Schema,
             backup = backed_up(connection, state, clock.now_ms())
             key = sound.keys.audit_key_bytes()
             chain = Chain(key, sound.checked.head)
+            finish_renewal(connection, clock, chain, sound.keys)
             chain.follow(connection)
-            with immediately(connection):
-                tell_of_keys(connection, chain, sound.keys, clock.now_ms())
             exported = {} if export is None else _export(connection, steps, export)
 
             def done(step: Migration) -> None:

@@ -68,6 +68,10 @@ class ServiceManager:
             logging.getLogger("sonia.notify").warning("%s was not told: %s", what, failed)
 
 
+NOBODY: Final = ServiceManager({})
+"""Of a process that no service manager has started."""
+
+
 def untold(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment for children: they are not whom the service manager has started."""
     return {key: value for key, value in environ.items() if key not in (_SOCKET, _WITHIN, _PID)}

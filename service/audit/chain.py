@@ -91,15 +91,21 @@ def is_as_written(keys: AuditKeys, row: AuditEntry) -> bool:
     return written_with(keys, row) is not None
 
 
-def wrong_with(keys: AuditKeys, row: AuditEntry, seq: int, previous: str | None) -> str | None:
-    """What is wrong with `row` as the one numbered `seq` after one with the HMAC `previous`; None if it is unknown."""
+def wrong_place(row: AuditEntry, seq: int, previous: str | None) -> str | None:
+    """Why `row` is not the one numbered `seq` after one with the HMAC `previous`, which is None if it is unknown."""
     if row.seq != seq:
         return f"a row is missing: {row.seq} follows {seq - 1}"
     if previous is not None and row.prev_hmac != previous:
         return "the row does not follow the one before it"
-    if not is_as_written(keys, row):
-        return NOT_AS_WRITTEN
     return None
+
+
+def wrong_with(keys: AuditKeys, row: AuditEntry, seq: int, previous: str | None) -> str | None:
+    """What is wrong with `row`, where it stands and as it stands there; see `wrong_place`."""
+    reason = wrong_place(row, seq, previous)
+    if reason is None and not is_as_written(keys, row):
+        return NOT_AS_WRITTEN
+    return reason
 
 
 def _changed(seq: int, reason: str) -> str:

@@ -17,7 +17,7 @@ from service.audit.chain import (
     is_as_written,
     read_head,
     written_with,
-    wrong_with,
+    wrong_place,
 )
 from service.audit.checkpoints import Checkpoint, Checkpoints, checkpoint_mac, read_checkpoints
 from service.errors import StateDamaged
@@ -233,13 +233,14 @@ class _Check:
                 raise Lost(row.seq, NOT_AS_WRITTEN)
 
     def _wrong(self, row: AuditEntry) -> str | None:
-        if reason := wrong_with(self._keys, row, self._expected_seq, self._previous):
+        if reason := wrong_place(row, self._expected_seq, self._previous):
             return reason
-        if self._keys.earlier:
-            number = written_with(self._keys, row) or 0
-            if number < self._written_with:
-                return "the row was written with an earlier key than the row before it"
-            self._written_with = number
+        number = written_with(self._keys, row)
+        if number is None:
+            return NOT_AS_WRITTEN
+        if number < self._written_with:
+            return "the row was written with an earlier key than the row before it"
+        self._written_with = number
         if self._pinned.pop(row.seq, row.hmac) != row.hmac:
             return "the row is not the one that was checkpointed"
         return None

@@ -15,7 +15,7 @@ from service.http.transport import Limits, bounded
 from service.internal.heap import give_back_large
 from service.internal.server import Server
 from service.internal.start import Checked
-from service.notify import ServiceManager
+from service.notify import NOBODY, ServiceManager
 from service.parent import is_port_reserved
 from service.processes import Listen
 
@@ -56,7 +56,7 @@ def serve_on(
     app: ASGIApp,
     bound: socket.socket,
     max_frame_bytes: int = 0,
-    manager: ServiceManager | None = None,
+    manager: ServiceManager = NOBODY,
 ) -> None:
     """Start up, listen, serve until SIGTERM or SIGINT, drain for at most DRAIN_S seconds, return.
 
@@ -89,7 +89,7 @@ def serve_on(
     )
     give_back_large()
     end_start()
-    (_Told(config, manager) if manager else Server(config)).run(sockets=[bound])
+    _Told(config, manager).run(sockets=[bound])
 
 
 class _Told(Server):
