@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from service.audit.chain import Chain, Head
+from service.audit.chain import AuditEntry, Chain, Head, is_as_written
 from service.audit.verify import AuditReport, verify_start
 from service.auth.credentials import TokenRecord
 from service.auth.epoch import EpochFile
@@ -22,8 +22,9 @@ from service.effects import Effect, system_cause
 from service.errors import LOOK_AT_DISK, StartRefused, StateDamaged, Unavailable
 from service.ids import random_id
 from service.jsontypes import Json
-from service.keys import KeyMaterial, Link, fingerprint, load_keys, load_link
+from service.keys import AuditKeys, KeyMaterial, Link, fingerprint, load_keys, load_link
 from service.processes import BEHIND
+from service.query import select_one
 from service.settings import Settings, load_settings
 from service.state import StateDir
 from service.storage import Storage
@@ -185,7 +186,7 @@ def _migrated(connection: apsw.Connection, clock: Clock, chain: Chain) -> Head:
 
 def tell_of_keys(connection: apsw.Connection, chain: Chain, keys: KeyMaterial, now_ms: int) -> None:
     """Write the row that the audit log's key was renewed, as the first one that is written with it, if it is not there yet."""
-    if not _untold(keys, chain.head):
+    if not _untold(connection, keys, chain.head):
         return
     ended = keys.earlier_audit_keys[-1]
     detail: dict[str, Json] = {"to_seq": ended.to_seq, "before": fingerprint(ended.key)}
@@ -195,15 +196,19 @@ def tell_of_keys(connection: apsw.Connection, chain: Chain, keys: KeyMaterial, n
     )
 
 
-def _untold(keys: KeyMaterial, head: Head) -> bool:
-    return bool(keys.earlier_audit_keys) and keys.earlier_audit_keys[-1].to_seq == head.seq
+def _untold(connection: apsw.Connection, keys: KeyMaterial, head: Head) -> bool:
+    """Whether the log ends where the earlier key does: with its row, not with one that follows an older backup."""
+    if not keys.earlier_audit_keys or keys.earlier_audit_keys[-1].to_seq != head.seq:
+        return False
+    row = select_one(connection, AuditEntry, "FROM audit WHERE seq = ?", (head.seq,))
+    return row is not None and not is_as_written(AuditKeys(keys.audit_key_bytes()), row)
 
 
 def finish_renewal(
     connection: apsw.Connection, clock: Clock, chain: Chain, keys: KeyMaterial
 ) -> Head:
     """Finish a renewal of the keys that was cut short; return the end of the log."""
-    if _untold(keys, chain.head):
+    if _untold(connection, keys, chain.head):
         with immediately(connection):
             chain.follow(connection)
             tell_of_keys(connection, chain, keys, clock.now_ms())

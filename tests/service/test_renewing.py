@@ -103,6 +103,22 @@ def test_a_backup_of_before_is_restored_and_goes_on_with_the_new_key(
     )
 
 
+def test_a_log_that_comes_by_where_a_key_ended_tells_of_no_other_renewal(
+    state: State, tmp_path: Path
+) -> None:
+    file, root = str(tmp_path / "b.db"), str(state.directory.root)
+    assert command("backup", file, "--state", root)[0] == 0
+    for _ in range(6):
+        write(state)
+    renew_keys(state.directory)
+    assert command("restore", file, "--state", root)[0] == 0
+    ended_at = load_keys(state.directory.keys).earlier_audit_keys[-1].to_seq
+    while rows(state, "SELECT max(seq) FROM audit") < [(ended_at + 1,)]:
+        write(state)
+    assert rows(state, TOLD) == []
+    assert verified(state).intact
+
+
 def test_an_ended_key_writes_nothing_more(state: State) -> None:
     ended = load_keys(state.directory.keys).audit_key_bytes()
     renew_keys(state.directory)

@@ -19,6 +19,7 @@ from service.errors import SoniaError, StartRefused
 from service.keys import load_keys
 from service.migrating import migrate_down
 from service.query import each
+from service.renewing import renew_keys
 from service.replacing import replace_database
 from service.settings import StorageSettings
 from service.state import StateDir
@@ -276,6 +277,73 @@ def test_what_tells_of_something_that_is_there_stays_until_it_goes(state: State)
         archive_all(control)
         assert ("make",) not in rows(state, kept)
     assert report_of(state).intact
+
+
+RENEWED = "arar", "rra"
+"""What is done to a state, in order: its log is written to and archived (a), its keys are renewed (r)."""
+LOG = "SELECT seq, hmac FROM audit"
+
+
+def renewed_or_archived(state: State, steps: str) -> None:
+    for step in steps:
+        if step == "a":
+            fill(state, 9)
+        else:
+            renew_keys(state.directory)
+
+
+@pytest.mark.parametrize("steps", RENEWED)
+def test_one_chain_goes_through_the_archive_and_all_keys(steps: str, state: State) -> None:
+    written: set[tuple[object, ...]] = set()
+    for step in steps:
+        renewed_or_archived(state, step)
+        report = report_of(state)
+        assert report.intact, report.reason
+        assert [(report.rows,)] == rows(state, "SELECT max(seq) FROM audit")
+        for words in ("audit", "verify"), ("doctor",):
+            code, *said = command(*words, "--state", str(state.directory.root))
+            assert (code, "in no archive" in "".join(said)) == (0, False)
+        written.update(rows(state, LOG))
+    assert written <= {*rows(state, LOG), *in_archive(state, LOG)}
+    keys = load_keys(state.directory.keys)
+    told = "SELECT seq - 1 FROM audit WHERE action = 'keys.rotate'"
+    found = {*rows(state, told), *in_archive(state, told)}
+    assert found == {(each.to_seq,) for each in keys.earlier_audit_keys}
+    assert len(found) == steps.count("r")
+
+
+@pytest.mark.parametrize("steps", RENEWED)
+def test_what_is_changed_is_noticed_whichever_key_has_written_it(steps: str, state: State) -> None:
+    renewed_or_archived(state, steps)
+    edit = "UPDATE audit SET actor_id = actor_id || '!' WHERE seq = ?"
+    mend = "UPDATE audit SET actor_id = rtrim(actor_id, '!') WHERE seq = ?"
+    for change, every in (in_archive, 3), (rows, 2):
+        for seq, _ in change(state, LOG)[::every]:
+            change(state, edit, seq)
+            report = report_of(state)
+            assert (report.intact, report.first_bad_seq) == (False, seq), report.reason
+            change(state, mend, seq)
+    assert report_of(state).intact
+    written_anew_with_the_first_key(state)
+    assert not report_of(state).intact
+    for words in ("audit", "verify"), ("doctor",):
+        assert command(*words, "--state", str(state.directory.root))[0] != 0
+
+
+def written_anew_with_the_first_key(state: State) -> None:
+    """What of the archive the first key has written, but for its first row, is another's, in a chain of its own."""
+    ended = load_keys(state.directory.keys).earlier_audit_keys[0]
+    following = "FROM audit WHERE seq > 1 AND seq <= ? ORDER BY seq"
+    with closing(apsw.Connection(str(state.directory.archive))) as connection:
+        written = list(each(connection, AuditEntry, following, (ended.to_seq,)))
+        previous = written[0].prev_hmac
+        for row in written:
+            new = msgspec.structs.replace(row, actor_id="another", prev_hmac=previous)
+            previous = row_hmac(bytes.fromhex(ended.key), new)
+            connection.execute(
+                "UPDATE audit SET actor_id = 'another', prev_hmac = ?, hmac = ? WHERE seq = ?",
+                (new.prev_hmac, previous, new.seq),
+            )
 
 
 def backup(state: State) -> StateDir:
