@@ -1,13 +1,16 @@
 """What a change to the state is: who caused it, and what it did."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
+import apsw
 import msgspec
 
 from service.jsontypes import Json
 
 T = TypeVar("T")
+F = TypeVar("F")
+R = TypeVar("R")
 MAX_TARGET_CHARS: Final = 256
 """Whoever asks for something that is not there must not decide how long the rows about it are."""
 
@@ -55,6 +58,21 @@ class Effect(msgspec.Struct, Generic[T], frozen=True):
     detail: Mapping[str, Json] = {}
     after_commit: Callable[[], None] | None = None
     also: "tuple[Effect[None], ...]" = ()
+
+
+class Step(NamedTuple, Generic[F, T, R]):
+    """What is decided inside of one transaction: `look` reads the facts, of type `form`; `judge`, which is pure, decides by them, or raises;
+    `write` carries it out.
+    """
+
+    look: Callable[[apsw.Connection], F]
+    form: object
+    judge: Callable[[F], T]
+    write: Callable[[apsw.Connection, T], Effect[R]]
+
+    def run(self, connection: apsw.Connection) -> Effect[R]:
+        """All three."""
+        return self.write(connection, self.judge(self.look(connection)))
 
 
 def system_cause(component: str, action: str, request_id: str, target: str = "") -> Cause:

@@ -52,6 +52,13 @@ class Stage(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Again(msgspec.Struct, frozen=True):
+    """What was decided about one request, and which stages of it were taken as recorded."""
+
+    stages: list[Stage]
+    as_recorded: list[str]
+
+
 class Divergence(msgspec.Struct, frozen=True):
     """A request whose replay decided otherwise: the first stage that did, None where there is none on that side."""
 
@@ -64,14 +71,16 @@ class Divergence(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What a replay came to: `classes` counts the trace classes of the replayed. `omitted` were too long to be recorded, and
-    `changed` files of the bundle are not those that were exported.
+    """What a replay came to: `classes` counts the trace classes of the replayed. `omitted` were too long to be recorded,
+    `as_recorded` says of how many requests an older bundle holds what a stage came to and not by what, and `changed` files of
+    the bundle are not those that were exported.
     """
 
     incident_id: str
     requests: int
     same: int
     omitted: int
+    as_recorded: dict[str, int]
     diverging: list[Divergence]
     classes: dict[str, int]
     changed: list[str]
@@ -81,7 +90,8 @@ def replay(bundle: Bundle) -> Replay:
     """Replay every request of a bundle. Raises msgspec.ValidationError for a configuration that is none."""
     settings = msgspec.convert(bundle.config, Settings)
     traces = [each for each in bundle.traces if OMITTED not in each.envelope]
-    replayed = asyncio.run(_all(traces, settings))
+    came = asyncio.run(_all(traces, settings))
+    replayed = [each.stages for each in came]
     diverging = [
         found
         for trace, stages in zip(traces, replayed, strict=True)
@@ -92,17 +102,18 @@ def replay(bundle: Bundle) -> Replay:
         len(bundle.traces),
         len(traces) - len(diverging),
         len(bundle.traces) - len(traces),
+        dict(sorted(Counter(name for each in came for name in each.as_recorded).items())),
         diverging,
         dict(sorted(Counter(_class_of(each) for each in replayed).items())),
         bundle.changed,
     )
 
 
-async def _all(traces: list[TraceLine], settings: Settings) -> list[list[Stage]]:
+async def _all(traces: list[TraceLine], settings: Settings) -> list[Again]:
     return [await again(each, settings) for each in traces]
 
 
-async def again(line: TraceLine, settings: Settings) -> list[Stage]:
+async def again(line: TraceLine, settings: Settings) -> Again:
     """Decide about one recorded request again."""
     recorded = [(each.name, each.inputs) for each in line.decisions]
     trace = Replayed(line.request_id, line.kind, recorded)
@@ -117,7 +128,8 @@ async def again(line: TraceLine, settings: Settings) -> list[Stage]:
     except NotRecorded:
         # The stage that asked for it says so, and is the last.
         pass
-    return [Stage(each.name, each.decision, each.reason) for each in trace.stages]
+    stages = [Stage(each.name, each.decision, each.reason) for each in trace.stages]
+    return Again(stages, trace.as_recorded)
 
 
 class _One:

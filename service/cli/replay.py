@@ -51,6 +51,10 @@ def act(options: argparse.Namespace) -> int:
         print_line(f"and {len(came.diverging) - MOST_SHOWN} more")
     if came.changed:
         print_line(f"this bundle is not as it was exported: {', '.join(came.changed)}")
+    for name, count in came.as_recorded.items():
+        print_line(
+            f"{count} times the stage {name} was taken as recorded: this bundle is of an older release and does not say by what it decided"
+        )
     omitted = f", {came.omitted} too long to have been recorded" if came.omitted else ""
     print_line(f"{came.same} of {came.requests} requests were decided as recorded{omitted}")
     return 1 if came.diverging else 0

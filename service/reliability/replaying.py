@@ -25,10 +25,10 @@ class Replayed(Trace):
     """A trace whose inputs are those of a recorded one, stage by stage; it reads no clock and calls nothing live.
 
     `recorded` are the stages' names with their inputs by kind, as JSON has them. `instead` are inputs that the replay itself
-    has come to: they take the place of recorded ones.
+    has come to: they take the place of recorded ones. `as_recorded` names the stages that an older bundle tells only the end of.
     """
 
-    __slots__ = ("_left", "_recorded", "instead")
+    __slots__ = ("_left", "_recorded", "as_recorded", "instead")
 
     def __init__(
         self, request_id: str, kind: str, recorded: Sequence[tuple[str, Sequence[Input]]]
@@ -37,6 +37,7 @@ class Replayed(Trace):
         self._recorded = [(name, list(inputs)) for name, inputs in recorded]
         self._left: list[Input] = []
         self.instead: dict[str, object] = {}
+        self.as_recorded: list[str] = []
 
     def elapsed_us(self) -> int:
         """Nothing: time stands still."""
@@ -95,6 +96,19 @@ class Replayed(Trace):
         decided = judge(self._read("facts", form, ()))
         self._read("commit", None, ())
         return decided
+
+    async def computed(
+        self,
+        formerly: str,
+        decide: Callable[[], Awaitable[T]],
+        form: object,
+        errors: Sequence[type[Exception]] = (),
+    ) -> T:
+        """Decide again, or return or raise what an older bundle says that it came to."""
+        if not self.has(formerly):
+            return await decide()
+        self.as_recorded.append(self.stages[-1].name)
+        return await self.ask(formerly, decide, form, errors)
 
     def _read(self, kind: str, form: Any, errors: Sequence[type[Exception]]) -> Any:
         if kind in self.instead:

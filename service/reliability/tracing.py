@@ -252,6 +252,19 @@ class Trace:
         self._keep("commit", None)
         return decided[0]
 
+    async def computed(
+        self,
+        formerly: str,  # noqa: ARG002 - what a replay of an older bundle looks for
+        decide: Callable[[], Awaitable[T]],
+        form: object,  # noqa: ARG002 - and what it reads that as
+        errors: Sequence[type[Exception]] = (),  # noqa: ARG002
+    ) -> T:
+        """Return what `decide()` comes to, by inputs of its own.
+
+        Older bundles hold what it came to as one input, named `formerly`: a replay of these takes it as recorded, and says so.
+        """
+        return await decide()
+
     def _keep_all(self, kind: str, values: Sequence[object]) -> None:
         for each in values:
             self._keep(kind, each)

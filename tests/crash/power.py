@@ -254,7 +254,9 @@ _MAKE: dict[str, Callable[..., Any]] = {
 }
 _END: dict[str, Callable[..., Any]] = {
     "tasks": lambda connection, name: claims.cancel_task(connection, name, _origin(name)),
-    "confirmations": lambda connection, name: confirmations.deny(connection, name, _origin(name)),
+    "confirmations": lambda connection, name: confirmations.denying(
+        name, lambda: _origin(name)
+    ).run(connection),
     "idempotency": _complete,
     "outbox": _deliver,
 }

@@ -1,10 +1,8 @@
 """Confirmations over HTTP: who waits, and the one decision on each."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Literal, TypeVar
 
-import apsw
 import msgspec
 from litestar import post, route
 from litestar.params import FromPath, JSONBody
@@ -14,7 +12,7 @@ from service.domain.call import Call, InjectedCall
 from service.domain.confirmations import records
 from service.domain.confirmations.records import Confirmation, Overdue
 from service.domain.tools.records import ToolAnswer, ToolRun, tool_answer
-from service.effects import Effect, Origin
+from service.effects import Origin
 from service.errors import Conflict, Invalid
 from service.http.guards import require_role
 from service.http.idempotency import AHEAD
@@ -89,23 +87,25 @@ async def decide(call: Call, data: ApproveRequest) -> ApproveAnswer:
         )
     except Overdue:
         with call.trace.stage("commit") as stage:
-            await call.trace.ask("expired", lambda: _expire(call, data.confirmation_id), None)
+            await call.trace.computed("expired", lambda: _expire(call, data.confirmation_id), None)
             stage.decide("committed")
         message = f"the confirmation {data.confirmation_id} has expired"
         raise Conflict(message, records.EXPIRED) from None
 
 
 async def _expire(call: Call, confirmation_id: str) -> None:
-    origin = Origin(records.SYSTEM, call.request_id, call.now_ms())
-    run = partial(records.expire, confirmation_id=confirmation_id, origin=origin)
-    await call.storage.change(records.expire_cause(call.request_id, confirmation_id), run)
+    cause = records.expire_cause(call.request_id, confirmation_id)
+    step = records.expiring(
+        confirmation_id, lambda: Origin(records.SYSTEM, call.request_id, call.now_ms())
+    )
+    await call.trace.transact(lambda run: call.storage.change(cause, run), *step)
 
 
-async def _settle(call: Call, change: Callable[[], Awaitable[T]], form: object, decision: str) -> T:
+async def _settle(call: Call, take: Callable[[], Awaitable[T]], form: object, decision: str) -> T:
     """Decide a confirmation in one transaction: the stage `policy`. Raises Overdue."""
     with call.trace.stage("policy") as stage:
         try:
-            settled = await call.trace.ask("settled", change, form, (Overdue,))
+            settled = await call.trace.computed("settled", take, form, (Overdue,))
         except Overdue:
             stage.decide("refused", records.EXPIRED)
             raise
@@ -114,11 +114,13 @@ async def _settle(call: Call, change: Callable[[], Awaitable[T]], form: object, 
 
 
 async def _run_deny(call: Call, data: ApproveRequest) -> ApproveAnswer:
-    def run(connection: apsw.Connection) -> Effect[None]:
-        return records.deny(connection, data.confirmation_id, call.origin())
-
     cause = call.cause("confirmation.deny", data.confirmation_id)
-    await _settle(call, lambda: call.storage.change(cause, run), None, "deny")
+
+    async def deny() -> None:
+        step = records.denying(data.confirmation_id, call.origin)
+        await call.trace.transact(lambda run: call.storage.change(cause, run), *step)
+
+    await _settle(call, deny, None, "deny")
     return ApproveAnswer(data.confirmation_id, "denied", call.actor.id)
 
 
@@ -126,13 +128,15 @@ async def _run_approve(call: Call, data: ApproveRequest) -> ApproveAnswer:
     args_sha256 = data.args_sha256
     if args_sha256 is None:
         raise Invalid("args_sha256 is needed to approve")
-
-    def run(connection: apsw.Connection) -> Effect[ToolRun]:
-        run_id = call.services.new_id("run")
-        return records.approve(connection, data.confirmation_id, args_sha256, run_id, call.origin())
-
     cause = call.cause("confirmation.approve", data.confirmation_id)
-    begun = await _settle(call, lambda: call.storage.change(cause, run), ToolRun, "allow")
+
+    async def approve() -> ToolRun:
+        run_id = call.trace.take("id", lambda: call.services.new_id("run"), str)
+        step = records.approving(data.confirmation_id, args_sha256, run_id, call.origin)
+        approved = await call.trace.transact(lambda run: call.storage.change(cause, run), *step)
+        return approved.run
+
+    begun = await _settle(call, approve, ToolRun, "allow")
     ended = await call.services.runner.run(begun, call.actor.id, call.request_id, call.trace)
     call.trace.act(call.services.worker.wake)
     return ApproveAnswer(data.confirmation_id, "approved", call.actor.id, tool_answer(ended))

@@ -159,9 +159,14 @@ def _insert(
 
 
 def take(connection: apsw.Connection, was: State, now_ms: int) -> State:
-    """Begin a claim of a queued task, under an epoch of its own. Raises Conflict when it is no longer as it was."""
+    """Begin a claim of a queued task, as `claim_of` has it. Raises Conflict when it is no longer as it was."""
     rest = "SET status = 'running', claim_epoch = claim_epoch + 1, attempts = attempts + 1, not_before_ms = NULL"
     _compare_and_swap(connection, rest, (), was, now_ms)
+    return claim_of(was)
+
+
+def claim_of(was: State) -> State:
+    """Where a task stands once it is claimed: its claim has an epoch of its own. Pure."""
     return State(was.task_id, "running", was.claim_epoch + 1)
 
 

@@ -11,7 +11,8 @@ from service.domain.sessions import records as sessions
 from service.domain.tasks import claims
 from service.domain.tasks import records as tasks
 from service.domain.tasks.records import NewTask
-from service.effects import Origin
+from service.domain.tools.records import ToolRun
+from service.effects import Effect, Origin
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from service.messages.tool_table import TOOLS, canonical_arguments
 
@@ -65,8 +66,12 @@ def waiting(connection: apsw.Connection) -> str:
     return confirmations.create_confirmation(connection, new, SOMEBODY).result.args_sha256
 
 
+def approve(connection: apsw.Connection, sha256: str, origin: Origin) -> Effect[ToolRun]:
+    return confirmations.approving("conf_1", sha256, "run_1", lambda: origin).run(connection)
+
+
 def test_one_decision_is_taken(connection: apsw.Connection, waiting: str) -> None:
-    approved = confirmations.approve(connection, "conf_1", waiting, "run_1", later(999))
+    approved = approve(connection, waiting, later(999))
     assert (approved.result.run_id, approved.result.approval) == ("run_1", "confirmation:conf_1")
     row = confirmations.find(connection, "conf_1", NOW_MS)
     assert (row.status, row.decided_by, row.decided_at_ms) == (
@@ -78,19 +83,19 @@ def test_one_decision_is_taken(connection: apsw.Connection, waiting: str) -> Non
         ("run_1", "started")
     ]
     with pytest.raises(Conflict, match="decided already"):
-        confirmations.deny(connection, "conf_1", later(999))
+        confirmations.denying("conf_1", lambda: later(999)).run(connection)
 
 
 def test_what_is_not_approved(connection: apsw.Connection, waiting: str) -> None:
     with pytest.raises(Conflict, match="hash"):
-        confirmations.approve(connection, "conf_1", "0" * 64, "run_1", SOMEBODY)
+        approve(connection, "0" * 64, SOMEBODY)
     with pytest.raises(Overdue):
-        confirmations.approve(connection, "conf_1", waiting, "run_1", later(1_000))
+        approve(connection, waiting, later(1_000))
     name = TOOLS[TOOL].safety.value
     version = policies.find(connection, name).version
     policies.set_policy(connection, name, "deny", version, SOMEBODY)
     with pytest.raises(Forbidden, match="policy"):
-        confirmations.approve(connection, "conf_1", waiting, "run_1", SOMEBODY)
+        approve(connection, waiting, SOMEBODY)
     assert confirmations.find(connection, "conf_1", NOW_MS).status == "pending"
     assert connection.execute("SELECT count(*) FROM tool_runs").fetchall() == [(0,)]
 

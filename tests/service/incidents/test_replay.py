@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.domain.confirmations import records as confirmations
 from service.incidents.bundles import Manifest, Span, export, read_bundle
 from service.replay import Replay, replay
 from tests.service.gateway.inprocess import Inside, ask, inside
@@ -45,7 +46,7 @@ async def requests(gateway: Inside) -> None:
         ("file.read", {"path": "a"}),
         ("file.read", {"none": "a"}),
         ("none", {}),
-        ("shell.run", {"command": "true"}),
+        ("shell.run", {"command": f"echo {gateway.state.operator}"}),
     ):
         answer = await gateway.post(f"/v1/tools/{name}/execute", {"arguments": arguments})
     waiting = answer.json
@@ -53,6 +54,15 @@ async def requests(gateway: Inside) -> None:
     await gateway.post("/approve", decision)
     for _ in range(2):
         await gateway.post("/approve", {**decision, "args_sha256": waiting["args_sha256"]})
+    await gateway.post("/approve", {**decision, "decision": "deny"})
+    answer = await gateway.post("/v1/tools/shell.run/execute", {"arguments": {"command": "true"}})
+    late = {"confirmation_id": answer.json["confirmation_id"], "decision": "deny"}
+    await gateway.services.storage.do(
+        lambda connection: connection.execute(
+            "UPDATE confirmations SET expires_at_ms = 1 WHERE status = 'pending'"
+        )
+    )
+    await gateway.post("/approve", late)
     await gateway.post("/v1/turn", {"text": "x", "session_id": "none"})
     await gateway.services.trace_writer.flush()
 
@@ -82,12 +92,23 @@ def test_every_request_is_decided_again_as_it_was(recorded: tuple[State, Path, M
     _, bundle, manifest = recorded
     came = replay(read_bundle(bundle))
     assert came.diverging == came.changed == []
+    assert came.as_recorded == {}
     assert came.requests == came.same == manifest.counts["requests"] > 30
     assert len(came.classes) > 15
 
 
 def stage(name: str, route: str = "") -> Change:
     return lambda line: line["stage"] == name and bool(line["inputs"])
+
+
+def confirming(reason: str = "") -> Change:
+    """The stage in which a confirmation was decided on, if with this reason."""
+    return lambda line: (
+        line["reason"] == reason
+        and any(
+            "confirmation" in each["value"] for each in line["inputs"] if each["kind"] == "facts"
+        )
+    )
 
 
 def put(kind: str, path: str, value: object) -> Change:
@@ -114,6 +135,11 @@ def put(kind: str, path: str, value: object) -> Change:
         ("decisions.jsonl", stage("memory"), put("memory", "", []), "memory"),
         ("decisions.jsonl", stage("model"), put("off", "", True), "model"),
         ("decisions.jsonl", stage("policy"), put("facts", "decision", "deny"), "policy"),
+        ("decisions.jsonl", confirming(), put("facts", "confirmation.expires_at_ms", 1), "policy"),
+        ("decisions.jsonl", confirming(), put("facts", "confirmation.status", "denied"), "policy"),
+        ("decisions.jsonl", confirming(), put("facts", "policy", "deny"), "policy"),
+        ("decisions.jsonl", confirming(), put("facts", "task", {"task_id": "t", "status": "cancelled", "claim_epoch": 1}), "policy"),
+        ("decisions.jsonl", confirming("already_decided"), put("facts", "confirmation.status", "pending"), "policy"),
         ("decisions.jsonl", stage("idempotency"), put("key", "", {"payload_sha256": "", "state": "done"}), "idempotency"),
         ("decisions.jsonl", stage("admit"), put("admission", "verdict", "shed"), "admit"),
         ("decisions.jsonl", stage("memory"), lambda line: line["inputs"].clear(), "memory"),
@@ -153,6 +179,80 @@ def test_an_input_beyond_a_boundary_is_decided_otherwise(
     assert (diverges_at in sides) if diverges_at else not sides
 
 
+def _nothing(*_: object) -> None:
+    """A rule that refuses nothing."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed_to", "stage", "diverging"),
+    [
+        ("service.domain.confirmations.records._raise_decided", _nothing, "policy", 2),
+        (
+            "service.domain.confirmations.records._in_time",
+            confirmations._there,  # nobody asks how long it waited
+            "policy",
+            1,
+        ),
+    ],
+)
+def test_a_rule_that_was_changed_is_told_by_the_stage_that_it_decides(
+    recorded: tuple[State, Path, Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    changed_to: Callable[..., object],
+    stage: str,
+    diverging: int,
+) -> None:
+    monkeypatch.setattr(rule, changed_to)
+    came = replay(read_bundle(recorded[1]))
+    assert len(came.diverging) == diverging
+    for each in came.diverging:
+        assert each.recorded is not None and each.replayed is not None
+        assert each.recorded.stage == each.replayed.stage == stage
+        assert each.recorded != each.replayed
+
+
+def told_by_its_end(kind: str, value: object) -> Change:
+    """Have a stage as older bundles have it: what it came to, and not by what."""
+
+    def change(line: dict[str, Any]) -> None:
+        line["inputs"] = [{"kind": kind, "value": value}]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("which", "before", "name"),
+    [
+        (
+            confirming(),
+            told_by_its_end(
+                "settled",
+                {"run_id": "r", "tool": "shell.run", "arguments_json": "{}", "approval": None},
+            ),
+            "policy",
+        ),
+        (
+            confirming("already_decided"),
+            told_by_its_end(
+                "settled",
+                {"failed": "Failed", "error": "Conflict", "arguments": ["", "already_decided"]},
+            ),
+            "policy",
+        ),
+    ],
+)
+def test_what_an_older_bundle_has_no_inputs_of_is_taken_as_recorded_and_that_is_said(
+    recorded: tuple[State, Path, Manifest],
+    tmp_path: Path,
+    which: Change,
+    before: Change,
+    name: str,
+) -> None:
+    came = changed(recorded[1], tmp_path / "older", "decisions.jsonl", which, before)
+    assert (came.diverging, came.as_recorded) == ([], {name: 1})
+
+
 def test_it_needs_nothing_of_here_and_now(recorded: tuple[State, Path, Manifest]) -> None:
     _, bundle, manifest = recorded
     whole = sonia(None, "replay", str(bundle), "--json", PYTHONHASHSEED="7", TZ="Asia/Tokyo")
@@ -176,5 +276,6 @@ def test_no_secret_leaves(recorded: tuple[State, Path, Manifest]) -> None:
     state, bundle, _ = recorded
     everything = b"".join(each.read_bytes() for each in bundle.iterdir())
     assert b"my token is [redacted]" in everything
+    assert b"echo [redacted]" in everything
     for token in (state.operator, state.observer):
         assert token.split(".")[1].encode() not in everything

@@ -253,7 +253,7 @@ def waiting(db: apsw.Connection) -> Due:
 
 def approve(db: apsw.Connection, ms: int = 10) -> Effect[ToolRun]:
     sha256 = confirmations.find(db, "conf_1", NOW_MS).args_sha256
-    return confirmations.approve(db, "conf_1", sha256, "run_2", at(ms))
+    return confirmations.approving("conf_1", sha256, "run_2", lambda: at(ms)).run(db)
 
 
 def test_a_task_that_asks_waits_and_is_run_by_its_approval(
@@ -283,7 +283,7 @@ def test_an_approval_that_finds_no_tools_leaves_the_task_to_ask_again(
 
 
 DECISIONS: dict[str, Callable[[apsw.Connection], Effect[Any]]] = {
-    "denied": lambda db: confirmations.deny(db, "conf_1", at(10)),
+    "denied": lambda db: confirmations.denying("conf_1", lambda: at(10)).run(db),
     "expired": lambda db: confirmations.expire(db, "conf_1", at(TTL_MS)),
     "its session closed": lambda db: ending.close_session(db, "ses_1", at(10)),
     "cancelled": lambda db: claims.cancel_task(db, "task_1", at(10)),
