@@ -5,6 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EEXIST
 from pathlib import Path
+from typing import Final
+
+_JOURNALS: Final = ("-wal", "-shm", "-journal")
+
+
+def of_database(path: Path) -> tuple[Path, ...]:
+    """The files of an SQLite database: `path` first, then its journals, without which it may be another one."""
+    return (path, *(path.with_name(path.name + end) for end in _JOURNALS))
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database that nobody has open: a journal that stayed would be taken for that of the next one of its name."""
+    for each in of_database(path):
+        each.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

@@ -10,18 +10,25 @@ from service.audit.chain import Chain, Head
 from service.audit.checkpoints import CheckpointWriter, read_checkpoints
 from service.audit.verify import verify_copy
 from service.clock import create_clock, open_clock, read_mark
-from service.control import open_control
+from service.control import refusing, tell_of_keys
 from service.effects import Effect, system_cause
 from service.errors import SoniaError, StartRefused, StateDamaged
-from service.files import sync_directory
+from service.files import remove_database, sync_directory
 from service.ids import random_id
 from service.keys import AuditKeys, load_keys
 from service.reviving import Settled, Tokens, look_back, settle
 from service.state import StateDir
 from service.storage.backup import copy_database
-from service.storage.damage import mark_made, newest, put_aside
+from service.storage.damage import (
+    finish_putting_aside,
+    mark_made,
+    newest,
+    next_place,
+    put_aside,
+)
 from service.storage.database import check_integrity, look_at
 from service.storage.migrations import check_schema
+from service.storage.store import audited
 from service.trust import check_process
 
 
@@ -43,45 +50,56 @@ def replace_database(state: StateDir, backup: Path, tokens: Tokens | None = None
 
     Whoever calls it has the gateway's lock. Nothing is changed unless the backup is sound: written with this state's keys,
     of this release or an earlier one. The log goes on from its end, with checkpoints of its own. A kill at any moment
-    leaves no database, or the new one, in which nothing works that had ended. `tokens` says what becomes of the backup's
-    where nobody knows which of them have ended since. Raises SoniaError.
+    leaves the old database, none, or the new one, which tells of it and in which nothing works that had ended; then it can be
+    done again. `tokens` says what becomes of the backup's where nobody knows which of them have ended since. Raises SoniaError.
     """
     check_process(state)
-    keys = load_keys(state.keys).audit_keys()
+    material = load_keys(state.keys)
+    keys = material.audit_keys()
     try:
         head = look_at(backup, lambda connection: _copy(connection, keys, state))
     except (StartRefused, OSError, apsw.Error) as wrong:
         raise SoniaError(f"{backup} cannot be restored: {wrong}") from wrong
     now_ms = _now_ms(state)
-    known_seq = _known_seq(state)
+    finish_putting_aside(state, now_ms)
     chain = Chain(keys.now, head)
     present = look_back(state, keys)
-    try:
-        with closing(apsw.Connection(str(_part(state)))) as connection, connection:
-            settled = settle(connection, chain, present, tokens, max(now_ms, head.at_ms))
-    except SoniaError:
-        _part(state).unlink()
-        raise
-    place = put_aside(state, now_ms, (state.checkpoints,))
-    CheckpointWriter(state.checkpoints, keys.now, 1, 0).write(chain.head)
-    _part(state).rename(state.database)
-    sync_directory(state.root)
-    mark_made(state)
-    replaced = Replaced(head.seq, known_seq, place.name if place else None, settled)
-    _tell(state, replaced, backup)
+    known_seq = max(_known_seq(state), present.head.seq if present else 0)
+    place = next_place(state, now_ms)
+    at_ms = max(now_ms, head.at_ms)
+    with refusing(state):
+        try:
+            with closing(apsw.Connection(str(_copied(state)))) as connection, connection:
+                tell_of_keys(connection, chain, material, at_ms)
+                settled = settle(connection, chain, present, tokens, at_ms)
+                replaced = Replaced(head.seq, known_seq, place.name, settled)
+                cause = system_cause("restore", "database.restore", random_id("cli"), backup.name)
+                effect = Effect(None, "database", "control", msgspec.to_builtins(replaced))
+                audited(connection, chain, at_ms, cause, effect)
+        except BaseException:
+            remove_database(_copied(state))
+            raise
+        _copied(state).rename(state.restored)
+        sync_directory(state.root)
+        put_aside(state, now_ms)
+        CheckpointWriter(state.checkpoints, keys.now, 1, 0).write(chain.head)
+        state.restored.rename(state.database)
+        sync_directory(state.root)
+        mark_made(state)
     return replaced
 
 
 def readmit(state: StateDir) -> Replaced:
     """Put the database that was put aside last back in its place, because it is sound after all. Raises SoniaError."""
+    finish_putting_aside(state, _now_ms(state))
     place = newest(state)
     if place is None:
         raise SoniaError("no database was put aside")
     return replace_database(state, place / state.database.name)
 
 
-def _part(state: StateDir) -> Path:
-    return state.root / "control.db.restored"
+def _copied(state: StateDir) -> Path:
+    return state.root / "control.db.copied"
 
 
 def _copy(connection: apsw.Connection, keys: AuditKeys, state: StateDir) -> Head:
@@ -93,8 +111,8 @@ def _copy(connection: apsw.Connection, keys: AuditKeys, state: StateDir) -> Head
         raise StartRefused(
             f"its audit log is not one of this state: {report.reason}", "name another file"
         )
-    _part(state).unlink(missing_ok=True)
-    copy_database(connection, _part(state))
+    remove_database(_copied(state))
+    copy_database(connection, _copied(state))
     return head
 
 
@@ -112,10 +130,3 @@ def _known_seq(state: StateDir) -> int:
         return read_checkpoints(state.checkpoints).last_seq
     except StateDamaged:
         return 0
-
-
-def _tell(state: StateDir, replaced: Replaced, backup: Path) -> None:
-    cause = system_cause("restore", "database.restore", random_id("cli"), backup.name)
-    detail = msgspec.to_builtins(replaced)
-    with closing(open_control(state)) as control:
-        control.storage.change_now(cause, lambda _: Effect(None, "database", "control", detail))

@@ -11,6 +11,7 @@ import apsw
 import msgspec
 
 from service.audit.chain import Chain, Head, read_head
+from service.audit.checkpoints import read_checkpoints
 from service.audit.verify import verify_audit
 from service.auth import rotation
 from service.auth.credentials import TokenRecord, is_expired
@@ -50,21 +51,32 @@ class Settled(msgspec.Struct, frozen=True):
 
 def look_back(state: StateDir, keys: AuditKeys) -> Present | None:
     """Read the database that is in place, or was put aside from there; None when it is lost, or not as its log says."""
+    place = state.root if state.database.exists() else newest(state)
+    if place is None:
+        return None
 
     def look(connection: apsw.Connection) -> Present | None:
         check_integrity(connection)
-        if not verify_audit(connection, state.checkpoints, keys).intact:
+        if not verify_audit(connection, checkpoints, keys).intact:
             return None
         return Present(read_head(connection), load_records(connection))
 
-    place = state.root if state.database.exists() else newest(state)
-    # What was put aside with checkpoints of its own was replaced, and not the last.
-    if place is None or (place != state.root and (place / state.checkpoints.name).exists()):
-        return None
+    checkpoints = place / state.checkpoints.name
     try:
+        if place != state.root and checkpoints.exists():
+            # It was replaced, and another one is the last; unless that was cut short.
+            if not _cut_short(state):
+                return None
+        else:
+            checkpoints = state.checkpoints
         return look_at(place / state.database.name, look)
     except (SoniaError, apsw.Error, OSError):
         return None
+
+
+def _cut_short(state: StateDir) -> bool:
+    """Whether what shall be put in place never was: its log has the one checkpoint that it begins with, or none yet."""
+    return state.restored.exists() and len(read_checkpoints(state.checkpoints).whole) <= 1
 
 
 def settle(

@@ -41,6 +41,11 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "control.db"
 
     @property
+    def restored(self) -> Path:
+        """What shall take the database's place, from when that is certain until it does."""
+        return self.root / "control.db.restored"
+
+    @property
     def sentinel(self) -> Path:
         """Says that there was a control database once, so that none is no fresh one."""
         return self.root / "control.made"
@@ -117,6 +122,7 @@ class StateDir(msgspec.Struct, frozen=True):
             *self.links(),
             self.settings,
             self.database,
+            self.restored,
             self.sentinel,
             self.archive,
             self.checkpoints,

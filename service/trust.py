@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from service.errors import StartRefused
+from service.files import of_database
 from service.state import StateDir
 
 OTHERS: Final = 0o077
 OTHERS_WRITE: Final = 0o022
-_SQLITE: Final = ("", "-wal", "-shm", "-journal")
 
 
 def check_process(state: StateDir) -> None:
@@ -47,7 +47,7 @@ def check_control(state: StateDir) -> None:
 
 def check_database(path: Path) -> None:
     """Look at a database and what SQLite keeps beside it. Raises StartRefused."""
-    check_files(path.with_name(path.name + suffix) for suffix in _SQLITE)
+    check_files(of_database(path))
 
 
 def check_directory(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 
 from service.errors import StartRefused
-from service.files import appearing
+from service.files import appearing, of_database
 from service.storage.database import check_integrity, look_at
 
 
@@ -16,6 +16,8 @@ def copy_database(connection: apsw.Connection, to: Path) -> None:
     Raises StartRefused when the copy is not sound, FileExistsError, OSError and apsw.Error.
     """
     with appearing(to) as part:
+        for each in of_database(part)[1:]:
+            each.unlink(missing_ok=True)
         with closing(apsw.Connection(str(part))) as copy:
             with copy.backup("main", connection, "main") as backup:
                 while not backup.done:

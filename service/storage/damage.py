@@ -5,23 +5,20 @@ without its log, would be another database. The file itself goes first, so that 
 one that has lost its end; the next start goes on with the rest.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from service.errors import REPLACE, DatabaseLost
-from service.files import sync_directory, write_new
+from service.files import of_database, sync_directory, write_new
 from service.state import StateDir
 
-BESIDE: Final = ("", "-wal", "-shm", "-journal")
-"""What the names of a database's files end with, the file itself first."""
 _MOVING: Final = "moving"
 _SAID: Final = b"control.db was made here; if it is missing or empty, it was lost\n"
 
 
 def check_kept(state: StateDir) -> None:
     """Raise DatabaseLost when there was a database that is not there any more."""
-    if (state.quarantine / _MOVING).exists():
+    if _half_moved(state).exists():
         raise DatabaseLost("control.db is damaged and only in part put aside", REPLACE)
     if not state.sentinel.exists() or (
         state.database.exists() and state.database.stat().st_size > 0
@@ -39,31 +36,50 @@ def mark_made(state: StateDir) -> None:
         write_new(state.sentinel, _SAID)
 
 
-def put_aside(state: StateDir, now_ms: int, also: Iterable[Path] = ()) -> Path | None:
-    """Move the database with its journals, and `also`, to a place of their own; return it, or None if nothing is there.
+def _half_moved(state: StateDir) -> Path:
+    return state.quarantine / _MOVING / state.database.name
 
-    Whoever calls it has the gateway's lock. Raises OSError.
+
+def put_aside(state: StateDir, now_ms: int) -> Path | None:
+    """Move the database with its journals to a place of their own; return it, or None if nothing is there.
+
+    Where another one shall take its place its checkpoints go with it. Whoever calls it has the gateway's lock. Raises OSError.
     """
     moving = state.quarantine / _MOVING
-    if state.database.exists() and (moving / state.database.name).exists():
+    if state.database.exists() and _half_moved(state).exists():
         # Somebody has put another one in its place meanwhile.
-        _settle(moving, now_ms)
-    files = [state.database.with_name(state.database.name + end) for end in BESIDE]
-    present = [path for path in (*files, *also) if path.exists()]
+        _settle(moving, next_place(state, now_ms))
+    files = of_database(state.database)
+    if state.restored.exists():
+        files = (*files, state.checkpoints)
+    present = [path for path in files if path.exists()]
     if not present and not moving.exists():
         return None
     moving.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in present:
         path.rename(moving / path.name)
         sync_directory(state.root)
-    return _settle(moving, now_ms)
+    return _settle(moving, next_place(state, now_ms))
 
 
-def _settle(moving: Path, now_ms: int) -> Path:
-    """Give what was moved its own name: when that was."""
-    sync_directory(moving)
-    while (place := moving.with_name(str(now_ms))).exists():
+def finish_putting_aside(state: StateDir, now_ms: int) -> None:
+    """Go on where a kill has left a database half moved, so that it is not read without its log. As `put_aside`."""
+    if _half_moved(state).exists():
+        if state.database.exists():
+            _settle(state.quarantine / _MOVING, next_place(state, now_ms))
+        else:
+            put_aside(state, now_ms)
+
+
+def next_place(state: StateDir, now_ms: int) -> Path:
+    """Where what is put aside now comes to lie: it is called by when that was."""
+    while (place := state.quarantine / str(now_ms)).exists():
         now_ms += 1
+    return place
+
+
+def _settle(moving: Path, place: Path) -> Path:
+    sync_directory(moving)
     moving.rename(place)
     sync_directory(place.parent)
     return place

@@ -1,7 +1,7 @@
 """`python -m tests.crash`: loses power, fails the disk, cuts migrations short and kills the gateway, in full.
 
-Each round is one seed: power is lost at every sync of a workload, the disk fails in each way, the schema is moved, the audit log archived, and
-that is killed at every tenth write (ten rounds are every write), and the gateway is killed again and again on one state directory. `--seed N` does the round of that seed, and no other.
+Each round is one seed: power is lost at every sync of a workload, the disk fails in each way, the schema is moved, the audit log archived, a backup
+made and put in place, and that is killed at every tenth write (ten rounds are every write), and the gateway is killed again and again on one state directory. `--seed N` does the round of that seed, and no other.
 """
 
 import argparse
@@ -13,9 +13,16 @@ from tests.crash.archiving import kill_everywhere
 from tests.crash.kills import kill_again_and_again
 from tests.crash.migrations import cut_short_everywhere
 from tests.crash.power import FAILURES, fail_once, lose_everywhere
+from tests.crash.replacing import cut_backups_short, cut_restores_short
 
 ROUNDS = 10
 KILLS = 50
+CUT_SHORT = {
+    "migrations": cut_short_everywhere,
+    "archivings": kill_everywhere,
+    "backups": cut_backups_short,
+    "restores": cut_restores_short,
+}
 
 
 def main() -> int:
@@ -44,16 +51,18 @@ def round_of(seed: int, kills: int) -> list[str]:
         states, wrong = lose_everywhere(place / "power", seed, rounds=60, torn=3)
         for number, (did, error) in enumerate(FAILURES * 5):
             wrong += fail_once(place / f"failure-{number}", seed + number, did, error)
-        cuts, more = cut_short_everywhere(place / "migrations", 1 + seed % ROUNDS, ROUNDS)
-        archived, worse = kill_everywhere(place / "archive", 1 + seed % ROUNDS, ROUNDS)
-        wrong += more + worse
+        cuts = {}
+        for name, cut in CUT_SHORT.items():
+            cuts[name], more = cut(place / name, 1 + seed % ROUNDS, ROUNDS)
+            wrong += more
         wrong += kill_again_and_again(place / "kills", seed, kills)
     for problem in wrong:
         print(problem)
     failures = len(FAILURES) * 5
+    short = ", ".join(f"{count} {name}" for name, count in cuts.items())
     print(
-        f"seed {seed}: power lost in {states} ways, {failures} failures of the disk, {cuts} migrations and {archived} archivings cut"
-        f" short, {kills} kills, {len(wrong)} problems, {time.monotonic() - began_s:.0f} s",
+        f"seed {seed}: power lost in {states} ways, {failures} failures of the disk, cut short {short},"
+        f" {kills} kills, {len(wrong)} problems, {time.monotonic() - began_s:.0f} s",
         flush=True,
     )
     return wrong

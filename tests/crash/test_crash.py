@@ -10,6 +10,7 @@ from tests.crash.archiving import kill_everywhere
 from tests.crash.kills import Asked, Client, kill_again_and_again, problems
 from tests.crash.migrations import cut_short_everywhere
 from tests.crash.power import FAILURES, fail_once, lose_everywhere
+from tests.crash.replacing import cut_backups_short, cut_restores_short
 
 SEED = 1
 
@@ -45,6 +46,19 @@ def test_a_schema_that_is_moved_is_kept_wherever_that_is_cut_short(tmp_path: Pat
 
 def test_the_audit_log_is_whole_wherever_its_archiving_is_cut_short(tmp_path: Path) -> None:
     cuts, wrong = kill_everywhere(tmp_path, first=15, every=25)
+    assert cuts >= 2
+    assert not wrong
+
+
+def test_a_backup_is_whole_or_not_there_wherever_it_is_cut_short(tmp_path: Path) -> None:
+    cuts, wrong = cut_backups_short(tmp_path, first=4, every=30)
+    assert cuts >= 2
+    assert not wrong
+
+
+def test_a_restore_leaves_the_old_or_the_new_and_can_be_done_again(tmp_path: Path) -> None:
+    # Where the copy is changed; where the database is put aside; where its checkpoints are.
+    cuts, wrong = cut_restores_short(tmp_path, first=88, every=9)
     assert cuts >= 2
     assert not wrong
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 
@@ -250,6 +251,39 @@ def test_what_has_ended_since_a_backup_does_not_come_back(
         ("task_3", "queued"),
     ]
     assert run(state, "audit", "verify")[0] == 0
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_what_a_restore_took_the_place_of_is_not_asked_about_the_next_loss(
+    left: bool, state: State, tmp_path: Path
+) -> None:
+    backup = tmp_path / "old.db"
+    assert run(state, "backup", str(backup))[0] == 0
+    assert run(state, "restore", str(backup))[0] == 0
+    with closing(open_control(state.directory)) as opened:
+        Actions(opened).issue()
+    if left:
+        # By one that was cut short later, before it put anything aside.
+        state.directory.restored.write_bytes(b"x")
+    state.directory.database.unlink()
+    code, said = run(state, "restore", str(backup))
+    assert (code, "--tokens" in said) == (1, True), said
+
+
+def test_a_disk_without_room_for_a_restore_is_said_and_changes_nothing(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise apsw.FullError("database or disk is full")
+
+    backup = tmp_path / "old.db"
+    assert run(state, "backup", str(backup))[0] == 0
+    before = state.directory.database.read_bytes()
+    monkeypatch.setattr("service.replacing.settle", fail)
+    code, said = run(state, "restore", str(backup))
+    assert (code, said.count("\n"), "look at the disk's space" in said) == (78, 1, True), said
+    assert state.directory.database.read_bytes() == before
+    assert not list(state.directory.root.glob("control.db.*"))
 
 
 def test_a_backup_after_which_nothing_happened_is_put_back_as_it_is(
