@@ -1,15 +1,19 @@
-"""A server small enough to know everything about it, for tests of the harness. Standard library only.
+"""A server small enough to know everything about it, for tests of the harness. Standard library only, and little of it: hundreds
+of tests start one.
 
 `prepare STATE` writes a database and prints a token; `serve STATE` listens on 127.0.0.1:$PORT.
 """
 
-import asyncio
+import contextlib
 import datetime as dt
+import itertools
 import json
 import os
 import signal
+import socket
 import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,43 +30,44 @@ class Server:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self.asked = 0
+        self.numbers = itertools.count(1)
 
-    async def serve(self, port: int) -> None:
+    def serve(self, port: int) -> None:
         """Listen until SIGTERM, then say goodbye."""
-        stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        server = await asyncio.start_server(self.converse, "127.0.0.1", port)
-        print(f"listening on {port} with {TOKEN}", flush=True)
-        await stop.wait()
-        server.close()
-        print("goodbye", flush=True)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+        with socket.create_server(("127.0.0.1", port), backlog=100) as listening:
+            print(f"listening on {port} with {TOKEN}", flush=True)
+            try:
+                while True:
+                    connection, peer = listening.accept()
+                    talk = (connection, str(peer[0]))
+                    threading.Thread(target=self.converse, args=talk, daemon=True).start()
+            finally:
+                print("goodbye", flush=True)
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def converse(self, connection: socket.socket, peer: str) -> None:
         """One request per connection."""
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        with contextlib.suppress(ConnectionError), connection, connection.makefile("rb") as sent:
+            head = []
+            while (line := sent.readline().decode()) not in {"\r\n", ""}:
+                head.append(line.removesuffix("\r\n"))
+            if not line:
+                return
             method, path, _ = head[0].split(" ")
-            pairs = (line.partition(": ") for line in head[1:] if line)
+            pairs = (line.partition(": ") for line in head[1:])
             headers = {name.lower(): value for name, _, value in pairs}
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
-            peer = writer.get_extra_info("peername")[0]
+            body = sent.read(int(headers.get("content-length", 0)))
             answer = self.answer(method, path, headers, body, peer)
             if answer is not None:
-                writer.write(answer)
-                await writer.drain()
+                connection.sendall(answer)
             if path == "/events/endless":
-                await reader.read()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+                sent.read()
 
     def answer(
         self, method: str, path: str, headers: dict[str, str], body: bytes, peer: str
     ) -> bytes | None:
         """The bytes of an answer; None for none at all."""
-        self.asked += 1
+        asked = next(self.numbers)
         if path == "/silence":
             return None
         if path.startswith("/status/"):
@@ -78,7 +83,7 @@ class Server:
         documents = {
             "/readyz": lambda: {"ready": True},
             "/token": lambda: {"token": "issued-token-abcdef", "id": 7},
-            "/asked": lambda: {"asked": self.asked, "pid": os.getpid()},
+            "/asked": lambda: {"asked": asked, "pid": os.getpid()},
             "/time": lambda: {
                 "time": time.time(),
                 "datetime": dt.datetime.now(dt.UTC).timestamp(),
@@ -146,7 +151,7 @@ def main() -> None:
     if "NEVER_READY" in os.environ:
         print(f"waiting for ever with {TOKEN}", flush=True)
         signal.pause()
-    asyncio.run(Server(state).serve(int(os.environ["PORT"])))
+    Server(state).serve(int(os.environ["PORT"]))
 
 
 if __name__ == "__main__":
