@@ -75,8 +75,8 @@ def read_manifest(directory: Path) -> Manifest:
 
 def irregular(directory: Path) -> Iterator[Flaw]:
     """Everything in a release that is neither a regular file nor a directory: opening it may lead out, or never end."""
-    for path, whole in _entries(directory):
-        kind = _SORTS.get(stat.S_IFMT(whole.lstat().st_mode))
+    for path, mode in _entries(directory):
+        kind = _SORTS.get(stat.S_IFMT(mode))
         if kind is not None:
             yield Flaw(path=path, problem=f"it is {kind}: a release holds regular files only")
 
@@ -141,11 +141,12 @@ def _files(directory: Path) -> list[str]:
     return sorted(path for path, _ in _entries(directory))
 
 
-def _entries(directory: Path) -> Iterator[tuple[str, Path]]:
-    """The same, links included, as it is shown and as it is."""
+def _entries(directory: Path) -> Iterator[tuple[str, int]]:
+    """The same, links included, as it is shown, with its mode."""
     for folder, folders, names in os.walk(directory, followlinks=False):
-        links = [name for name in folders if Path(folder, name).is_symlink()]
-        for name in [*names, *links]:
-            whole = Path(folder, name)
-            path = whole.relative_to(directory).as_posix()
-            yield os.fsencode(path).decode("utf-8", "backslashreplace"), whole
+        below = folder[len(os.fspath(directory)) :].lstrip("/")
+        for name in (*names, *folders):
+            mode = os.lstat(f"{folder}/{name}").st_mode
+            if not stat.S_ISDIR(mode):
+                path = f"{below}/{name}" if below else name
+                yield os.fsencode(path).decode("utf-8", "backslashreplace"), mode

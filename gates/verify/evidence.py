@@ -1,6 +1,7 @@
 """Whether evidence has exactly the columns and the sort of values that are declared, and which rows changed."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -23,7 +24,7 @@ def schema_flaws(evidence: Evidence, folder: str) -> Iterator[Flaw]:
             continue
         if not evidence.row_counts[name]:
             continue
-        rules = list(_rules(name))
+        rules = _rules(name)
         # One look at the table for all of its rules: there are a dozen of each table.
         counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition, _ in rules)
         counted = evidence.connection.execute(f"SELECT {counts} FROM {tables.stored(name)}")  # noqa: S608
@@ -32,22 +33,24 @@ def schema_flaws(evidence: Evidence, folder: str) -> Iterator[Flaw]:
                 yield Flaw(path=path, problem=f"{count} rows have {problem}")
 
 
-def _rules(table: str) -> Iterator[tuple[str, str]]:
+@cache
+def _rules(table: str) -> tuple[tuple[str, str], ...]:
     """(condition, what is wrong with rows that meet it) from the declared Struct of a table."""
     struct = schema.TABLES.get(table)
     if struct is None:
-        yield "run_id IS NULL OR gate IS NULL", "no run or gate"
-        return
+        return (("run_id IS NULL OR gate IS NULL", "no run or gate"),)
+    rules = []
     for column, hint in get_type_hints(struct).items():
         name = tables.quoted(column)
         # JSON may be null, which is no value in a table either.
         if type(None) not in get_args(hint) and hint is not Raw:
-            yield f"{name} IS NULL", f"no {column}"
+            rules.append((f"{name} IS NULL", f"no {column}"))
         if float in (hint, *get_args(hint)):
-            yield f"NOT isfinite({name})", f"a {column} that is not finite"
+            rules.append((f"NOT isfinite({name})", f"a {column} that is not finite"))
         if get_origin(hint) is Literal:
             allowed = ", ".join(tables.literal(str(value)) for value in get_args(hint))
-            yield f"{name} NOT IN ({allowed})", f"a {column} that there is not"
+            rules.append((f"{name} NOT IN ({allowed})", f"a {column} that there is not"))
+    return tuple(rules)
 
 
 class AlteredRows:

@@ -1,19 +1,23 @@
-"""Evidence that is not opened anew where the same bytes were opened before: a database costs more than a verdict."""
+"""Evidence that is not opened and judged anew where the same bytes were before: both cost more than what tests ask of them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
+import msgspec
+
+from gates.judge import verdict
 from gates.judge.connection import Evidence, open_release
+from gates.spec.assertion import Judged
 
-USERS = tuple(
-    f"gates.{module}.open_release"
-    for module in ("release.stages", "release.proofs", "verify.evidence")
-)
-"""Who opens the evidence of a release. What they get is locked, and nothing is written to it."""
+T = TypeVar("T")
 
 _KEPT = 12
 _opened: dict[str, Evidence] = {}
+_judged: WeakKeyDictionary[Evidence, dict[bytes, object]] = WeakKeyDictionary()
 
 
 def opened_once(directory: Path, collected: Mapping[str, Mapping[str, str]]) -> Evidence:
@@ -34,3 +38,25 @@ def _key(directory: Path, collected: Mapping[str, Mapping[str, str]]) -> str:
         content = path.read_bytes() if path.is_file() else b"?"
         digest.update(f"{path.name} {hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def judged_once(
+    judge: Callable[..., T], evidence: Evidence, judged: Judged, signatures: object, *of: object
+) -> T:
+    """What `judge` says: a verdict follows from a gate and evidence alone. Signatures are the same everywhere."""
+    kept = _judged.setdefault(evidence, {})
+    key = msgspec.json.encode([judge.__name__, judged, of])
+    if key not in kept:
+        kept[key] = judge(evidence, judged, signatures, *of)
+    return kept[key]  # type: ignore[return-value]
+
+
+ONCE: Mapping[str, Callable[..., object]] = {
+    "gates.release.stages.open_release": opened_once,
+    "gates.release.proofs.open_release": opened_once,
+    "gates.verify.evidence.open_release": opened_once,
+    "gates.release.entries.judge_attempts": partial(judged_once, verdict.judge_attempts),
+    "gates.release.entries.judge_gate": partial(judged_once, verdict.judge_gate),
+    "gates.release.proofs.judge_gate": partial(judged_once, verdict.judge_gate),
+}
+"""Who opens and judges the evidence of a release, and what they get in its place. It is locked, and nothing is written to it."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gates.release.rendered import OPTIONAL, RENDERED
 from gates.release.signing import make_keys
-from tests.builders.opened_once import USERS, opened_once
+from tests.builders.opened_once import ONCE
 from tests.builders.small_release import PYPROJECT, SmallRelease
 
 
@@ -24,9 +24,9 @@ class Made(Struct, frozen=True):
 
 @pytest.fixture(autouse=True)
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same evidence is not opened again: that is half of what it costs to verify a small release."""
-    for user in USERS:
-        monkeypatch.setattr(user, opened_once)
+    """The same evidence is neither opened nor judged again: that is most of what it costs to verify a small release."""
+    for user, instead in ONCE.items():
+        monkeypatch.setattr(user, instead)
 
 
 @pytest.fixture(scope="session")
