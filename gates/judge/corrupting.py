@@ -19,6 +19,7 @@ from gates.judge.worlds import HALF, TWICE, Change, World
 
 _MOST_CONSTANTS = 8
 _SHIFTS = 3
+_TELLING = frozenset({"JSON", "DOUBLE", "BIGINT"})
 _PATH = re.compile(r"\.(?:\"([^\"]+)\"|([A-Za-z_]\w*))|\[(\*|\d+)\]")
 Constants = Sequence[tuple[str, str]]
 
@@ -48,13 +49,18 @@ _NUMBERS = (*(Value(text=text) for text in ("-1", "0", "1000000000000")), Value(
 def together(bound: Bound, constants: Constants, words: Container[str]) -> Iterator[World]:
     """What many assertions are tried in at once: in every row one column holds something else, or there are more rows, or fewer.
 
-    In an order in which little turns most: at last all columns, and all that the SQL compares with.
+    In an order in which little turns most.
     """
     yield World("mixed 0", _mixing(bound, (), 0))
     yield World("named 0", _mixing(bound, constants, 0, words))
     yield from (TWICE, HALF)
     for shift in range(1, _SHIFTS):
         yield World(f"mixed {shift}", _mixing(bound, (), shift))
+
+
+def compared(bound: Bound, constants: Constants, words: Container[str]) -> Iterator[World]:
+    """The same with all that the SQL compares with, in other rows and in all columns: it costs more, and turns little."""
+    for shift in range(1, _SHIFTS):
         yield World(f"named {shift}", _mixing(bound, constants, shift, words))
     for shift in range(_SHIFTS):
         yield World(f"compared {shift}", _mixing(bound, constants, shift))
@@ -71,20 +77,27 @@ _TAIL = World("tail", lambda rows, *_: f"FROM ({rows}) WHERE seq > (SELECT min(s
 
 
 def whole(
-    bound: Bound, reads: Iterable[str], constants: Constants, words: Container[str]
+    bound: Bound, reads: Iterable[str], constants: Constants, words: Container[str], *, named: bool
 ) -> Iterator[World]:
-    """One column of one table holds something else in every row.
+    """One column of one table holds something else in every row: those columns that the `words` of the SQL name, or the others.
 
-    First those columns that the `words` of the SQL name, and of each one value before the second of any.
+    In an order in which much turns soon: answers, documents and numbers first, and of these what differs from row to row and NULL.
     """
     found: list[tuple[bool, int, str, str, Value]] = []
     for name in sorted(reads):
         seen: Counter[str] = Counter()
         for column, value in _pairs(bound, name, constants):
-            found.append((column.lower() not in words, seen[column], name, column, value))
-            seen[column] += 1
+            if (column.lower() in words) is named:
+                seen[column] += value.sql is None
+                place = 0 if value.sql is not None else seen[column]
+                found.append((not _tells(name, column, bound), place, name, column, value))
     for *_, name, column, value in sorted(found, key=lambda one: one[:2]):
         yield World(f"{name}.{column}", _setting(column, value), frozenset([name]))
+
+
+def _tells(name: str, column: str, bound: Bound) -> bool:
+    """Whether a column holds answers, documents or numbers."""
+    return column in schema.ANSWERS.get(name, ()) or bound.columns[name][column] in _TELLING
 
 
 def _setting(column: str, value: Value) -> Change:

@@ -5,9 +5,8 @@ rests on becomes NULL where it can be, an extreme, or what it is compared with, 
 the tables behind them. An assertion that nothing turns is UNKNOWN, since it would have passed whatever had been observed.
 """
 
-import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -70,20 +69,35 @@ def _rest_on_nothing(plans: dict[int, AssertPlan], gate: GatePlan, bound: Bound)
     emptied = dict(zip(plans, _of_nothing(list(plans.values()), gate, bound), strict=True))
     whys = {i: NO_EVIDENCE for i, status in emptied.items() if status == "PASS"}
     left = {i: plan for i, plan in plans.items() if i not in whys}
-    constants = {i: _constants(plan, gate) for i, plan in left.items()}
-    every = list(dict.fromkeys(one for own in constants.values() for one in own))
+    every = list(dict.fromkeys(one for plan in left.values() for one in _constants(plan, gate)))
     words = frozenset[str]().union(*(_words(plan, gate) for plan in left.values()))
+
+    def whole(plan: AssertPlan, *, named: bool) -> Iterator[World]:
+        own, said = _constants(plan, gate), _words(plan, gate)
+        return corrupting.whole(bound, plan.reads, own, said, named=named)
+
     for world in corrupting.together(bound, every, words):
         left = _still(world, left, gate, bound)
-    for index, plan in list(left.items()):
-        for world in itertools.chain(
-            corrupting.counted(plan.reads),
-            corrupting.whole(bound, plan.reads, constants[index], _words(plan, gate)),
-        ):
-            if not _still(world, {index: plan}, gate, bound):
-                del left[index]
-                break
+    left = _alone(left, lambda plan: whole(plan, named=True), gate, bound)
+    for world in corrupting.compared(bound, every, words):
+        left = _still(world, left, gate, bound)
+    left = _alone(left, lambda plan: corrupting.counted(plan.reads), gate, bound)
+    left = _alone(left, lambda plan: whole(plan, named=False), gate, bound)
     return whys | dict.fromkeys(left, ANY_EVIDENCE)
+
+
+def _alone(
+    plans: dict[int, AssertPlan],
+    worlds_of: Callable[[AssertPlan], Iterator[World]],
+    gate: GatePlan,
+    bound: Bound,
+) -> dict[int, AssertPlan]:
+    """The assertions that fail in none of the worlds which each has to itself."""
+    return {
+        index: plan
+        for index, plan in plans.items()
+        if all(_still(world, {index: plan}, gate, bound) for world in worlds_of(plan))
+    }
 
 
 def _constants(plan: AssertPlan, gate: GatePlan) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from gates.judge.lineage import Lineage, Use
 from gates.judge.measuring import Evaluated, evaluate
 from gates.judge.plan import AssertPlan, GatePlan, evidence_tables
 from gates.judge.relations import fixed, recorded
+from gates.judge.result import Status
 from gates.judge.syntax import Node, Tree
 from gates.judge.worlds import World
 
@@ -52,6 +53,8 @@ _ASKS = {
 }
 _OWN = "NULL"
 """In the place of a value: the mark itself, which differs from row to row."""
+_ALARM = "CAST(error('judge: a mark was used') AS {kind})"
+"""In the place of a value: what raises as soon as a mark is looked at. It is volatile, so that TRY refuses it and nothing moves or folds it."""
 
 _PLACE = re.compile(r"judge_place_(\d+)")
 
@@ -149,22 +152,37 @@ def _change(bound: Bound) -> World:
 
 
 def _tried(one: _Rewritten, gate: GatePlan, bound: Bound) -> str | None:
-    world, told = _change(bound), False
+    status = _status(one, _alarms(one), gate, bound)
+    if status is not None:
+        # No mark was looked at, so that it is the same whatever stands for one.
+        return None if status == "PASS" else UNKNOWN
+    told = False
     for values in _assignments(one):
-        plan, queries = _with(one, values)
-        own = msgspec.structs.replace(
-            gate,
-            queries=tuple(
-                msgspec.structs.replace(query, text=queries.get(query.name, query.text))
-                for query in gate.queries
-            ),
-        )
-        (seen,) = evaluate(world, [plan], own, bound)
-        if isinstance(seen, Evaluated):
-            told = True
-            if seen.outcome(plan).status != "PASS":
-                return UNKNOWN
+        status = _status(one, values, gate, bound)
+        told |= status is not None
+        if status not in ("PASS", None):
+            return UNKNOWN
     return None if told else UNTRIED
+
+
+def _status(
+    one: _Rewritten, values: Mapping[int, str], gate: GatePlan, bound: Bound
+) -> Status | None:
+    """What the assertion comes to with these values in the places, None where that cannot be said."""
+    plan, queries = _with(one, values)
+    own = msgspec.structs.replace(
+        gate,
+        queries=tuple(
+            msgspec.structs.replace(query, text=queries.get(query.name, query.text))
+            for query in gate.queries
+        ),
+    )
+    (seen,) = evaluate(_change(bound), [plan], own, bound)
+    return seen.outcome(plan).status if isinstance(seen, Evaluated) else None
+
+
+def _alarms(one: _Rewritten) -> dict[int, str]:
+    return {place: _ALARM.format(kind=kind) for place, kind in one.places.items()}
 
 
 def _assignments(one: _Rewritten) -> Iterator[dict[int, str]]:
