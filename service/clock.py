@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from service.errors import LOOK_AT_DISK, StartRefused
+from service.errors import StartRefused, of_disk
 from service.files import replace
 
 Nanoseconds = Callable[[], int]
@@ -43,8 +43,9 @@ class MarkFile:
                 raise ValueError(f"{len(text)} characters instead of {_DIGITS + 1}")
             return int(text)
         except (OSError, ValueError) as wrong:
-            of_disk = isinstance(wrong, OSError) and wrong.errno in _OF_DISK
-            remedy = LOOK_AT_DISK if of_disk else "`sonia doctor --accept-clock` writes a new one"
+            remedy = "`sonia doctor --accept-clock` writes a new one"
+            if isinstance(wrong, OSError) and wrong.errno in _OF_DISK:
+                remedy = of_disk(wrong)
             raise StartRefused(f"{self._path.name}: {wrong}", remedy) from wrong
 
     def create(self, mark_ms: int) -> None:

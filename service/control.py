@@ -19,12 +19,12 @@ from service.auth.epoch import EpochFile
 from service.auth.registry import Registry, load_records
 from service.clock import Clock, open_clock, read_mark, wall_ms
 from service.effects import Effect, system_cause
-from service.errors import LOOK_AT_DISK, StartRefused, StateDamaged, Unavailable
+from service.errors import StartRefused, StateDamaged, Unavailable, of_disk
 from service.ids import random_id
 from service.jsontypes import Json
 from service.keys import AuditKeys, KeyMaterial, Link, fingerprint, load_keys, load_link
 from service.processes import BEHIND
-from service.query import select_one
+from service.query import select, select_one
 from service.settings import Settings, load_settings
 from service.state import StateDir
 from service.storage import Storage
@@ -95,6 +95,11 @@ def look_over(state: StateDir) -> Sound:
         check_schema(connection)
         report, head = verify_start(connection, state.checkpoints, keys.audit_keys())
         if not report.intact:
+            if _is_of_other_keys(connection, keys.audit_keys()):
+                raise StartRefused(
+                    "the audit log was not written with the keys in keys.json",
+                    "put keys.json and control.db of one state in place",
+                )
             raise StartRefused(
                 _tampered(report), "keep a copy as it is; `sonia audit verify` says more"
             )
@@ -109,6 +114,16 @@ def look_over(state: StateDir) -> Sound:
         )
 
     return look_at(state.database, look, settings.storage.busy_timeout_s)
+
+
+def _is_of_other_keys(connection: apsw.Connection, keys: AuditKeys) -> bool:
+    """Whether neither the first row of the log nor its last is as these keys would have written it: one of the files is another state's."""
+    ends = "FROM audit WHERE seq IN (SELECT min(seq) FROM audit UNION SELECT max(seq) FROM audit)"
+    try:
+        rows = select(connection, AuditEntry, ends)
+    except msgspec.DecodeError:
+        return False
+    return bool(rows) and not any(is_as_written(keys, row) for row in rows)
 
 
 def _tampered(report: AuditReport) -> str:
@@ -221,4 +236,4 @@ def refusing(state: StateDir) -> Iterator[None]:
     try:
         yield
     except (OSError, apsw.Error, StateDamaged, Unavailable) as wrong:
-        raise StartRefused(f"{state.root} cannot be used: {wrong}", LOOK_AT_DISK) from wrong
+        raise StartRefused(f"{state.root} cannot be used: {wrong}", of_disk(wrong)) from wrong

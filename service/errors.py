@@ -2,7 +2,8 @@
 
 SoniaError
 ├── StartRefused              exit 78, nothing was bound; says what to do
-│   └── DatabaseLost          78 of a command; the gateway serves degraded
+│   ├── DatabaseLost          78 of a command; the gateway serves degraded
+│   └── InUse                 78 of a second gateway; 1 of a command, which would have to wait
 ├── StateDamaged              78 at start, otherwise what a verification says
 └── ProblemError              an answer (RFC 9457)
     ├── Invalid               400
@@ -36,6 +37,10 @@ class DatabaseLost(StartRefused):
     """The control database is damaged or gone: nobody can be authenticated, and nothing else is known to be wrong."""
 
 
+class InUse(StartRefused):
+    """A gateway runs on the state directory: nothing is wrong with it."""
+
+
 class StateDamaged(SoniaError):
     """Stored state contradicts itself and must not be used."""
 
@@ -45,8 +50,14 @@ KEEP_AND_RESTORE: Final = f"keep a copy as it is, then {RESTORE}"
 """What is to be done about damaged state."""
 LOOK_AT_DISK: Final = "look at the disk's space and whether it can be written, then start again"
 """What is to be done where nothing is wrong with the state, but with what it lies on."""
+AS_OWNER: Final = "run as the owner of the state directory"
 REPLACE: Final = "`sonia restore BACKUP` puts a backup in its place"
 """What is to be done about a damaged control database."""
+
+
+def of_disk(wrong: Exception) -> str:
+    """What is to be done where the system refuses to open or to write."""
+    return AS_OWNER if isinstance(wrong, PermissionError) else LOOK_AT_DISK
 
 
 class ProblemError(SoniaError):

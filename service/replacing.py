@@ -9,7 +9,7 @@ import msgspec
 from service.audit.chain import Chain, Head
 from service.audit.checkpoints import CheckpointWriter, read_checkpoints
 from service.audit.verify import verify_copy
-from service.clock import create_clock, open_clock, read_mark
+from service.clock import create_clock, open_clock, read_mark, wall_ms
 from service.control import refusing, tell_of_keys
 from service.effects import Effect, system_cause
 from service.errors import SoniaError, StartRefused, StateDamaged
@@ -79,6 +79,7 @@ def replace_database(state: StateDir, backup: Path, tokens: Tokens | None = None
         except BaseException:
             remove_database(_copied(state))
             raise
+        _go_on_from(state, at_ms)
         _copied(state).rename(state.restored)
         sync_directory(state.root)
         put_aside(state, now_ms)
@@ -116,13 +117,22 @@ def _copy(connection: apsw.Connection, keys: AuditKeys, state: StateDir) -> Head
     return head
 
 
-def _now_ms(state: StateDir) -> int:
-    """The state's time; a state whose mark was lost as well begins with the machine's."""
+def _mark_ms(state: StateDir) -> int | None:
+    """The state's time at least; None where that was lost as well, which then begins with the machine's."""
     try:
-        read_mark(state.clock)
+        return read_mark(state.clock)
     except StartRefused:
-        return create_clock(state.clock).now_ms()
-    return open_clock(state.clock).now_ms()
+        return None
+
+
+def _now_ms(state: StateDir) -> int:
+    return max(_mark_ms(state) or 0, wall_ms())
+
+
+def _go_on_from(state: StateDir, at_ms: int) -> None:
+    clock = (create_clock if _mark_ms(state) is None else open_clock)(state.clock)
+    clock.raise_to(at_ms)
+    clock.sync()
 
 
 def _known_seq(state: StateDir) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.errors import LOOK_AT_DISK, StartRefused
+from service.errors import AS_OWNER, InUse, StartRefused, of_disk
 from service.processes import BEHIND
 
 
@@ -143,27 +143,29 @@ class StateDir(msgspec.Struct, frozen=True):
 
         Without `create` nothing is written: where there is no lock no gateway has ever run, and the answer is None.
 
-        Raises StartRefused when there is no such directory, or another gateway runs on it: two would
-        each believe they own the tokens.
+        Raises StartRefused when there is no such directory, or it is another user's, who could not open what is made there;
+        InUse when another gateway runs on it: two would each believe they own the tokens.
         """
         try:
-            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+            if create and (owner := self.root.stat().st_uid) != os.geteuid():
+                reason = f"{self.root} belongs to another user ({owner})"
+                raise StartRefused(reason, AS_OWNER)
+            access = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
+            flags = access | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.gateway_lock, flags, 0o600)
         except OSError as wrong:
-            if not create and self.root.is_dir() and not self.gateway_lock.exists():
-                return None
             if self.root.is_dir():
+                if not create and isinstance(wrong, FileNotFoundError):
+                    return None
                 reason = f"{self.gateway_lock} cannot be opened: {wrong.strerror}"
-                raise StartRefused(reason, LOOK_AT_DISK) from wrong
+                raise StartRefused(reason, of_disk(wrong)) from wrong
             reason = f"{self.root} is no state directory ({wrong.strerror})"
             raise StartRefused(reason, "`sonia init` makes one") from wrong
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as held:
             os.close(descriptor)
-            raise StartRefused(
-                f"another gateway is running on {self.root}", "stop it first"
-            ) from held
+            raise InUse(f"another gateway is running on {self.root}", "stop it first") from held
         return descriptor
 
     def hold_keys(self, alone: bool = False) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from service.errors import StartRefused
+from service.errors import AS_OWNER, StartRefused
 from service.files import of_database
 from service.state import StateDir
 
@@ -94,8 +94,7 @@ def _status(path: Path, follow: bool = False) -> os.stat_result | None:
         return None
     except OSError as wrong:
         raise StartRefused(
-            f"{path.name} cannot be looked at: {wrong.strerror}",
-            "run as the owner of the state directory",
+            f"{path.name} cannot be looked at: {wrong.strerror}", AS_OWNER
         ) from wrong
 
 
@@ -114,7 +113,4 @@ def _check_mode(name: str, status: os.stat_result, forbidden: int, mode: str) ->
 
 def _check_owner(name: str, status: os.stat_result, owners: set[int]) -> None:
     if status.st_uid not in owners:
-        raise StartRefused(
-            f"{name} belongs to another user ({status.st_uid})",
-            "run as the owner of the state directory",
-        )
+        raise StartRefused(f"{name} belongs to another user ({status.st_uid})", AS_OWNER)

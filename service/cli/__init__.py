@@ -26,7 +26,7 @@ from service.cli import (
     up,
 )
 from service.cli.shared import Parser
-from service.errors import EXIT_REFUSED, ProblemError, SoniaError, StartRefused
+from service.errors import AS_OWNER, EXIT_REFUSED, ProblemError, SoniaError, StartRefused
 
 COMMANDS: Final = (
     init,
@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SoniaError as error:
         sys.stderr.write(f"error: {_one_line(error)}\n")
         return 1
+    except PermissionError as denied:
+        sys.stderr.write(f"refused to start: {_one_line(denied)}; {AS_OWNER}\n")
+        return EXIT_REFUSED
     except KeyboardInterrupt:
         return 130
 

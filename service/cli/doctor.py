@@ -81,7 +81,10 @@ def act(options: argparse.Namespace) -> int:
     if report.elsewhere_to_seq:
         print_line(f"rows of the audit log up to {report.elsewhere_to_seq} are in no archive here")
     if report.ahead_ms > _NOTABLE_MS:
-        print_line(f"time stands {report.ahead_ms / 1000:.0f} s ahead of the machine's clock")
+        print_line(
+            f"time stands {report.ahead_ms / 1000:.0f} s ahead of the machine's clock;"
+            " if that is right, `sonia doctor --accept-clock`"
+        )
     return 0
 
 

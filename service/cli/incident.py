@@ -40,8 +40,10 @@ def act(options: argparse.Namespace) -> int:
     from service.clock import wall_ms
     from service.ids import random_id
     from service.incidents.bundles import Span, export, prune
+    from service.trust import check_process
 
     state = StateDir(options.state.absolute())
+    check_process(state)
     incident_id, now_ms = random_id("inc"), wall_ms()
     out = options.out.absolute() if options.out else state.incidents / incident_id
     span = Span(now_ms - options.last, now_ms, options.reason)

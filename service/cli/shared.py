@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from service.errors import SoniaError, StartRefused
+from service.errors import InUse, SoniaError
 from service.state import StateDir
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse gives it no other name
@@ -54,7 +54,7 @@ def locked(state: StateDir, create: bool = True) -> Iterator[None]:
     """Keep every gateway off a state directory meanwhile. Raises SoniaError when one runs."""
     try:
         lock = state.lock(create)
-    except StartRefused as running:
+    except InUse as running:
         raise SoniaError(str(running)) from running
     try:
         yield

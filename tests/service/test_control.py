@@ -20,7 +20,7 @@ from service.effects import Effect, system_cause
 from service.errors import EXIT_REFUSED, StartRefused, Unavailable
 from service.state import StateDir
 from tests.service.conformance.conversation import command
-from tests.service.running import State, alter, rows
+from tests.service.running import State, alter, new_state, rows
 
 Damage = Callable[[State], object]
 CAUSE = system_cause("test", "act", "req_test")
@@ -38,6 +38,20 @@ def run(state: State, *arguments: str) -> int:
     sys.stdout.write(output)
     sys.stderr.write(errors)
     return exit_code
+
+
+OWNED = (
+    "doctor",
+    "run gateway",
+    "token issue --role operator",
+    "audit verify",
+    "backup x",
+    "restore x",
+    "migrate up",
+    "keys rotate",
+    "incident export --last 5m",
+)
+"""What is not done to a state directory of another user."""
 
 
 def content(root: Path, *without: str) -> dict[str, bytes]:
@@ -98,23 +112,73 @@ def test_a_refusal_is_the_same_the_second_time_and_writes_nothing(
     assert content(logged.directory.root) == before
 
 
-def test_a_disk_that_is_read_only_is_said_to_be_that_and_can_be_read(
-    logged: State, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [(errno.EROFS, "whether it can be written"), (errno.EACCES, "run as the owner")],
+)
+def test_a_disk_that_cannot_be_written_is_said_to_be_that_and_can_be_read(
+    error: int,
+    remedy: str,
+    logged: State,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     really, root = os.open, str(logged.directory.root)
+    logged.directory.gateway_lock.touch(0o600)
 
     def read_only(path: str | Path, flags: int, *more: int, **others: int) -> int:
         if str(path).startswith(root) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            raise OSError(error, os.strerror(error), str(path))
         return really(path, flags, *more, **others)
 
     monkeypatch.setattr(os, "open", read_only)
-    for asked in ("token issue --role operator", "run gateway"):
+    for asked in ("token issue --role operator", "run gateway", "restore x", "keys rotate"):
         assert run(logged, *asked.split()) == EXIT_REFUSED
         told = capsys.readouterr().err
-        assert "Read-only file system" in told
-        assert "whether it can be written" in told
+        assert os.strerror(error) in told
+        assert remedy in told
     assert run(logged, "doctor") == 0
+
+
+@pytest.mark.parametrize("asked", OWNED)
+def test_a_state_of_another_user_is_refused_and_left_as_it_is(
+    asked: str,
+    logged: State,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, there = content(logged.directory.root), set(logged.directory.root.iterdir())
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert run(logged, *asked.split()) == EXIT_REFUSED
+    told = capsys.readouterr().err
+    assert "belongs to another user" in told
+    assert told.endswith("; run as the owner of the state directory\n")
+    assert (content(logged.directory.root), set(logged.directory.root.iterdir())) == (before, there)
+
+
+def test_what_may_not_be_looked_at_is_a_refusal(
+    logged: State, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "control.db")
+
+    monkeypatch.setattr("service.migrating.look_at", denied)
+    assert run(logged, "migrate", "status") == EXIT_REFUSED
+    told = capsys.readouterr().err
+    assert "Permission denied: 'control.db'; run as the owner" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["keys.json", "control.db"])
+def test_a_file_of_another_state_is_said_to_be_that(
+    name: str, logged: State, tmp_path: Path
+) -> None:
+    other = new_state(tmp_path / "other")
+    shutil.copy2(other.directory.root / name, logged.directory.root / name)
+    before = content(logged.directory.root)
+    with pytest.raises(StartRefused, match=r"control\.db of one state in place"):
+        look_over(logged.directory)
+    assert content(logged.directory.root) == before
 
 
 @pytest.mark.parametrize("kind", ["stopped", "killed", "torn"])

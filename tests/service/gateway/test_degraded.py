@@ -266,8 +266,10 @@ def test_what_a_restore_took_the_place_of_is_not_asked_about_the_next_loss(
         # By one that was cut short later, before it put anything aside.
         state.directory.restored.write_bytes(b"x")
     state.directory.database.unlink()
+    mark = state.directory.clock.read_bytes()
     code, said = run(state, "restore", str(backup))
     assert (code, "--tokens" in said) == (1, True), said
+    assert state.directory.clock.read_bytes() == mark
 
 
 def test_a_disk_without_room_for_a_restore_is_said_and_changes_nothing(
