@@ -18,7 +18,8 @@ from service.auth.refusals import Refusal
 from service.auth.roles import Role
 from service.domain.call import Call, Services
 from service.domain.confirmations.routes import ApproveRequest, decide
-from service.domain.tasks.worker import Work, work
+from service.domain.tasks.claims import Due
+from service.domain.tasks.worker import Start, work
 from service.domain.tools.routes import ToolRequest, execute
 from service.domain.tools.running import Runner
 from service.domain.turns.pipeline import TurnRequest, in_turn_of
@@ -132,6 +133,15 @@ async def again(line: TraceLine, settings: Settings) -> Again:
     return Again(stages, trace.as_recorded)
 
 
+class _OlderTask(msgspec.Struct, frozen=True):
+    """A task as traces had it that say only whether it was begun."""
+
+    task_id: str
+    kind: str
+    created_by: str
+    request_id: str
+
+
 class _One:
     """One recorded request. Each kind returns what is answered, None where that is an input."""
 
@@ -191,13 +201,35 @@ class _One:
         return await _answered(serve)
 
     async def task(self) -> Answer | None:
-        task = self._read("task", Work)
+        services = self._services
+        start = Start(
+            self._due(), services.settings, services.storage, services.clock, services.new_id
+        )
 
         async def run() -> None:
-            await work(self._trace, task, _Nowhere(), self._services.runner)
+            await work(self._trace, start, services.runner)
 
         await _answered(run)
         return Answer(self._trace.status, self._trace.code)
+
+    def _due(self) -> Due:
+        """The task that was due. Older bundles tell less of it, and no decision that rests on the rest."""
+        asked = self._asked.get("task")
+        if not isinstance(asked, dict) or "task_id" not in asked:
+            due: Due = self._read("task", Due)
+            return due
+        older: _OlderTask = self._read("task", _OlderTask)
+        return Due(
+            id=older.task_id,
+            kind=older.kind,
+            payload="",
+            session_id=None,
+            status="",
+            created_by=older.created_by,
+            request_id=older.request_id,
+            attempts=0,
+            claim_epoch=0,
+        )
 
     def _read(self, name: str, form: type[Any]) -> Any:
         try:

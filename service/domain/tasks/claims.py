@@ -5,6 +5,7 @@ called. So a task that is found claimed without a run of this claim has had no e
 did not end may have had it, and is for an operator. Each step changes the task only if it still is as the step before left it.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -18,14 +19,15 @@ from service.domain.confirmations.records import (
     create_confirmation,
     settle_of_task,
 )
-from service.domain.policies.records import decision
-from service.domain.sessions.records import live_session
+from service.domain.policies.records import Decision, decision
+from service.domain.sessions.records import Life, judge_session, life_of
 from service.domain.tasks.records import (
     CANCELLABLE,
     State,
     Task,
     attribute,
     bury,
+    claim_of,
     end,
     find,
     put_back,
@@ -33,7 +35,7 @@ from service.domain.tasks.records import (
     take,
 )
 from service.domain.tools.records import ToolRun, begin_run
-from service.effects import Effect, Origin, system_cause
+from service.effects import Effect, Origin, Step, system_cause
 from service.errors import Conflict
 from service.ids import NewId
 from service.jsontypes import Json
@@ -42,14 +44,18 @@ from service.query import select
 from service.storage import Storage
 
 TOO_OFTEN: Final = "claimed_too_often"
+CONFIRM: Final = "confirm"
+REVOKED: Final = "token_revoked"
+DENIED: Final = "policy_denied"
+REFUSED: Final = frozenset({REVOKED, DENIED})
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A task that may be claimed: all that running it takes."""
+    """A task that may be claimed: all that running it takes, and what its trace has of it. `payload` is canonical JSON."""
 
     id: str
     kind: str
-    payload: msgspec.Raw
+    payload: str
     session_id: str | None
     status: str
     created_by: str
@@ -81,59 +87,140 @@ def due(connection: apsw.Connection, now_ms: int, limit: int) -> list[Due]:
     return select(connection, Due, rest, (now_ms, limit))
 
 
-def claim(
-    connection: apsw.Connection, task: Due, most_claims: int, origin: Origin
-) -> Effect[State | None]:
-    """Claim a task, or give it up when it was claimed too often without an end. Raises Conflict when it is another's."""
-    if task.attempts >= most_claims:
+class Found(msgspec.Struct, frozen=True):
+    """Where a task stood when it was found to be due, and how often it was claimed by then; and where it stands at `now_ms`."""
+
+    due: State
+    attempts: int
+    stands: State
+    now_ms: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Where a task stands that was claimed; None where it is given up, because it was claimed too often without an end."""
+
+    claimed: State | None
+    now_ms: int
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """All that decides what becomes of a claimed task; `revoked` says whether the token is that asked for it."""
+
+    stands: State
+    session_id: str | None
+    session: Life | None
+    revoked: bool
+    policy: Decision
+    now_ms: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What becomes of a claimed task: it has a `run`, or for a `reason` it is asked first (CONFIRM), cancelled or refused."""
+
+    now_ms: int
+    reason: str = ""
+    run: ToolRun | None = None
+
+
+def claiming(
+    task: Due, most_claims: int, now_ms: Callable[[], int]
+) -> Step[Found, Claim, State | None]:
+    """The step that claims a task, or gives it up; `now_ms()` is asked while it is taken."""
+    return Step(
+        lambda connection: Found(
+            task.state, task.attempts, state_of(connection, task.id), now_ms()
+        ),
+        Found,
+        lambda found: judge_claim(found, most_claims),
+        lambda connection, claim: _claim(connection, task, claim),
+    )
+
+
+def judge_claim(found: Found, most_claims: int) -> Claim:
+    """Decide whether a task is claimed. Raises Conflict when it is another's. Pure."""
+    if found.stands != found.due:
+        raise Conflict(f"the task {found.due.task_id} is no longer {found.due.status}", "task_over")
+    given_up = found.attempts >= most_claims
+    return Claim(None if given_up else claim_of(found.due), found.now_ms)
+
+
+def _claim(connection: apsw.Connection, task: Due, claim: Claim) -> Effect[State | None]:
+    if claim.claimed is None:
+        origin = task.origin(claim.now_ms)
         letters = bury(connection, task.state, TOO_OFTEN, _why(TOO_OFTEN), origin)
         return Effect(None, "tasks", task.id, letters[0].detail, also=letters[1:])
-    claimed = take(connection, task.state, origin.now_ms)
+    claimed = take(connection, task.state, claim.now_ms)
     return Effect(
         claimed, "tasks", task.id, _detail(task, claimed.status, epoch=claimed.claim_epoch)
     )
 
 
-def begin(
-    connection: apsw.Connection, task: Due, claimed: State, ids: Ids, origin: Origin
-) -> Effect[ToolRun | None]:
-    """Begin the run of a claimed task, or ask first, or refuse it, as the policy of this very transaction says.
+def beginning(
+    task: Due, claimed: State, ids: Ids, now_ms: Callable[[], int]
+) -> Step[Facts, Plan, ToolRun | None]:
+    """The step that begins the run of a claimed task, or asks first, or refuses it, as the policy of this very transaction says.
 
-    What a revoked token asked for is refused. Raises Conflict when the claim is over.
+    What a revoked token asked for is refused, and what a session asked for that is over is cancelled.
     """
-    if state_of(connection, task.id) != claimed:
+    return Step(
+        lambda connection: look(connection, task, now_ms()),
+        Facts,
+        lambda facts: judge(task, claimed, ids, facts),
+        lambda connection, plan: _begin(connection, task, claimed, ids, plan),
+    )
+
+
+def look(connection: apsw.Connection, task: Due, now_ms: int) -> Facts:
+    """Read all that decides what becomes of a claimed task at `now_ms`."""
+    return Facts(
+        stands=state_of(connection, task.id),
+        session_id=task.session_id,
+        session=life_of(connection, task.session_id),
+        revoked=is_revoked(connection, task.created_by),
+        policy=decision(connection, _safety_of(task)),
+        now_ms=now_ms,
+    )
+
+
+def judge(task: Due, claimed: State, ids: Ids, facts: Facts) -> Plan:
+    """Decide what becomes of a claimed task. Raises Conflict when the claim is over, and NotFound for its session. Pure."""
+    if facts.stands != claimed:
         raise Conflict(f"the claim of {task.id} is over", "task_over")
-    if task.session_id is not None:
-        try:
-            live_session(connection, task.session_id, origin.now_ms)
-        except Conflict as over:
-            end(connection, claimed, "cancelled", _why(over.code), origin.now_ms)
-            return Effect(None, "tasks", task.id, _detail(task, "cancelled", reason=over.code))
-    if is_revoked(connection, task.created_by):
-        return _refuse(connection, task, claimed, "token_revoked", origin)
-    safety = TOOLS[task.kind].safety.value if task.kind in TOOLS else ""
-    match decision(connection, safety):
+    try:
+        judge_session(facts.session_id, facts.session, facts.now_ms)
+    except Conflict as over:
+        return Plan(facts.now_ms, over.code)
+    if facts.revoked:
+        return Plan(facts.now_ms, REVOKED)
+    match facts.policy:
         case "allow":
-            run = ToolRun(
-                ids.run_id,
-                task.kind,
-                bytes(task.payload).decode(),
-                f"policy:{safety}",
-                task=claimed,
-            )
-            begun = begin_run(connection, run, origin)
-            return Effect(run, begun.table, begun.id, {**begun.detail, **_for(task)})
+            approval = f"policy:{_safety_of(task)}"
+            run = ToolRun(ids.run_id, task.kind, task.payload, approval, task=claimed)
+            return Plan(facts.now_ms, run=run)
         case "confirm":
-            return _ask(connection, task, claimed, ids, origin)
+            return Plan(facts.now_ms, CONFIRM)
         case "deny":
-            return _refuse(connection, task, claimed, "policy_denied", origin)
+            return Plan(facts.now_ms, DENIED)
 
 
-def _refuse(
-    connection: apsw.Connection, task: Due, claimed: State, reason: str, origin: Origin
+def _safety_of(task: Due) -> str:
+    return TOOLS[task.kind].safety.value if task.kind in TOOLS else ""
+
+
+def _begin(
+    connection: apsw.Connection, task: Due, claimed: State, ids: Ids, plan: Plan
 ) -> Effect[ToolRun | None]:
-    letters = bury(connection, claimed, reason, _why(reason), origin)
-    return Effect(None, "tasks", task.id, letters[0].detail, also=letters[1:])
+    origin = task.origin(plan.now_ms)
+    if plan.run is not None:
+        begun = begin_run(connection, plan.run, origin)
+        return Effect(plan.run, begun.table, begun.id, {**begun.detail, **_for(task)})
+    if plan.reason == CONFIRM:
+        return _ask(connection, task, claimed, ids, origin)
+    if plan.reason in REFUSED:
+        letters = bury(connection, claimed, plan.reason, _why(plan.reason), origin)
+        return Effect(None, "tasks", task.id, letters[0].detail, also=letters[1:])
+    end(connection, claimed, "cancelled", _why(plan.reason), origin.now_ms)
+    return Effect(None, "tasks", task.id, _detail(task, "cancelled", reason=plan.reason))
 
 
 def _ask(
@@ -142,7 +229,7 @@ def _ask(
     new = NewConfirmation(
         id=ids.confirmation_id,
         tool=task.kind,
-        args=bytes(task.payload),
+        args=task.payload.encode(),
         session_id=task.session_id,
         ttl_ms=ids.ttl_ms,
         task_id=task.id,

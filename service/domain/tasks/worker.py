@@ -11,47 +11,94 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeVar
 
-import apsw
 import msgspec
 
+from service.clock import Clock
 from service.dependencies.dependency import Dependency
 from service.domain.confirmations import records as confirmations
 from service.domain.tasks import claims
-from service.domain.tasks.claims import Due, Ids
+from service.domain.tasks.claims import Due, Ids, Plan
 from service.domain.tasks.records import State
 from service.domain.tools.records import ToolRun
 from service.domain.tools.running import Runner
-from service.effects import Cause, Effect, Origin, system_cause
+from service.effects import Cause, Origin, system_cause
 from service.errors import Conflict, ProblemError, Unavailable
 from service.ids import NewId
-from service.reliability.tracing import Answer, Trace, Traces, answer_of
+from service.reliability.tracing import Answer, Run, Trace, Traces, answer_of
 from service.settings import Settings
+from service.storage import Storage
 from service.timers import Timer
 
 T = TypeVar("T")
 LOOK_EVERY_S: Final = 1.0
 STOP_WITHIN_S: Final = 5.0
 EXPIRED_AT_ONCE: Final = 64
+NOT_BEGUN: Final = "not_begun"
 _LOG: Final = logging.getLogger("sonia.tasks")
 
 
-class Work(msgspec.Struct, frozen=True):
-    """A task that is due, as its trace has it."""
+class Start(msgspec.Struct, frozen=True):
+    """The two steps that begin a task, each decided by what its own transaction finds; a replay needs the task and the settings."""
 
-    task_id: str
-    kind: str
-    created_by: str
-    request_id: str
+    task: Due
+    settings: Settings
+    storage: Storage
+    clock: Clock
+    new_id: NewId
+
+    async def begin(self, trace: Trace) -> ToolRun | None:
+        """Claim a task and take the step after that; return its run, if it is begun. Raises Conflict."""
+        limit = self.settings.tasks.max_claims
+        step = claims.claiming(self.task, limit, self.clock.now_ms)
+        claim = await trace.transact(self._change("task.claim"), *step)
+        if claim.claimed is None:
+            trace.decide(NOT_BEGUN, claims.TOO_OFTEN)
+            return None
+        plan = await self._plan(claim.claimed, trace)
+        if plan.run is None:
+            trace.decide(NOT_BEGUN, plan.reason)
+        return plan.run
+
+    async def _plan(self, claimed: State, trace: Trace) -> Plan:
+        """Take the step after the claim; when it fails, whatever it was, nothing was begun and the claim is given back."""
+        ttl_ms = round(self.settings.confirmations.ttl_s * 1000)
+        ids = trace.take("ids", lambda: Ids(self.new_id("run"), self.new_id("conf"), ttl_ms), Ids)
+        step = claims.beginning(self.task, claimed, ids, self.clock.now_ms)
+        try:
+            return await trace.transact(self._change("task.begin"), *step)
+        except Conflict:
+            raise
+        except Exception as error:
+            counted = not isinstance(error, Unavailable)
+            trace.act(lambda: self._give_back(claimed, counted))
+            raise
+
+    def _give_back(self, claimed: State, counted: bool) -> None:
+        origin = self.task.origin(self.clock.now_ms())
+        self.storage.change_later(
+            self._cause("task.give_back"),
+            partial(
+                claims.give_back, task=self.task, claimed=claimed, counted=counted, origin=origin
+            ),
+        )
+
+    def _change(self, action: str) -> Callable[[Run[T]], Awaitable[T]]:
+        return lambda run: self.storage.change(self._cause(action), run)
+
+    def _cause(self, action: str) -> Cause:
+        return system_cause("tasks", action, self.task.request_id, self.task.id)
 
 
-async def work(
-    trace: Trace, task: Work, start: Callable[[], Awaitable[ToolRun | None]], runner: Runner
-) -> None:
+async def work(trace: Trace, start: Start, runner: Runner) -> None:
     """Run a task, if it is begun: the stages `policy`, `tool` and `commit`. Raises Conflict; the same for its replay."""
+    task = start.task
     try:
         with trace.stage("policy") as stage:
-            run = await trace.ask("begun", start, ToolRun | None)
-            stage.decide("not_begun" if run is None else "allow")
+            run = await trace.computed("begun", lambda: start.begin(trace), ToolRun | None)
+            if run is not None:
+                stage.decide("allow")
+            elif not stage.decision:
+                stage.decide(NOT_BEGUN)
         if run is not None:
             run = await runner.run(run, task.created_by, task.request_id, trace)
     except (ProblemError, asyncio.CancelledError) as error:
@@ -133,53 +180,14 @@ class Worker:
     async def _work(self, task: Due) -> None:
         trace = self._traces.begin(self._new_id("work"), "task", route="/tasks")
         trace.actor_id = task.created_by
-        due = Work(task.id, task.kind, task.created_by, task.request_id)
-        trace.envelope["task"] = due
+        trace.envelope["task"] = task
+        start = Start(task, self._settings, self._storage, self._clock, self._new_id)
         try:
-            await work(trace, due, lambda: self._start(task), self._runner)
+            await work(trace, start, self._runner)
         except Conflict as over:
             _LOG.info("%s", over)
         finally:
             self._traces.finish(trace)
-
-    async def _start(self, task: Due) -> ToolRun | None:
-        """Claim a task and take the step after that; return its run, if it is begun. Raises Conflict."""
-        limit = self._settings.tasks.max_claims
-        claimed = await self._change(task, "task.claim", partial(claims.claim, most_claims=limit))
-        return None if claimed is None else await self._begin(task, claimed)
-
-    async def _begin(self, task: Due, claimed: State) -> ToolRun | None:
-        """Take the step after the claim; when it fails, whatever it was, nothing was begun and the claim is given back."""
-        ids = Ids(
-            self._new_id("run"),
-            self._new_id("conf"),
-            round(self._settings.confirmations.ttl_s * 1000),
-        )
-        try:
-            return await self._change(
-                task, "task.begin", partial(claims.begin, claimed=claimed, ids=ids)
-            )
-        except Conflict:
-            raise
-        except Exception as error:
-            counted = not isinstance(error, Unavailable)
-            step = partial(
-                claims.give_back,
-                task=task,
-                claimed=claimed,
-                counted=counted,
-                origin=task.origin(self._clock.now_ms()),
-            )
-            self._storage.change_later(self._cause(task, "task.give_back"), step)
-            raise
-
-    async def _change(self, task: Due, action: str, step: "Callable[..., Effect[T]]") -> T:
-        origin = task.origin(self._clock.now_ms())
-
-        def run(connection: apsw.Connection) -> Effect[T]:
-            return step(connection, task, origin=origin)
-
-        return await self._storage.change(self._cause(task, action), run)
 
     async def _expire(self) -> None:
         now_ms = self._clock.now_ms()
@@ -199,6 +207,3 @@ class Worker:
         for outcome in await asyncio.gather(*changes, return_exceptions=True):
             if isinstance(outcome, BaseException) and not isinstance(outcome, Conflict):
                 raise outcome
-
-    def _cause(self, task: Due, action: str) -> Cause:
-        return system_cause("tasks", action, task.request_id, task.id)

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from service.domain.confirmations import records as confirmations
+from service.domain.tasks import claims
+from service.domain.tasks.records import claim_of
 from service.incidents.bundles import Manifest, Span, export, read_bundle
 from service.replay import Replay, replay
 from tests.service.gateway.inprocess import Inside, ask, inside
 from tests.service.running import State, new_state, sonia
 
+OLDER = Path(__file__).with_name("older")
+"""A bundle of before decisions on confirmations and tasks had inputs of their own."""
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -64,7 +68,13 @@ async def requests(gateway: Inside) -> None:
     )
     await gateway.post("/approve", late)
     await gateway.post("/v1/turn", {"text": "x", "session_id": "none"})
-    await gateway.services.trace_writer.flush()
+    for task in ("file.read", {"path": "a"}), ("shell.run", {"command": "true"}):
+        await gateway.post("/tasks", {"kind": task[0], "payload": task[1]})
+    services = gateway.services
+    due = services.storage.read(lambda db: claims.due(db, services.clock.now_ms(), 9))
+    for each in (*due, due[0]):
+        await services.worker._work(each)
+    await services.trace_writer.flush()
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +121,14 @@ def confirming(reason: str = "") -> Change:
     )
 
 
-def put(kind: str, path: str, value: object) -> Change:
+def of_task(decision: str) -> Change:
+    """The stage in which it was decided whether a task begins."""
+    return lambda line: line["request_id"].startswith("work_") and line["decision"] == decision
+
+
+def put(kind: str, path: str, value: object, which: int = 0) -> Change:
     def change(line: dict[str, Any]) -> None:
-        one = next(each for each in line["inputs"] if each["kind"] == kind)
+        one = [each for each in line["inputs"] if each["kind"] == kind][which]
         *way, last = ["value", *path.split(".")] if path else ["value"]
         for each in way:
             one = one[each]
@@ -140,6 +155,12 @@ def put(kind: str, path: str, value: object) -> Change:
         ("decisions.jsonl", confirming(), put("facts", "policy", "deny"), "policy"),
         ("decisions.jsonl", confirming(), put("facts", "task", {"task_id": "t", "status": "cancelled", "claim_epoch": 1}), "policy"),
         ("decisions.jsonl", confirming("already_decided"), put("facts", "confirmation.status", "pending"), "policy"),
+        ("decisions.jsonl", of_task("allow"), put("facts", "stands.claim_epoch", 7), "policy"),
+        ("decisions.jsonl", of_task("allow"), put("facts", "attempts", 3), "policy"),
+        ("decisions.jsonl", of_task("allow"), put("facts", "stands.claim_epoch", 7, 1), "policy"),
+        ("decisions.jsonl", of_task("allow"), put("facts", "revoked", True, 1), "policy"),
+        ("decisions.jsonl", of_task("not_begun"), put("facts", "policy", "deny", 1), "policy"),
+        ("decisions.jsonl", of_task("refused"), put("facts", "stands.claim_epoch", 0), "policy"),
         ("decisions.jsonl", stage("idempotency"), put("key", "", {"payload_sha256": "", "state": "done"}), "idempotency"),
         ("decisions.jsonl", stage("admit"), put("admission", "verdict", "shed"), "admit"),
         ("decisions.jsonl", stage("memory"), lambda line: line["inputs"].clear(), "memory"),
@@ -183,9 +204,15 @@ def _nothing(*_: object) -> None:
     """A rule that refuses nothing."""
 
 
+def _claimed(found: claims.Found, _: int) -> claims.Claim:
+    """A claim that asks for no epoch."""
+    return claims.Claim(claim_of(found.due), found.now_ms)
+
+
 @pytest.mark.parametrize(
     ("rule", "changed_to", "stage", "diverging"),
     [
+        ("service.domain.tasks.claims.judge_claim", _claimed, "policy", 1),
         ("service.domain.confirmations.records._raise_decided", _nothing, "policy", 2),
         (
             "service.domain.confirmations.records._in_time",
@@ -212,45 +239,15 @@ def test_a_rule_that_was_changed_is_told_by_the_stage_that_it_decides(
         assert each.recorded != each.replayed
 
 
-def told_by_its_end(kind: str, value: object) -> Change:
-    """Have a stage as older bundles have it: what it came to, and not by what."""
-
-    def change(line: dict[str, Any]) -> None:
-        line["inputs"] = [{"kind": kind, "value": value}]
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("which", "before", "name"),
-    [
-        (
-            confirming(),
-            told_by_its_end(
-                "settled",
-                {"run_id": "r", "tool": "shell.run", "arguments_json": "{}", "approval": None},
-            ),
-            "policy",
-        ),
-        (
-            confirming("already_decided"),
-            told_by_its_end(
-                "settled",
-                {"failed": "Failed", "error": "Conflict", "arguments": ["", "already_decided"]},
-            ),
-            "policy",
-        ),
-    ],
-)
-def test_what_an_older_bundle_has_no_inputs_of_is_taken_as_recorded_and_that_is_said(
-    recorded: tuple[State, Path, Manifest],
-    tmp_path: Path,
-    which: Change,
-    before: Change,
-    name: str,
-) -> None:
-    came = changed(recorded[1], tmp_path / "older", "decisions.jsonl", which, before)
-    assert (came.diverging, came.as_recorded) == ([], {name: 1})
+def test_what_an_older_bundle_has_no_inputs_of_is_taken_as_recorded_and_that_is_said() -> None:
+    came = replay(read_bundle(OLDER))
+    assert (came.diverging, came.changed, came.same) == ([], [], came.requests)
+    assert came.as_recorded == {"policy": 5}
+    told = sonia(None, "replay", str(OLDER))
+    assert (told.returncode, "5 times the stage policy was taken as recorded" in told.stdout) == (
+        0,
+        True,
+    )
 
 
 def test_it_needs_nothing_of_here_and_now(recorded: tuple[State, Path, Manifest]) -> None:

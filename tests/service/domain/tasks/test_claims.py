@@ -44,7 +44,7 @@ def queued(db: apsw.Connection, new: NewTask = READ, task_id: str = "task_1") ->
 
 
 def claimed(db: apsw.Connection, task: Due) -> State:
-    state = claims.claim(db, task, MOST_CLAIMS, at(0)).result
+    state = claims.claiming(task, MOST_CLAIMS, lambda: NOW_MS).run(db).result
     assert state is not None
     return state
 
@@ -54,7 +54,7 @@ def begun(
 ) -> tuple[State, Effect[ToolRun | None]]:
     state = claimed(db, task)
     ids = Ids(f"run_{number}", f"conf_{number}", TTL_MS)
-    return state, claims.begin(db, task, state, ids, task.origin(NOW_MS + ms))
+    return state, claims.beginning(task, state, ids, lambda: NOW_MS + ms).run(db)
 
 
 def run_of(db: apsw.Connection, task: Due) -> ToolRun:
@@ -90,9 +90,9 @@ def test_notes_are_nobodys_to_run_and_tools_are_taken_in_order(db: apsw.Connecti
 
 def test_what_is_stored_is_what_runs(db: apsw.Connection) -> None:
     task = queued(db, NewTask("file.read", {"path": "a"}))
-    assert bytes(task.payload) == b'{"max_bytes":1048576,"path":"a"}'
+    assert task.payload == '{"max_bytes":1048576,"path":"a"}'
     run = run_of(db, task)
-    assert (run.arguments_json, run.approval) == (bytes(task.payload).decode(), "policy:safe_read")
+    assert (run.arguments_json, run.approval) == (task.payload, "policy:safe_read")
     with pytest.raises(Unprocessable, match="pfad"):
         tasks.create_task(db, "task_2", NewTask("file.read", {"path": "a", "pfad": 1}), ASKER)
 
@@ -186,7 +186,7 @@ def test_a_claim_that_could_not_go_on_is_given_back_and_the_third_is_the_last(
         claims.give_back(db, task, state, True, at(0))
         assert shown(db) == ("queued", None, attempts)
         (task,) = claims.due(db, NOW_MS, 9)
-    given_up = claims.claim(db, task, MOST_CLAIMS, at(0))
+    given_up = claims.claiming(task, MOST_CLAIMS, lambda: NOW_MS).run(db)
     assert given_up.result is None
     assert told(given_up) == [("tasks", "task_1"), ("dead_letters", "dead_1")]
     assert shown(db)[:2] == ("failed", {"dead_letter": "dead_1", "reason": "claimed_too_often"})
@@ -197,7 +197,7 @@ def test_a_claim_that_is_over_begins_nothing(db: apsw.Connection) -> None:
     state = claimed(db, task)
     claims.cancel_task(db, "task_1", at(1))
     with pytest.raises(Conflict):
-        claims.begin(db, task, state, Ids("run_1", "conf_1", TTL_MS), at(1))
+        claims.beginning(task, state, Ids("run_1", "conf_1", TTL_MS), lambda: NOW_MS).run(db)
     with pytest.raises(Conflict):
         claims.give_back(db, task, state, True, at(1))
     assert shown(db)[0] == "cancelled"
@@ -232,7 +232,7 @@ def test_what_was_claimed_only_is_queued_again_after_a_crash_and_what_was_begun_
     (again,) = claims.due(db, NOW_MS, 9)
     assert again.claim_epoch == 1 and claimed(db, again).claim_epoch == 2
     with pytest.raises(Conflict):
-        claims.begin(db, first, stale, Ids("run_9", "conf_9", TTL_MS), at(1))
+        claims.beginning(first, stale, Ids("run_9", "conf_9", TTL_MS), lambda: NOW_MS).run(db)
     # What an earlier life knew of the run is written down, and its task stays with the operator.
     assert effect.result is not None
     ended(db, effect.result, status="succeeded")
@@ -266,7 +266,7 @@ def test_a_task_that_asks_waits_and_is_run_by_its_approval(
         [("confirmations", "conf_1"), ("tasks", "task_1")],
         "running",
     )
-    assert bytes(waiting.payload).decode() == approved.result.arguments_json
+    assert waiting.payload == approved.result.arguments_json
     ended(db, approved.result, status="succeeded")
     assert shown(db)[0] == "completed"
     assert db.execute("SELECT task_id, status FROM tool_runs").fetchall() == [

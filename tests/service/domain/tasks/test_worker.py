@@ -216,7 +216,7 @@ def test_a_claim_that_cannot_go_on_is_given_back(
     def fail(*_: object, **__: object) -> Effect[None]:
         raise error
 
-    monkeypatch.setattr(claims, "begin", fail)
+    monkeypatch.setattr(claims, "_begin", fail)
 
     async def work(bench: Bench) -> None:
         (task_id,) = await bench.make()
