@@ -27,6 +27,7 @@ _SCALARS: Final = (
     ),
 )
 _INT_BITS: Final = 63
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 # libyaml's parser: five times faster than PyYAML's own, and the only one, as they do not read everything alike.
@@ -95,7 +96,7 @@ def _value(kind: str, text: str) -> bool | int | float | None:
 
 
 def _text(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _SURROGATE.search(text):
         raise ValueError("half of a surrogate pair is not a character")
     return text
 

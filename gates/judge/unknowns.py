@@ -246,6 +246,8 @@ def _with(one: _Rewritten, values: Mapping[int, str]) -> tuple[AssertPlan, dict[
 
 
 _known: dict[tuple[bytes, str], _Rewritten | None] = {}
+_forms: dict[str, Node] = {}
+"""What stands for marks, as trees: a few for each type."""
 
 
 def _rewritten(plan: AssertPlan, gate: GatePlan, bound: Bound) -> _Rewritten | None:
@@ -369,9 +371,10 @@ class _Rewriter:
 
     def form(self, text: str, **parts: Node) -> Node:
         """An expression with nodes in the place of its columns."""
-        (tree,) = syntax.parse(self.connection, [text])
-        assert isinstance(tree, Tree)
-        (form,) = syntax.children(tree.node, "select_list")
+        if text not in _forms:
+            (tree,) = syntax.parse(self.connection, [text])
+            assert isinstance(tree, Tree)
+            (_forms[text],) = syntax.children(tree.node, "select_list")
 
         def over(value: object) -> object:
             if isinstance(value, list):
@@ -383,7 +386,7 @@ class _Rewriter:
                 return {**parts[names[0]], "alias": ""}
             return {key: over(item) for key, item in value.items()}
 
-        result = over(form)
+        result = over(_forms[text])
         assert isinstance(result, dict)
         return result
 
