@@ -360,13 +360,19 @@ def tree_digest(root: Path, folders: Sequence[str]) -> str:
 
 
 def _versions(toxiproxy: ToxiproxyBinary | None) -> dict[str, str]:
+    return _installed() | ({"toxiproxy": toxiproxy.version} if toxiproxy is not None else {})
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, str]:
+    """What this process runs with, which stays as it is."""
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for name in VERSIONED:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return versions | ({"toxiproxy": toxiproxy.version} if toxiproxy is not None else {})
+    return versions
 
 
 def _commit(root: Path, paths: Sequence[str]) -> tuple[str | None, bool]:

@@ -1,8 +1,8 @@
-"""Evidence that is not opened and judged anew where the same bytes were before: both cost more than what tests ask of them."""
+"""What is not opened, judged and digested anew where the same bytes were before: that costs more than what tests ask of it."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -11,10 +11,12 @@ import msgspec
 
 from gates.judge import verdict
 from gates.judge.connection import Evidence, open_release
+from gates.run.session import tree_digest
 from gates.spec.assertion import Judged
 
 T = TypeVar("T")
 
+ROOT = Path(__file__).resolve().parents[2]
 _KEPT = 12
 _opened: dict[str, Evidence] = {}
 _judged: WeakKeyDictionary[Evidence, dict[bytes, object]] = WeakKeyDictionary()
@@ -51,6 +53,18 @@ def judged_once(
     return kept[key]  # type: ignore[return-value]
 
 
+def digested_once(root: Path, folders: Sequence[str]) -> str:
+    """What `tree_digest` gives; that of the harness itself, which no test changes, is computed once."""
+    if root != ROOT:
+        return tree_digest(root, folders)
+    return _of_harness(tuple(folders))
+
+
+@cache
+def _of_harness(folders: tuple[str, ...]) -> str:
+    return tree_digest(ROOT, folders)
+
+
 ONCE: Mapping[str, Callable[..., object]] = {
     "gates.release.stages.open_release": opened_once,
     "gates.release.proofs.open_release": opened_once,
@@ -58,5 +72,7 @@ ONCE: Mapping[str, Callable[..., object]] = {
     "gates.release.entries.judge_attempts": partial(judged_once, verdict.judge_attempts),
     "gates.release.entries.judge_gate": partial(judged_once, verdict.judge_gate),
     "gates.release.proofs.judge_gate": partial(judged_once, verdict.judge_gate),
+    "gates.run.session.tree_digest": digested_once,
 }
-"""Who opens and judges the evidence of a release, and what they get in its place. It is locked, and nothing is written to it."""
+"""Who opens and judges the evidence of a release, or digests the harness, and what they get in its place. Evidence is locked, and
+nothing is written to it."""
