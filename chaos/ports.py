@@ -40,7 +40,7 @@ class PortPool:
         for _ in range(tries if candidates else 0):
             # Not the gate's seeded generator: ports must differ between workers with equal seeds.
             port = random.SystemRandom().choice(candidates)
-            if self._hold(port):
+            if self._hold(port, rested=True):
                 return port
         raise HarnessError(f"no free port found in {candidates.start}-{candidates.stop - 1}")
 
@@ -67,7 +67,7 @@ class PortPool:
                 f"cannot hold a port by a file in {self._directory}: {error.strerror}"
             ) from error
 
-    def _hold(self, port: int) -> bool:
+    def _hold(self, port: int, *, rested: bool = False) -> bool:
         if port in self._held:
             return False
         descriptor = self._open(port)
@@ -76,7 +76,7 @@ class PortPool:
         except BlockingIOError:
             os.close(descriptor)
             return False
-        if not _is_free(port):
+        if not _is_free(port, rested=rested):
             os.close(descriptor)
             return False
         self._held[port] = descriptor
@@ -90,9 +90,11 @@ def candidate_ports(low: int, high: int) -> range:
     return below if len(below) >= ENOUGH or len(below) >= len(above) else above
 
 
-def _is_free(port: int) -> bool:
+def _is_free(port: int, *, rested: bool) -> bool:
+    """Whether a server can listen there; a `rested` port also has no connection left that has only just ended."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not rested:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:

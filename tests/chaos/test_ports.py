@@ -53,7 +53,9 @@ def test_a_port_that_is_listened_on_is_not_taken() -> None:
     assert PortPool().take_exactly(port) == port
 
 
-def test_a_port_that_was_just_used_is_free_again() -> None:
+@pytest.fixture
+def just_used() -> int:
+    """A port on which a connection has only just ended."""
     pool = PortPool()
     port = pool.take()
     with socket.create_server(("127.0.0.1", port)) as server:
@@ -63,7 +65,20 @@ def test_a_port_that_was_just_used_is_free_again() -> None:
         connection.close()
         client.close()
     pool.release()
-    assert PortPool().take_exactly(port) == port
+    return port
+
+
+def test_a_port_that_was_just_used_is_free_again(just_used: int) -> None:
+    assert PortPool().take_exactly(just_used) == just_used
+
+
+def test_where_there_is_a_choice_no_port_is_given_that_was_just_used(
+    just_used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who binds it without SO_REUSEADDR, as whoever reserves one does, would be refused."""
+    monkeypatch.setattr(ports, "candidate_ports", lambda low, high: range(just_used, just_used + 1))
+    with pytest.raises(HarnessError, match="no free port found"):
+        PortPool().take()
 
 
 def test_a_port_is_given_back_when_its_holder_is_killed() -> None:
