@@ -32,7 +32,6 @@ from service.http.guards import EVERYBODY, authorize
 from service.http.idempotency import recall
 from service.incidents.bundles import Bundle
 from service.incidents.records import OMITTED, TraceLine
-from service.reliability.admission import Queue
 from service.reliability.ingress import Ingress
 from service.reliability.replaying import Replayed
 from service.reliability.tracing import (
@@ -42,6 +41,7 @@ from service.reliability.tracing import (
     conclude,
     trace_class,
 )
+from service.reliability.verdicts import Queue
 from service.settings import Settings
 
 

@@ -28,8 +28,8 @@ from service.gateway.telling import AnswerFrame, ErrorFrame, PongFrame, ReadyFra
 from service.http.bodies import check_json
 from service.http.guards import require_role
 from service.http.problems import UNKNOWN, Problem, send_refusal
-from service.reliability.admission import Queue
 from service.reliability.tracing import answer_of
+from service.reliability.verdicts import Queue
 
 PROTOCOL: Final = "sonia.v1"
 INVALID_FRAME: Final = "invalid_frame"

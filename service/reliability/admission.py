@@ -1,6 +1,6 @@
 """Admission: what waits to be served, within one budget, and who gives way when there is too much of it.
 
-Pure and synchronous: the caller brings the time and tells the waiters. All that waits costs something, and all queues share one
+Synchronous, and decided by the rules of `verdicts.py`: the caller brings the time and tells the waiters. All that waits costs something, and all queues share one
 budget of cost; none has a share of its own but its `floor`, which the others cannot take. When the budget is spent, the
 smallest enqueue sequence among the queues above their floor gives way: the oldest first, as whoever waits for it has most likely
 given up. What comes too late is dropped when its turn comes. What was begun is never shed, and nothing in here was durably
@@ -19,15 +19,22 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from service.reliability.verdicts import (
+    EXPIRED,
+    NOBODY,
+    QUEUED,
+    Entry,
+    Queue,
+    Room,
+    Share,
+    Turn,
+    Wait,
+    begins_at_once,
+    gives_way,
+    verdict_of_turn,
+)
+
 W = TypeVar("W")
-
-
-class Queue(StrEnum):
-    """Where work waits: frames of streams, calls of tools, turns over HTTP."""
-
-    STREAM = "stream"
-    TOOL = "tool"
-    MODEL = "model"
 
 
 class Stage(StrEnum):
@@ -77,18 +84,18 @@ class Ticket(Generic[W]):
     """One piece of work. `sequence` is its place in the order of all that was ever submitted, over all queues.
 
     Of one `lane` a single ticket is under way at once, and they are begun in their order; None stands alone.
-    `depths` is what was queued where when it came.
+    `wait` is all that decides about it.
     """
 
     __slots__ = (
         "cost",
         "deadline_s",
-        "depths",
         "lane",
         "outcome",
         "queue",
         "sequence",
         "stage",
+        "wait",
         "waiter",
     )
 
@@ -100,7 +107,7 @@ class Ticket(Generic[W]):
         deadline_s: float,
         lane: Hashable | None,
         waiter: W,
-        depths: Mapping[str, int],
+        entry: Entry,
     ) -> None:
         self.sequence = sequence
         self.queue = queue
@@ -108,7 +115,7 @@ class Ticket(Generic[W]):
         self.deadline_s = deadline_s
         self.lane = lane
         self.waiter = waiter
-        self.depths = depths
+        self.wait = Wait(sequence, cost, entry)
         self.stage = Stage.QUEUED
         self.outcome: Outcome | None = None
 
@@ -228,12 +235,13 @@ class Admission(Generic[W]):
         self._sequence += 1
         at = self._queues[queue]
         at.submitted += 1
-        ticket = Ticket(self._sequence, queue, cost, deadline_s, lane, waiter, self._depths())
         waits = at.next() is not None or lane in self._lanes
-        if at.in_flight < at.limits.at_once and not waits:
+        entry = Entry(at.in_flight, at.limits.at_once, waits)
+        ticket = Ticket(self._sequence, queue, cost, deadline_s, lane, waiter, entry)
+        if begins_at_once(entry):
             self._begin(ticket)
             return ticket, []
-        victims = self._victims(queue, cost)
+        victims = self._victims(queue, cost, ticket.wait.rooms)
         if victims is None:
             at.end(ticket, Outcome.REJECTED)
             return ticket, []
@@ -246,10 +254,13 @@ class Admission(Generic[W]):
         """Begin all whose turn it is; what is too late by then is dropped, and so is what was first in line too long."""
         moves: Moves[W] = Moves([], [])
         for at in self._queues.values():
-            while (first := at.oldest()) is not None and first.deadline_s <= now_s:
+            while (first := at.oldest()) is not None and _turn(at, first, now_s, True) == EXPIRED:
                 moves.dropped.append(self._drop(first, Outcome.EXPIRED))
-            while at.in_flight < at.limits.at_once and (ticket := at.next()) is not None:
-                if ticket.deadline_s <= now_s:
+            while (ticket := at.next()) is not None:
+                verdict = _turn(at, ticket, now_s, False)
+                if verdict == QUEUED:
+                    break
+                if verdict == EXPIRED:
                     moves.dropped.append(self._drop(ticket, Outcome.EXPIRED))
                     continue
                 self._unqueue(ticket)
@@ -288,30 +299,35 @@ class Admission(Generic[W]):
         }
         return Snapshot(self.budget, QueueCounts(**total), counts)
 
-    def _depths(self) -> dict[str, int]:
-        return {queue.value: len(at.queued) for queue, at in self._queues.items()}
+    def _victims(self, queue: Queue, cost: int, rooms: list[Room]) -> list[Ticket[W]] | None:
+        """Who has to give way so that `cost` has room in `queue`; None where that includes the newcomer.
 
-    def _victims(self, queue: Queue, cost: int) -> list[Ticket[W]] | None:
-        """Who has to give way so that `cost` has room in `queue`; None where that includes the newcomer. Changes nothing."""
+        Changes nothing; what decides is kept in `rooms`, and with each victim.
+        """
         excess = self._cost + cost - self.budget
         victims: list[Ticket[W]] = []
-        if excess <= 0:
-            return victims
         left = {each: at.cost for each, at in self._queues.items()}
         left[queue] += cost
         oldest = {each: iter(at.queued.values()) for each, at in self._queues.items()}
         heads = {each: next(waiting, None) for each, waiting in oldest.items()}
-        while excess > 0:
-            # The floors fit into the budget, so there is always one above its own.
-            above = [head for each, head in heads.items() if left[each] > self._floor(each)]
-            victim = min(filter(None, above), key=_sequence_of, default=None)
-            if victim is None:
+        while True:
+            shares = {
+                each: Share(left[each], self._floor(each), None if head is None else head.sequence)
+                for each, head in heads.items()
+            }
+            room = Room(excess, shares)
+            rooms.append(room)
+            sequence = gives_way(room)
+            if sequence is None:
                 return None
+            if sequence == NOBODY:
+                return victims
+            victim = next(each for each in heads.values() if each and each.sequence == sequence)
+            victim.wait.end = room
             victims.append(victim)
             excess -= victim.cost
             left[victim.queue] -= victim.cost
             heads[victim.queue] = next(oldest[victim.queue], None)
-        return victims
 
     def _floor(self, queue: Queue) -> int:
         return self._queues[queue].limits.floor
@@ -359,5 +375,8 @@ class Admission(Generic[W]):
             heappush(self._queues[head.queue].ready, head.sequence)
 
 
-def _sequence_of(ticket: Ticket[W]) -> int:
-    return ticket.sequence
+def _turn(at: _Waiting[W], ticket: Ticket[W], now_s: float, oldest: bool) -> str:
+    """Decide whether it is somebody's turn, and keep by what."""
+    turn = Turn(ticket.deadline_s, now_s, oldest, at.in_flight, at.limits.at_once)
+    ticket.wait.end = turn
+    return verdict_of_turn(turn)

@@ -9,7 +9,7 @@ Whoever is not admitted is told by an error that says so: certainly nothing was 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final
 
 import msgspec
@@ -18,36 +18,40 @@ from service.errors import OutcomeUnknown, ProblemError, Unavailable
 from service.reliability.admission import (
     Admission,
     Outcome,
-    Queue,
     QueueLimits,
     Snapshot,
     Stage,
     Ticket,
 )
-from service.reliability.tracing import Trace, Traces
+from service.reliability.tracing import NotRecorded, Trace, Traces
+from service.reliability.verdicts import (
+    ADMITTED,
+    EXPIRED,
+    QUEUED,
+    REJECTED,
+    SHED,
+    Queue,
+    Wait,
+    verdict_of,
+)
 from service.settings import AdmissionSettings
 from service.timers import Timer
 
 UNIT_CHARS: Final = 4096
 LOOK_EVERY_S: Final = 1.0
-ADMITTED: Final = "admitted"
 _REFUSED: Final = {
-    "rejected": ("overloaded", "too much waits already; nothing was done"),
-    "shed": ("shed", "it gave way to what came later; nothing was done"),
-    "expired": ("expired", "its turn did not come in time; nothing was done"),
+    REJECTED: ("overloaded", "too much waits already; nothing was done"),
+    SHED: ("shed", "it gave way to what came later; nothing was done"),
+    EXPIRED: ("expired", "its turn did not come in time; nothing was done"),
 }
 
 Entry = Ticket[asyncio.Event]
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What came of a wait: `verdict` is admitted, shed, expired or rejected; `queued` is what was queued where when it came."""
+    """What came of a wait: `verdict` is admitted, shed, expired or rejected."""
 
     verdict: str
-    queue: str
-    sequence: int
-    cost: int
-    queued: Mapping[str, int]
 
 
 def cost_of(text: str) -> int:
@@ -92,10 +96,18 @@ class Ingress:
         tickets: list[Entry] = []
         trace.queue = queue.value
         with trace.stage("admit") as stage:
-            came = await trace.ask(
-                "admission", lambda: self._wait(queue, cost, lane, tickets), Admitted
-            )
+
+            async def wait() -> Admitted:
+                found = await trace.ask(
+                    "wait", lambda: self._wait(queue, cost, lane, tickets), Wait
+                )
+                return Admitted(verdict_of(found))
+
+            came = await trace.computed("admission", wait, Admitted)
             stage.decide(came.verdict)
+            if came.verdict == QUEUED:
+                # Only in a replay by other rules: what would have come of it is not recorded.
+                raise NotRecorded("turn")
             if came.verdict != ADMITTED:
                 code, detail = _REFUSED[came.verdict]
                 raise Unavailable(detail, code)
@@ -121,8 +133,8 @@ class Ingress:
 
     async def _wait(
         self, queue: Queue, cost: int, lane: Hashable | None, tickets: list[Entry]
-    ) -> Admitted:
-        """Submit, and return once it is in flight, or over."""
+    ) -> Wait:
+        """Submit, and return once it is in flight, or over: with all that decided about it."""
         # First what is too late, so that nothing gives way for its sake.
         self._advance()
         told = asyncio.Event()
@@ -140,8 +152,7 @@ class Ingress:
                 # Its turn came right before.
                 self._finish(tickets, Outcome.FAILED)
             raise
-        verdict = ADMITTED if ticket.outcome is None else ticket.outcome.value
-        return Admitted(verdict, queue.value, ticket.sequence, cost, ticket.depths)
+        return ticket.wait
 
     def _finish(self, tickets: list[Entry], outcome: Outcome) -> None:
         """End what is in flight, if it is; in a replay nothing is."""

@@ -29,8 +29,8 @@ from service.messages.tool_table import (
     arguments_sha256,
     canonical_arguments,
 )
-from service.reliability.admission import Queue
 from service.reliability.ingress import cost_of
+from service.reliability.verdicts import Queue
 
 
 class AnswerLost(OutcomeUnknown):

@@ -15,9 +15,9 @@ from service.domain.sessions.records import Facts, count_turn, judge_session, li
 from service.effects import Effect
 from service.messages.builtin import fallback_answer
 from service.messages.memory import MAX_MEMORIES, MAX_TEXT_CHARS, Memory
-from service.reliability.admission import Queue
 from service.reliability.ingress import cost_of
 from service.reliability.modes import count_canary
+from service.reliability.verdicts import Queue
 from service.settings import Part
 
 T = TypeVar("T")

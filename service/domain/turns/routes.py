@@ -7,7 +7,7 @@ from service.auth.roles import Role
 from service.domain.call import Call, InjectedCall
 from service.domain.turns.pipeline import TurnAnswer, TurnRequest, answer_turn, in_turn_of
 from service.http.guards import require_role
-from service.reliability.admission import Queue
+from service.reliability.verdicts import Queue
 
 
 @post("/v1/turn", guards=[require_role(Role.OPERATOR)], status_code=200)

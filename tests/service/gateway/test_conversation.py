@@ -17,9 +17,9 @@ from service.errors import NotFound
 from service.gateway import stream
 from service.gateway.stream import Conversation
 from service.gateway.telling import MOST_TOLD
-from service.reliability.admission import Queue
-from service.reliability.ingress import Admitted, Ingress
+from service.reliability.ingress import Ingress
 from service.reliability.tracing import Trace, Traces
+from service.reliability.verdicts import Queue, Wait, verdict_of
 from service.settings import AdmissionSettings, QueueSettings
 
 SMALL = AdmissionSettings(
@@ -144,6 +144,7 @@ def test_the_oldest_gives_way_is_told_so_and_the_newest_is_answered(
     stage = on_stage(monkeypatch, act)
     assert stage.caller.of("shed") == ["1", "2", "3", "4", "5"]
     assert stage.caller.of("turn") == ["0", "6", "7", "8", "9"]
+    assert all("turn" in each.envelope for each in stage.traces)
     outcomes = [each.outcome for each in stage.traces]
     assert (outcomes.count("shed"), outcomes.count("completed")) == (5, 5)
     admits = [
@@ -152,7 +153,7 @@ def test_the_oldest_gives_way_is_told_so_and_the_newest_is_answered(
         for stage in trace.stages
         if stage.name == "admit"
     ]
-    sequences = {each.sequence: each.verdict for each in admits if isinstance(each, Admitted)}
+    sequences = {each.sequence: verdict_of(each) for each in admits if isinstance(each, Wait)}
     assert [sequences[number] for number in range(1, 11)] == [
         "admitted",
         *5 * ["shed"],

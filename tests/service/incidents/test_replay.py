@@ -18,7 +18,7 @@ from tests.service.gateway.inprocess import Inside, ask, inside
 from tests.service.running import State, new_state, sonia
 
 OLDER = Path(__file__).with_name("older")
-"""A bundle of before decisions on confirmations and tasks had inputs of their own."""
+"""A bundle of before admission and decisions on confirmations and tasks had inputs of their own."""
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -162,7 +162,7 @@ def put(kind: str, path: str, value: object, which: int = 0) -> Change:
         ("decisions.jsonl", of_task("not_begun"), put("facts", "policy", "deny", 1), "policy"),
         ("decisions.jsonl", of_task("refused"), put("facts", "stands.claim_epoch", 0), "policy"),
         ("decisions.jsonl", stage("idempotency"), put("key", "", {"payload_sha256": "", "state": "done"}), "idempotency"),
-        ("decisions.jsonl", stage("admit"), put("admission", "verdict", "shed"), "admit"),
+        ("decisions.jsonl", stage("admit"), put("wait", "entry.in_flight", 16), "admit"),
         ("decisions.jsonl", stage("memory"), lambda line: line["inputs"].clear(), "memory"),
         (
             "requests.jsonl",
@@ -212,6 +212,7 @@ def _claimed(found: claims.Found, _: int) -> claims.Claim:
 @pytest.mark.parametrize(
     ("rule", "changed_to", "stage", "diverging"),
     [
+        ("service.reliability.verdicts.begins_at_once", lambda entry: entry.waits, "admit", 7),
         ("service.domain.tasks.claims.judge_claim", _claimed, "policy", 1),
         ("service.domain.confirmations.records._raise_decided", _nothing, "policy", 2),
         (
@@ -242,7 +243,7 @@ def test_a_rule_that_was_changed_is_told_by_the_stage_that_it_decides(
 def test_what_an_older_bundle_has_no_inputs_of_is_taken_as_recorded_and_that_is_said() -> None:
     came = replay(read_bundle(OLDER))
     assert (came.diverging, came.changed, came.same) == ([], [], came.requests)
-    assert came.as_recorded == {"policy": 5}
+    assert came.as_recorded == {"admit": 2, "policy": 5}
     told = sonia(None, "replay", str(OLDER))
     assert (told.returncode, "5 times the stage policy was taken as recorded" in told.stdout) == (
         0,

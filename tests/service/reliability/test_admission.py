@@ -15,15 +15,16 @@ from hypothesis.stateful import (
     rule,
 )
 
+from service.reliability import verdicts
 from service.reliability.admission import (
     Admission,
     Moves,
     Outcome,
-    Queue,
     QueueLimits,
     Stage,
     Ticket,
 )
+from service.reliability.verdicts import ADMITTED, QUEUED, Queue, Room, verdict_of
 
 NEVER_S = 1e9
 
@@ -143,6 +144,34 @@ def test_only_what_is_in_flight_can_be_finished() -> None:
     queues = admission(9)
     with pytest.raises(ValueError, match="queued"):
         queues.finish(submit(queues, Queue.TOOL)[0], Outcome.COMPLETED)
+
+
+def test_a_floor_that_is_compared_otherwise_is_another_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queues = admission(6, floor=2)
+    for _ in range(2):
+        submit(queues, Queue.TOOL)
+    flood = [submit(queues, Queue.STREAM)[0] for _ in range(5)]
+    for _ in range(2):
+        submit(queues, Queue.MODEL)
+    refused = submit(queues, Queue.MODEL, 3)[0]
+    before = [verdict_of(each.wait) for each in (*flood, refused)]
+    assert before == ["shed", "shed", "shed", "queued", "queued", "rejected"]
+
+    def not_below(room: Room) -> int | None:
+        above = [each for each in room.queues.values() if each.cost >= each.floor]
+        return min((each.oldest for each in above if each.oldest is not None), default=None)
+
+    monkeypatch.setattr(verdicts, "gives_way", not_below)
+    assert [verdict_of(each.wait) for each in (*flood, refused)] == 6 * ["queued"]
+
+
+def verdict_as_seen(ticket: Ticket[str]) -> str:
+    if ticket.stage is Stage.QUEUED:
+        return QUEUED
+    never = {Outcome.SHED, Outcome.EXPIRED, Outcome.REJECTED}
+    return ticket.outcome.value if ticket.outcome in never else ADMITTED
 
 
 COSTS = st.integers(1, 7)
@@ -265,6 +294,9 @@ class Storm(RuleBasedStateMachine):
         assert shot.total.cost <= self.queues.budget
         for each in self.tickets:
             assert (each.stage is Stage.OVER) == (each.outcome is not None)
+            if each.outcome is not Outcome.ABANDONED:
+                # What decided says what was decided.
+                assert verdict_of(each.wait) == verdict_as_seen(each)
 
     @invariant()
     def of_a_lane_one_is_under_way_in_order(self) -> None:

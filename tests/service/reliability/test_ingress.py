@@ -1,16 +1,19 @@
 """The way in, under an event loop: who waits is told, whatever becomes of it, and what it held is free again."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
 
 from service.errors import Conflict, OutcomeUnknown, Unavailable
-from service.reliability.admission import Queue, QueueCounts
-from service.reliability.ingress import Admitted, Ingress, cost_of, tell_of_queues
+from service.reliability import verdicts
+from service.reliability.admission import QueueCounts
+from service.reliability.ingress import Ingress, cost_of, tell_of_queues
 from service.reliability.replaying import Replayed
-from service.reliability.tracing import Event, Input, Trace, Traces
+from service.reliability.tracing import Event, Input, NotRecorded, Trace, Traces
+from service.reliability.verdicts import NOBODY, Queue
 from service.settings import AdmissionSettings, QueueSettings, Settings
 
 ONE = QueueSettings(floor=0, at_once=1)
@@ -148,22 +151,72 @@ def test_what_was_begun_is_counted_by_how_it_ended(error: Exception, outcome: st
     assert getattr(play(act).counts, outcome) == 1
 
 
-@pytest.mark.parametrize("verdict", ["admitted", "shed", "rejected", "expired"])
-def test_a_replay_decides_as_was_decided_and_takes_no_place(verdict: str) -> None:
-    came = msgspec.to_builtins(Admitted(verdict, "model", 7, 1, {"model": 3}))
-    trace = Replayed("req", "http", [("admit", [Input("admission", came)])])
+def replayed(trace: Trace) -> list[tuple[str, str]]:
+    """What a replay decides of a trace, as it comes back from a file."""
+    (stage,) = trace.stages
+    inputs = msgspec.json.decode(msgspec.json.encode(stage.inputs), type=list[Input])
+    again = Replayed("req", "http", [("admit", inputs)])
 
     async def act(entrance: Entrance) -> None:
-        try:
-            async with entrance.ingress.admitted(Queue.MODEL, 1, trace):
+        with contextlib.suppress(Unavailable, NotRecorded):
+            async with entrance.ingress.admitted(Queue.MODEL, 1, again):
                 pass
-        except Unavailable:
-            assert verdict != "admitted"
-        else:
-            assert verdict == "admitted"
 
     assert play(act).counts.submitted == 0
-    assert [(each.name, each.decision) for each in trace.stages] == [("admit", verdict)]
+    return [(each.name, each.decision) for each in again.stages]
+
+
+async def everything(entrance: Entrance) -> None:
+    """One turn in flight, two that wait, one that gives way, one that could have no room, and one that waits too long."""
+    end = asyncio.Event()
+    turns = await entrance.waiting(4, end)
+    trace = Trace("req", "http")
+    entrance.traces.append(trace)
+    with pytest.raises(Unavailable):
+        async with entrance.ingress.admitted(Queue.MODEL, 3, trace):
+            pytest.fail("it was let in")
+    end.set()
+    await asyncio.gather(*turns, return_exceptions=True)
+    end.clear()
+    turns = [asyncio.create_task(entrance.ask(end)) for _ in range(2)]
+    await asyncio.sleep(0)
+    entrance.now_s = 5.0
+    await entrance.ingress.look()
+    end.set()
+    await asyncio.gather(*turns, return_exceptions=True)
+
+
+ALL = ["admitted", "shed", "admitted", "admitted", "rejected", "admitted", "expired"]
+
+
+def test_a_replay_decides_again_by_what_decided_and_takes_no_place() -> None:
+    entrance = play(everything)
+    assert entrance.decisions == ALL
+    assert [replayed(each) for each in entrance.traces] == [[("admit", each)] for each in ALL]
+
+
+@pytest.mark.parametrize(
+    ("rule", "other", "otherwise"),
+    [
+        ("gives_way", lambda _: NOBODY, [("shed", "queued"), ("rejected", "queued")]),
+        ("begins_at_once", lambda _: False, [("admitted", "queued"), ("admitted", "queued")]),
+        (
+            "verdict_of_turn",
+            lambda turn: "admitted" if turn.deadline_s <= turn.now_s else "expired",
+            [("admitted", "expired"), ("admitted", "expired"), ("expired", "admitted")],
+        ),
+    ],
+)
+def test_a_rule_that_was_changed_is_told_by_who_is_admitted(
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    other: Callable[..., object],
+    otherwise: list[tuple[str, str]],
+) -> None:
+    traces = play(everything).traces
+    monkeypatch.setattr(verdicts, rule, other)
+    both = [(each.stages[0].decision, replayed(each)[0][1]) for each in traces]
+    assert [each for each in both if each[0] != each[1]] == otherwise
 
 
 def test_a_text_costs_by_its_length() -> None:
