@@ -65,6 +65,8 @@ def line_of(trace: Trace) -> TraceLine:
         status=trace.status,
         code=trace.code,
         took_us=trace.took_us,
-        trace_class=trace_class(tuple((each.name, each.decision, each.reason) for each in stages)),
+        trace_class=trace_class(
+            tuple([(each.name, each.decision, each.reason) for each in stages])
+        ),
         decisions=stages,
     )

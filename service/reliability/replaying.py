@@ -3,14 +3,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import apsw
 import msgspec
 
 from service.effects import Effect
 from service.errors import ProblemError
-from service.reliability.tracing import Failed, Input, NotRecorded, Run, Stage, Trace
+from service.reliability.tracing import Failed, Input, NotRecorded, Run, Trace
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -46,13 +46,13 @@ class Replayed(Trace):
     def act(self, effect: Callable[[], object]) -> None:
         """Do nothing."""
 
-    def enter(self, stage: Stage) -> None:
-        """Go on with the inputs of the first recorded stage of that name that was not entered yet."""
-        super().enter(stage)
-        found = next((each for each in self._recorded if each[0] == stage.name), None)
+    def stage(self, name: str) -> Self:
+        """The next stage, with the inputs of the first recorded one of that name that was not entered yet."""
+        found = next((each for each in self._recorded if each[0] == name), None)
         self._left = [] if found is None else found[1]
         if found is not None:
             self._recorded.remove(found)
+        return super().stage(name)
 
     def has(self, kind: str) -> bool:
         """Whether there is one more input of that kind in this stage."""

@@ -55,7 +55,7 @@ class Sketch:
 def _bucket(value: float) -> int:
     if value > MOST:
         return _HIGHEST + 1
-    return max(_LOWEST, math.ceil(math.log(max(value, LEAST)) / _LOG))
+    return math.ceil(math.log(value) / _LOG) if value > LEAST else _LOWEST
 
 
 def _value(bucket: int) -> float:
@@ -76,8 +76,8 @@ class Recent:
         second = math.floor(now_s)
         if not self._seconds or self._seconds[-1][0] < second:
             self._seconds.append((second, Sketch()))
+            self._drop(second)
         self._seconds[-1][1].add(value)
-        self._drop(second)
 
     def keep(self, keep_s: int) -> None:
         """Keep this many seconds from now on."""

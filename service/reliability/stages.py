@@ -34,11 +34,13 @@ class StageTimes:
     def add(self, now_s: float, trace: Trace) -> None:
         """Count the stages of a turn that was answered."""
         for stage in trace.stages:
-            self._add(now_s, stage.name, stage.took_us)
-        self._add(now_s, WHOLE, trace.took_us)
+            self._of(stage.name).add(now_s, stage.took_us / 1000)
+        self._of(WHOLE).add(now_s, trace.took_us / 1000)
 
-    def _add(self, now_s: float, name: str, took_us: int) -> None:
-        self._stages.setdefault(name, Recent(self._keep_s)).add(now_s, took_us / 1000)
+    def _of(self, name: str) -> Recent:
+        if name not in self._stages:
+            self._stages[name] = Recent(self._keep_s)
+        return self._stages[name]
 
     def keep(self, keep_s: int) -> None:
         """Keep this many seconds from now on."""

@@ -143,7 +143,7 @@ class Trace:
 
     def stage(self, name: str) -> Self:
         """The next stage: `with trace.stage("memory") as stage`. It begins at once, and none begins within it."""
-        self.enter(Stage(name, began_us=self.elapsed_us()))
+        self.stages.append(Stage(name, "", "", self.elapsed_us()))
         return self
 
     def __enter__(self) -> Stage:
@@ -172,10 +172,6 @@ class Trace:
     def answered(self, answer: Answer) -> None:
         """Note what is answered."""
         self.status, self.code = answer.status, answer.code
-
-    def enter(self, stage: Stage) -> None:
-        """Have what is taken from now on belong to `stage`."""
-        self.stages.append(stage)
 
     def decide(self, decision: str, reason: str = "") -> None:
         """Say what the stage decided that was entered last."""
