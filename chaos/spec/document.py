@@ -1,7 +1,9 @@
 """One YAML file with the places of all of its values, and what is wrong with them."""
 
+import copy
 import re
 from collections.abc import Iterator
+from typing import Self
 
 import yaml
 from msgspec import Struct
@@ -60,6 +62,17 @@ class Document:
     def at(self, node: Node, message: str, hint: str | None = None) -> None:
         """Add a problem at a node."""
         self._add(_place(node), message, hint)
+
+    def below(self, key: str) -> Node | None:
+        """What stands at a key of the whole, or None."""
+        pairs = self.root.value if isinstance(self.root, MappingNode) else []
+        return next((value for name, value in pairs if name.value == key), None)
+
+    def again(self) -> Self:
+        """The same document, with nothing said against it yet."""
+        other = copy.copy(self)
+        other.problems = []
+        return other
 
     def raise_problems(self) -> None:
         """SpecError when there is any error."""

@@ -23,6 +23,7 @@ from chaos.errors import Problem, SpecError
 from chaos.spec.document import Document
 from chaos.spec.step import FORM, SpecFile
 from chaos.spec.units import Unit
+from chaos.spec.variables import filled_in_part, is_literal, whole_placeholder
 from chaos.spec.yaml12 import scalar
 
 S = TypeVar("S", bound=Struct)
@@ -71,9 +72,35 @@ def value_of(
     document = Document(str(path), text)
     document.raise_problems()
     assert document.root is not None
-    value = _Walker(document, choosers).convert(document.root, hint)
+    walker = _Walker(document, choosers)
+    if isinstance(hint, type) and issubclass(hint, SpecFile) and hint.arguments is not None:
+        walker.arguments = _literals(walker.plain(document.below(hint.arguments)))
+        # The same is complained about again where it is read as what it is.
+        document.problems.clear()
+    value = walker.convert(document.root, hint)
     document.raise_problems()
     return value, document
+
+
+def again_with(
+    arguments: Mapping[str, object],
+    document: Document,
+    struct: type[S],
+    choosers: Mapping[type[Struct], Choose],
+) -> S:
+    """What was read from a document, with other values for its arguments; SpecError says what is wrong with it then."""
+    again = document.again()
+    assert again.root is not None
+    value = _Walker(again, choosers, _literals(arguments)).convert(again.root, struct)
+    again.raise_problems()
+    assert isinstance(value, struct)
+    return value
+
+
+def _literals(values: object) -> dict[str, object]:
+    """Those of some arguments whose values can be put in their place before a run; the others are variables of the run."""
+    named = values if isinstance(values, Mapping) else {}
+    return {name: value for name, value in named.items() if is_literal(value)}
 
 
 def read_text(path: Path) -> str:
@@ -112,9 +139,15 @@ def _fields(struct: type[Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
 
 
 class _Walker:
-    def __init__(self, document: Document, choosers: Mapping[type[Struct], Choose]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        choosers: Mapping[type[Struct], Choose],
+        arguments: Mapping[str, object] = {},
+    ) -> None:
         self.document = document
         self.choosers = choosers
+        self.arguments = arguments
 
     def convert(self, node: Node, hint: object) -> object:
         """The node as a value of `hint`; a problem is noted and None returned where it is not one."""
@@ -246,23 +279,37 @@ class _Walker:
 
     def _leaf(self, node: Node, hint: object) -> object:
         before = len(self.document.problems)
-        value = self._plain(node)
+        value = self.plain(node)
         if hint is object:
             self._require_json(node, value)
         if hint is object or len(self.document.problems) > before:
             return value
         if get_origin(hint) is Literal and value not in get_args(hint):
             choices = get_args(hint)
-            message = f"expected {_one_of(choices)}, got {_sort_of(node)}"
+            message = f"expected {_one_of(choices)}, got {self._got(node, value)}"
             self.document.at(node, message, closest(str(value), map(str, choices)))
             return None
         try:
             return msgspec.convert(value, hint, dec_hook=unit_hook)
         except msgspec.ValidationError as error:
-            wrong_type = str(error).startswith("Expected `")
-            message = f"expected {_words(hint)}, got {_sort_of(node)}"
-            self.document.at(node, message if wrong_type else str(error).replace("`", "'"))
+            if self._is_filled_in(node, value) and str in (hint, *get_args(hint)):
+                # A number that stands for a text is that text.
+                return msgspec.json.encode(value).decode()
+            of_type = str(error).startswith("Expected `") or whole_placeholder(value) is not None
+            message = f"expected {_words(hint)}, got {self._got(node, value)}"
+            self.document.at(node, message if of_type else str(error).replace("`", "'"))
             return None
+
+    def _is_filled_in(self, node: Node, value: object) -> bool:
+        return isinstance(node, ScalarNode) and node.value != value and "{" in node.value
+
+    def _got(self, node: Node, value: object) -> str:
+        """What was found in place of what was expected."""
+        if isinstance(node, ScalarNode) and self._is_filled_in(node, value):
+            return f"{value!r} as {node.value}"
+        if whole_placeholder(value) is not None:
+            return f"{value}: only an argument of a scenario, with a value that is written out, can stand here"
+        return _sort_of(node)
 
     def _require_json(self, node: Node, value: object) -> None:
         """What is sent or compared as it is written must be something that JSON can hold."""
@@ -277,14 +324,18 @@ class _Walker:
         elif isinstance(value, float) and not math.isfinite(value):
             self.document.at(node, f"{node.value} is no number that JSON could hold")
 
-    def _plain(self, node: Node) -> object:
+    def plain(self, node: Node | None) -> object:
+        """The node as YAML has it, with the arguments in their places."""
         if isinstance(node, MappingNode):
-            return {key: self._plain(child) for key, (_, child) in self._pairs(node).items()}
+            return {key: self.plain(child) for key, (_, child) in self._pairs(node).items()}
         if isinstance(node, SequenceNode):
-            return [self._plain(child) for child in node.value]
-        assert isinstance(node, ScalarNode)
+            return [self.plain(child) for child in node.value]
+        if not isinstance(node, ScalarNode):
+            return None
         try:
             value = scalar(node)
+            if self.arguments and isinstance(value, str):
+                return filled_in_part(value, self.arguments)
             if isinstance(value, float) and "n" not in node.value.lower():
                 bounds.require_number(node.value)
             return value

@@ -1,7 +1,7 @@
 """What all steps have in common: their options, what they send and what they expect."""
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
@@ -22,7 +22,12 @@ FORM: Final = 1
 
 
 class SpecFile(Spec, frozen=True, kw_only=True):
-    """Base of what a file of YAML holds. `form` is the form in which it is written; another one is refused."""
+    """Base of what a file of YAML holds. `form` is the form in which it is written; another one is refused.
+
+    `arguments` is the key of a mapping in the file whose values stand for `{name}` in all of it.
+    """
+
+    arguments: ClassVar[str | None] = None
 
     form: int = FORM
 

@@ -100,6 +100,26 @@ def _replaced(text: str, value: Callable[[str], str]) -> str:
     return _TOKEN.sub(replacement, text)
 
 
+def is_literal(value: object) -> bool:
+    """Whether a value is a single one in which nothing is left to be filled in."""
+    if isinstance(value, str):
+        return "{" not in value and "}" not in value
+    return isinstance(value, int | float)
+
+
+def filled_in_part(text: str, values: Mapping[str, object]) -> object:
+    """A text with those of its placeholders replaced that name one of `values`; all else stays as it is written."""
+    name = whole_placeholder(text)
+    if name is not None and name in values:
+        return values[name]
+
+    def replacement(token: re.Match[str]) -> str:
+        found = token[1] or ""
+        return _as_text(values[found]) if found in values else token[0]
+
+    return _TOKEN.sub(replacement, text)
+
+
 def literal(text: str) -> str:
     """A text in which nothing is filled in: only `{{` and `}}` are single braces."""
     return _replaced(text, lambda name: f"{{{name}}}")

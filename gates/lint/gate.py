@@ -18,7 +18,7 @@ from gates.judge.lint import Complaint, sql_problems, texts_of
 from gates.judge.verdict import host_of
 from gates.lint.bounds import bounds_problems
 from gates.lint.names import joined, misspelt, names_in
-from gates.lint.scenario import lint_scenarios
+from gates.lint.scenario import lint_scenarios, lint_uses
 from gates.lint.steps import StepsLint, located, target_variables
 from gates.lint.style import data_problems, expect_problems, guards_problems, length_problems
 from gates.lint.target import judged_views, lint_target
@@ -188,8 +188,9 @@ class _GateLint:
         complain_about_unknown(self.gate.config, ("config",), self.document, known)
         lists = ((("control",), self.gate.control), (("scenario",), self.gate.scenario))
         for path, steps in lists:
-            own = located(steps, path, written=True)
-            StepsLint(self.target, self.document).run(list(own))
+            own = list(located(steps, path, written=True))
+            StepsLint(self.target, self.document).run(own)
+            lint_uses(own, self.project, self.target, self.document)
         VariablesLint(self.document, rows_by_name(self.gate)).run(lists, known)
 
     def _faults(self) -> None:

@@ -57,7 +57,7 @@ class VariablesLint:
         """What is known after a list of steps."""
         for index, step in enumerate(steps):
             self._uses(step, (*path, index), known)
-            self._names(step, (*path, index))
+            self.names(step, (*path, index))
             known = self._after(step, (*path, index), known)
         return known
 
@@ -80,7 +80,8 @@ class VariablesLint:
             message, hint = f"nothing has set {found.name!r} before this step", None
         self.document.problem(found.place, message, hint, offset=found.offset)
 
-    def _names(self, step: Step, path: Path) -> None:
+    def names(self, step: Step, path: Path) -> None:
+        """Complain about names that hold a variable, where none is filled in."""
         kind = KINDS[type(step)]
         names = [((*path, "capture", name), name) for name in step.capture]
         for noun in TAKEN:

@@ -12,16 +12,14 @@ from msgspec import Struct
 from chaos.errors import Problem, SpecError, errors_among
 from chaos.spec.bounds import DEFAULT, Bounds
 from chaos.spec.document import Document
-from chaos.spec.loader import Choose, load
-from chaos.spec.step import Step
+from chaos.spec.loader import load
 from chaos.spec.target import Target
-from chaos.steps import choose_step
 from gates.spec.assertion import Judged
 from gates.spec.data_files import DataFiles
 from gates.spec.gate import Gate
 from gates.spec.release import Release
 from gates.spec.resolve import complain_about_gifts, resolved, resolved_target
-from gates.spec.scenario import ScenarioFile
+from gates.spec.scenario import CHOOSERS, Scenario, ScenarioFile
 from gates.spec.snapshot import judged_of, sha256_of
 
 S = TypeVar("S", bound=Struct)
@@ -36,8 +34,6 @@ STRUCTS: Final[Mapping[str, type[Struct]]] = {
     "scenario": ScenarioFile,
     "release": Release,
 }
-
-CHOOSERS: Mapping[type[Struct], Choose] = {Step: choose_step}
 
 
 class Project:
@@ -56,8 +52,7 @@ class Project:
         self.files: dict[str, Path] = {}
         self.targets: dict[str, Target] = {}
         self.target_documents: dict[str, Document] = {}
-        self.scenarios: dict[str, ScenarioFile] = {}
-        self.scenario_documents: dict[str, Document] = {}
+        self.scenarios: dict[str, Scenario] = {}
         self.gates: dict[str, Gate] = {}
         self.by_id: dict[str, str] = {}
         self.release: Release | None = None
@@ -138,11 +133,13 @@ def read_shared(project: Project) -> None:
     for name, target in project.targets.items():
         with _telling(project, project.target_documents[name]) as document:
             project.targets[name] = resolved_target(target, document)
-    documents = project.scenario_documents
-    _read_named(project, "scenarios", ScenarioFile, project.scenarios, "scenario", documents)
-    for name, scenario in project.scenarios.items():
-        with _telling(project, documents[name]) as document:
-            complain_about_gifts(scenario, project.scenarios, document)
+    files: dict[str, ScenarioFile] = {}
+    documents: dict[str, Document] = {}
+    _read_named(project, "scenarios", ScenarioFile, files, "scenario", documents)
+    project.scenarios = {name: Scenario(file, documents[name]) for name, file in files.items()}
+    for scenario in project.scenarios.values():
+        with _telling(project, scenario.document) as document:
+            complain_about_gifts(scenario.file, project.scenarios, document)
 
 
 def _read_named(

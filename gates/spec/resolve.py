@@ -6,10 +6,12 @@ import msgspec
 from msgspec import Struct
 
 from chaos.engine.plan import children
+from chaos.errors import Problem, SpecError
 from chaos.spec.document import Document, Path
 from chaos.spec.loader import closest
 from chaos.spec.step import Defaults, Step
 from chaos.spec.target import Target
+from chaos.spec.variables import placeholders
 from chaos.steps import KINDS
 from chaos.steps.use import Use
 from gates.spec.assertion import Assertion, Named
@@ -18,10 +20,10 @@ from gates.spec.data_files import DataFiles, Rows
 from gates.spec.defaults import Spreader
 from gates.spec.gate import DataFile, Gate
 from gates.spec.mapping import map_steps
-from gates.spec.scenario import ScenarioFile
+from gates.spec.scenario import Scenario, ScenarioFile
 from gates.spec.views import used_views
 
-Scenarios = Mapping[str, ScenarioFile]
+Scenarios = Mapping[str, Scenario]
 
 
 def resolved(
@@ -136,13 +138,32 @@ class _Filler(Struct, frozen=True):
             if problem is not None:
                 self.document.problem((*place, "use"), *problem)
                 return step
-            scenario = self.scenarios[step.use]
+            arguments = self.scenarios[step.use].file.with_defaults(step.with_)
+            scenario = self.with_arguments(step.use, arguments, (*place, "with"))
+            if scenario is None:
+                return step
             own = self.spreader.usable(scenario.defaults, (*place, "use"))
             inner = self.filled_in(scenario.steps, own, (*place, "steps"), (*above, step.use))
-            return msgspec.structs.replace(step, steps=inner, gives=scenario.gives)
+            return msgspec.structs.replace(step, steps=inner, gives=scenario.gives, with_=arguments)
 
         # A scenario is the same wherever it is used: it does not take the defaults of another file.
         return map_steps(self.spreader.spread(steps, defaults, path), path, fill_in)
+
+    def with_arguments(
+        self, name: str, arguments: Mapping[str, object], place: Path
+    ) -> ScenarioFile | None:
+        """A scenario with arguments; None, which is told where they are given, where they do not fit."""
+        try:
+            return self.scenarios[name].with_arguments(arguments)
+        except SpecError as error:
+            told: dict[str, Problem] = {}
+            for problem in error.problems:
+                used = placeholders(problem.source[problem.column - 1 :])
+                told.setdefault(next((each for each in used if each in arguments), ""), problem)
+            for argument, problem in told.items():
+                message = f"in line {problem.line} of scenario {name!r}: {problem.message}"
+                self.document.problem((*place, argument), message, problem.hint)
+            return None
 
     def wrong_use(self, step: Use, above: tuple[str, ...]) -> tuple[str, str | None] | None:
         """(message, hint) of what is wrong with using a scenario, or None."""
@@ -155,7 +176,16 @@ class _Filler(Struct, frozen=True):
         if step.steps or step.gives:
             key = "steps" if step.steps else "gives"
             return f"{where}the `{key}` of a `use` come from its scenario's file", None
-        if set(step.with_) != set(scenario.args):
-            wanted = f"`with` for {', '.join(scenario.args)}" if scenario.args else "no `with`"
-            return f"{where}scenario {step.use!r} takes {wanted}", None
-        return None
+        return self.wrong_arguments(step, scenario.file, where)
+
+    def wrong_arguments(
+        self, step: Use, scenario: ScenarioFile, where: str
+    ) -> tuple[str, str | None] | None:
+        """(message, hint) of an argument too many or too few, or None."""
+        strange = next((name for name in step.with_ if name not in scenario.args), None)
+        missing = set(scenario.args) - scenario.with_defaults(step.with_).keys()
+        if strange is None and not missing:
+            return None
+        wanted = f"`with` for {', '.join(scenario.args)}" if scenario.args else "no `with`"
+        hint = closest(strange, scenario.args) if strange is not None else None
+        return f"{where}scenario {step.use!r} takes {wanted}", hint

@@ -36,6 +36,13 @@ SPECS: Mapping[str, type[Struct]] = {
 }
 _STEP = "step.schema.json"
 
+_ARGUMENT: Final = {
+    "type": "string",
+    "pattern": r"^\{[a-zA-Z_][a-zA-Z0-9_.-]*\}$",
+    "description": "An argument, in the steps of a scenario file.",
+}
+_PLAIN: Final = ("integer", "number", "boolean")
+
 _SCALARS: Final[Mapping[object, str]] = {
     str: "string",
     int: "integer",
@@ -55,6 +62,8 @@ def schema_of(name: str) -> Schema:
             below = _kinds() if struct is Step else _structs_in(struct)
             # Steps stand in a file of their own.
             waiting += [each for each in below if each is not Step]
+    if SPECS[name] is Step:
+        definitions = {key: _with_arguments(each) for key, each in definitions.items()}
     root = definitions.pop(SPECS[name].__name__)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -127,6 +136,21 @@ def _struct_schema(struct: type[Struct]) -> Schema:
         "additionalProperties": False,
         "properties": {field.encode_name: _schema(hints[field.name]) for field in fields},
     }
+
+
+def _with_arguments(schema: Schema) -> Schema:
+    """The same schema, where an argument of a scenario may stand for each number, unit and choice."""
+    if schema.keys() & {"enum", "pattern"} or schema.get("type") in _PLAIN:
+        return {"anyOf": [schema, _ARGUMENT]}
+    changed = dict(schema)
+    for key, value in schema.items():
+        if key == "properties" and isinstance(value, dict):
+            changed[key] = {name: _with_arguments(each) for name, each in value.items()}
+        elif key in ("items", "additionalProperties") and isinstance(value, dict):
+            changed[key] = _with_arguments(value)
+        elif key == "oneOf" and isinstance(value, list) and {"type": "string"} not in value:
+            changed[key] = [_with_arguments(each) for each in value]
+    return changed
 
 
 def _schema(hint: object) -> Schema:

@@ -15,7 +15,7 @@ STRANGERS = ["expired", "revoked", "rotated", "truncated", "extended", "other_id
 
 def after(name: str, needs: list[str], steps: str, directory: Path) -> Evidence:
     """What steps see after a scenario."""
-    scenario: list[Step] = filled_scenario(PROJECT.scenarios[name], PROJECT.scenarios)
+    scenario: list[Step] = filled_scenario(PROJECT.scenarios[name].file, PROJECT.scenarios)
     target = PROJECT.targets["sonia"]
     made = plan(
         directory,
@@ -52,7 +52,7 @@ def test_what_they_resemble_gets_in(strangers: Evidence) -> None:
 
 
 def test_a_scenario_gives_all_that_its_file_says(tmp_path: Path) -> None:
-    scenario = PROJECT.scenarios["targets-of-mutation"]
+    scenario = PROJECT.scenarios["targets-of-mutation"].file
     given = " ".join(f"{{{name}}}" for name in scenario.gives)
     steps = f"""
   - {{request: {{get: "/v1/sessions/{{session}}"}}, as: operator, expect: {{status: 200}}}}

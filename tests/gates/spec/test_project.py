@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from chaos.errors import SpecError
+from chaos.steps.kill import Kill
 from chaos.steps.repeat import Repeat
+from chaos.steps.start import Start
 from chaos.steps.use import Use
 from gates.spec.mapping import map_steps
 from gates.spec.project import read_project
@@ -31,8 +33,7 @@ def test_a_project_that_is_right_is_read_whole(tmp_path: Path) -> None:
     assert [read.gate_by(name) for name in ("first", "A2", "A9")] == ["first", "second", None]
     use = read.gates["first"].scenario[3]
     assert isinstance(use, Use)
-    assert use.steps == read.scenarios["restart"].steps
-    assert len(use.steps) == 2
+    assert use.steps == [Kill(kill="web"), Start(start="web")]
 
 
 def test_without_a_project_file_the_root_is_beside_the_specs(tmp_path: Path) -> None:
