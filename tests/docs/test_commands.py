@@ -38,6 +38,7 @@ NOT_TRIED = {
     "pip install nox": "CI begins with it; it needs a network",
     "duckdb": "its queries are run in test_evidence.py",
     "cd releases/v4.6.0": "test_evidence.py runs what follows in a release",
+    "python scripts/docs/scenarios.py": "test_scenarios.py looks at the gates that it makes, and at what it drew",
     ". .nox/example/bin/activate": "see test_the_environment_of_the_tutorial_is_one_that_nox_makes",
 }
 
