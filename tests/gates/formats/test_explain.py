@@ -30,8 +30,8 @@ def test_every_step_stands_with_what_is_special_about_it(tmp_path: Path) -> None
         "  - **pause** `100ms`",
         "  - **clear** `outage`",
         '- **use** `restart`; with `{"process":"web"}`',
-        "  - **kill** `{process}`",
-        "  - **start** `{process}`",
+        "  - **kill** `web`",
+        "  - **start** `web`",
         "- **query** `{state}/shop.db`; sql `select 1 as one`",
         '- **await** `GET /ready`; via `client->web`; expect `json {"up":true}, text /x/`',
     ]  # fmt: skip

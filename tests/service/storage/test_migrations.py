@@ -173,7 +173,11 @@ def test_a_log_of_the_release_before_is_intact_before_and_after(
         code, _, errors = command(*told, "--state", str(state.directory.root))
         assert (code, errors) == (0, "")
     assert command("restore", str(old), "--state", str(state.directory.root))[0] == 0
-    assert schema_of(state.directory).schema == NEWEST
+    # What it puts in place is as it was; a start brings it up.
+    assert schema_of(state.directory).schema == BEFORE
+    with closing(open_control(state.directory)):
+        assert schema_of(state.directory).schema == NEWEST
+    assert command("audit", "verify", "--state", str(state.directory.root))[0] == 0
 
 
 def test_the_commands(state: State, tmp_path: Path) -> None:
