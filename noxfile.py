@@ -33,6 +33,7 @@ LOCKS = {
     CONSTRAINTS: "pyproject.toml",
     "requirements/browser.txt": "requirements/browser.in",
     "requirements/polars.txt": "requirements/polars.in",
+    "requirements/queues.txt": "requirements/queues.in",
     "requirements/schema.txt": "requirements/schema.in",
     "requirements/spark.txt": "requirements/spark.in",
     "requirements/tavern.txt": "requirements/tavern.in",
@@ -253,14 +254,13 @@ def serve(session: nox.Session) -> None:
         session.log("stopped")
 
 
-def _provide_tavern(session: nox.Session) -> str:
-    """Install Tavern away from our own pytest, which is newer. Returns its interpreter."""
-    home = Path(session.virtualenv.location, "tavern")
-    python = str(home / "bin" / "python")
-    if not (home / "bin" / "tavern-ci").exists():
+def _provide_apart(session: nox.Session, name: str, command: str) -> str:
+    """Install `requirements/NAME.txt`, of which `command` comes, away from what is ours. Returns its interpreter."""
+    home = Path(session.virtualenv.location, name)
+    if not (home / "bin" / command).exists():
         session.run_install("python", "-m", "venv", "--clear", "--without-pip", str(home))
-        _install_into(session, home, "requirements/tavern.txt")
-    return python
+        _install_into(session, home, f"requirements/{name}.txt")
+    return str(home / "bin" / "python")
 
 
 def _install_into(session: nox.Session, home: Path, requirements: str) -> None:
@@ -277,7 +277,11 @@ def bench(session: nox.Session) -> None:
     """Measure the harness and the service against peers, as ratios, into bench/results.json."""
     _provide_toxiproxy(session)
     session.install("--require-hashes", "-r", "requirements/polars.txt")
-    environment = {"BENCH_TAVERN_PYTHON": _provide_tavern(session)}
+    environment = {
+        # Tavern wants an older pytest than ours.
+        "BENCH_TAVERN_PYTHON": _provide_apart(session, "tavern", "tavern-ci"),
+        "BENCH_QUEUES_PYTHON": _provide_apart(session, "queues", "dbos"),
+    }
     session.run("python", "-m", "bench", *session.posargs, env=environment)
 
 
@@ -292,13 +296,9 @@ def browser(session: nox.Session) -> None:
 @_session("shims", "test")
 def schema(session: nox.Session) -> None:
     """Ask SONIA, as each role, for what its OpenAPI document lets expect. `-- --examples 100` asks for more (10)."""
-    home = Path(session.virtualenv.location, "schemathesis")
-    if not (home / "bin" / "schemathesis").exists():
-        session.run_install("python", "-m", "venv", "--clear", "--without-pip", str(home))
-        _install_into(session, home, "requirements/schema.txt")
-    session.run(
-        "python", "-m", "tests.schema", str(home / "bin" / "schemathesis"), *session.posargs
-    )
+    python = _provide_apart(session, "schema", "schemathesis")
+    schemathesis = str(Path(python).with_name("schemathesis"))
+    session.run("python", "-m", "tests.schema", schemathesis, *session.posargs)
 
 
 @_session("test")

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import (
+    durable,
     goodput,
     guards,
     harness,
@@ -21,6 +22,7 @@ from bench import (
     load_client,
     release,
     signatures,
+    stored,
     traces,
 )
 from bench.report import Measured, show, unmeasured, write
@@ -36,6 +38,8 @@ PARTS: Mapping[str, Callable[[int, int], list[Measured]]] = {
     "g": incidents.measure,
     "h": traces.measure,
     "i": goodput.measure,
+    "j": durable.measure,
+    "k": stored.measure,
 }
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -70,7 +70,7 @@ def measure(_: int, for_s: int) -> list[Measured]:
 
 def _load(shape: Clients | Rates, for_s: int) -> Came:
     with (
-        server("bench.turn_server", str(MODEL_S)) as (port, token),
+        server("bench.turn_server", str(MODEL_S)) as (port, token, _),
         tempfile.TemporaryDirectory(prefix="bench-load-") as name,
     ):
         turn = Message(

@@ -1,6 +1,6 @@
 """The gateway, whole but for a model that only takes its time.
 
-`python -m bench.turn_server SECONDS` prints the port and an operator's token, and ends with its input.
+`python -m bench.turn_server SECONDS` prints the port, an operator's token and its process, and ends with its input.
 """
 
 import os
@@ -8,11 +8,14 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.stubs import with_stubs
 from service.cli.init import create_state
 from service.control import open_control
+from service.domain.call import Services
 from service.gateway.app import create_app
 from service.gateway.boot import boot
 from service.ids import random_id
@@ -25,8 +28,8 @@ from service.state import StateDir
 SETTINGS = "slo: {min_count: 1000000}\n"
 
 
-def main(model_s: float) -> None:
-    """Serve until standard input ends."""
+def serve_until_input_ends(changed: Callable[[Services], Services]) -> None:
+    """Serve a gateway with `changed` services of a new state until standard input ends; print its port, a token and its process."""
     with tempfile.TemporaryDirectory(prefix="bench-service-") as directory:
         state = StateDir(Path(directory) / "state")
         token = create_state(state, force=False).operator
@@ -35,9 +38,13 @@ def main(model_s: float) -> None:
         listen = Listen("127.0.0.1", bound.getsockname()[1])
         control = open_control(state)
         try:
-            services = with_stubs(boot(control, listen, {}, random_id), model_s)
+            services = changed(boot(control, listen, {}, random_id))
             threading.Thread(target=_end_with_input, daemon=True).start()
-            serve_on(create_app(services, listen), bound, manager=_Bench(f"{listen.port} {token}"))
+            serve_on(
+                create_app(services, listen),
+                bound,
+                manager=_Bench(f"{listen.port} {token} {os.getpid()}"),
+            )
         finally:
             control.close()
 
@@ -59,4 +66,4 @@ def _end_with_input() -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    serve_until_input_ends(partial(with_stubs, model_s=float(sys.argv[1])))
