@@ -58,24 +58,26 @@ async def run(step: Watch, scope: Scope) -> int:
     stop = asyncio.Event()
 
     async def look_on() -> None:
-        for number in itertools.count():
+        for number in itertools.count(1):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), step.every.s)
             # Asked before the look: the last one begins after the last inner step has ended.
             is_last = stop.is_set()
             await asyncio.to_thread(look, number)
             if is_last:
                 return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), step.every.s)
 
-    task = asyncio.create_task(look_on())
     try:
-        await scope.run_steps(step.meanwhile, "meanwhile")
-    finally:
-        stop.set()
+        # Over before the first inner step begins.
+        await asyncio.to_thread(look, 0)
+        task = asyncio.create_task(look_on())
         try:
-            await task
+            await scope.run_steps(step.meanwhile, "meanwhile")
         finally:
-            close()
+            stop.set()
+            await task
+    finally:
+        close()
     return 1
 
 
