@@ -15,10 +15,10 @@ from typing import Final
 import apsw
 import uvloop
 
-from bench.load_client import run_load
+from bench.load_client import post, run_load
 from bench.processes import run_and_weigh, server
 from bench.report import Measured, unmeasured
-from chaos.load.plan import Clients, Message
+from chaos.load.plan import Clients
 from service.cli.init import create_state
 from service.control import Control, open_control
 from service.domain.tasks.records import NewTask, create_task
@@ -169,14 +169,8 @@ def _over_http(rounds: int, for_s: int) -> Measured:
                 server("bench.task_server", how) as (port, token, _),
                 tempfile.TemporaryDirectory(prefix="bench-load-") as name,
             ):
-                post = Message(
-                    method="POST",
-                    path="/tasks",
-                    route="/tasks",
-                    headers=[("authorization", f"Bearer {token}"), ("content-type", "application/json")],
-                    body='{"kind": "note"}',
-                )  # fmt: skip
-                done, _ = run_load(int(port), Clients(MANY, for_s), [post], Path(name))
+                task = post("/tasks", token, '{"kind": "note"}')
+                done, _ = run_load(int(port), Clients(MANY, for_s), [task], Path(name))
                 found.append(done / for_s)
     values = {f"requests/s {how}": median(each) for how, each in per_s.items()}
     return _compared(HTTP, AIMS[HTTP], per_s["durable"], per_s["unwritten"], values)

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import msgspec
 
-from bench.load_client import run_load
+from bench.load_client import post, run_load
 from bench.processes import server
 from bench.report import Measured
-from chaos.load.plan import Clients, Message, Rates, Stage
+from chaos.load.plan import Clients, Rates, Stage
 from service.settings import AdmissionSettings
 
 T = TypeVar("T")
@@ -73,13 +73,7 @@ def _load(shape: Clients | Rates, for_s: int) -> Came:
         server("bench.turn_server", str(MODEL_S)) as (port, token, _),
         tempfile.TemporaryDirectory(prefix="bench-load-") as name,
     ):
-        turn = Message(
-            method="POST",
-            path="/v1/turn",
-            route="/v1/turn",
-            headers=[("authorization", f"Bearer {token}"), ("content-type", "application/json")],
-            body='{"text": "where is the key of the boat"}',
-        )
+        turn = post("/v1/turn", token, '{"text": "where is the key of the boat"}')
         run_load(int(port), shape, [turn], Path(name))
         return _came(Path(name), for_s)
 

@@ -65,6 +65,12 @@ def load_client(port: int, for_s: int) -> Cost:
     return Cost(done, done / for_s, cpu_s / done * 1e6)
 
 
+def post(path: str, token: str, body: str) -> Message:
+    """A request with a JSON body by whom the token is."""
+    headers = [("authorization", f"Bearer {token}"), ("content-type", "application/json")]
+    return Message(method="POST", path=path, route=path, headers=headers, body=body)
+
+
 def run_load(
     port: int, shape: Clients | Rates, messages: list[Message], directory: Path
 ) -> tuple[int, float]:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +19,12 @@ import apsw
 from msgspec import Struct
 
 from bench.durable import MANY
-from bench.load_client import run_load
+from bench.load_client import post, run_load
 from bench.processes import ROOT, server
 from bench.report import Measured
+from chaos.engine.procfs import tree_sample
 from chaos.load.plan import Clients, Message
+from chaos.ports import PortPool
 from service.audit.chain import Chain, read_head
 from service.audit.checkpoints import CheckpointWriter
 from service.cli.init import create_state
@@ -133,14 +134,14 @@ def _start(state: StateDir) -> Started:
             if time.perf_counter() - began_s > 30 * READY_S:
                 raise RuntimeError("the gateway does not become ready")
             time.sleep(0.002)
-        return Started(time.perf_counter() - began_s, rss_bytes(pid))
+        return Started(time.perf_counter() - began_s, _rss_bytes(pid))
 
 
 @contextmanager
 def _gateway(state: StateDir) -> Iterator[tuple[int, int, float]]:
     """(pid, port, when it was begun) of a gateway over a state, which is asked to end."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    ports = PortPool()
+    port = ports.take()
     environment = os.environ | {"SONIA_STATE": str(state.root), "SONIA_GATEWAY_PORT": str(port)}
     began_s = time.perf_counter()
     process = subprocess.Popen(
@@ -155,6 +156,7 @@ def _gateway(state: StateDir) -> Iterator[tuple[int, int, float]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        ports.release()
 
 
 def _is_ready(port: int) -> bool:
@@ -165,29 +167,30 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def rss_bytes(pid: int) -> int:
-    """Resident memory of a process, as the kernel counts it."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def _rss_bytes(pid: int) -> int:
+    sample = tree_sample([pid])
+    if sample is None:
+        raise RuntimeError("the gateway is gone")
+    return sample.rss_bytes
 
 
 def _after_a_load() -> Measured:
-    """Tasks, turns and reads of many clients; the answer of `/v1/tasks` is a page, however many there are."""
+    """Tasks, sessions and reads of many clients; the answer of `/v1/tasks` is a page, however many there are."""
     with server("bench.task_server", "durable") as (port, token, pid):
-        headers = [("authorization", f"Bearer {token}"), ("content-type", "application/json")]
+        bearer = [("authorization", f"Bearer {token}")]
         mixed = [
-            Message(method="POST", path="/tasks", route="/tasks", headers=headers, body='{"kind": "note"}'),
-            Message(method="POST", path="/v1/sessions", route="/v1/sessions", headers=headers, body="{}"),
-            Message(method="GET", path="/tasks", route="/tasks", headers=headers),
+            post("/tasks", token, '{"kind": "note"}'),
+            post("/v1/sessions", token, "{}"),
+            Message(method="GET", path="/tasks", route="/tasks", headers=bearer),
             Message(method="GET", path="/readyz", route="/readyz"),
-        ]  # fmt: skip
+        ]
         taken: list[int] = []
         sent = 0
         for for_s in (LOAD_S // 10, LOAD_S - LOAD_S // 10):
             with tempfile.TemporaryDirectory(prefix="bench-load-") as name:
                 done, _ = run_load(int(port), Clients(MANY, for_s), mixed, Path(name))
             sent += done
-            taken.append(rss_bytes(int(pid)))
+            taken.append(_rss_bytes(int(pid)))
     return Measured(
         part=PART,
         what=LOAD,

@@ -18,12 +18,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = {"service", "chaos", "gates"}
 PINNED = [
     "constraints.txt",
-    "requirements/browser.txt",
-    "requirements/polars.txt",
-    "requirements/schema.txt",
-    "requirements/spark.txt",
-    "requirements/tavern.txt",
     "chaos/links/go-toolchain.txt",
+    *sorted(f"requirements/{path.name}" for path in (ROOT / "requirements").glob("*.txt")),
 ]
 
 

@@ -72,12 +72,12 @@ def value_of(
     document = Document(str(path), text)
     document.raise_problems()
     assert document.root is not None
-    walker = _Walker(document, choosers)
+    arguments: Mapping[str, object] = {}
     if isinstance(hint, type) and issubclass(hint, SpecFile) and hint.arguments is not None:
-        walker.arguments = _literals(walker.plain(document.below(hint.arguments)))
-        # The same is complained about again where it is read as what it is.
-        document.problems.clear()
-    value = walker.convert(document.root, hint)
+        # What is wrong with them is told below, where they are read as what they are.
+        unread = _Walker(document.again(), choosers)
+        arguments = _literals(unread.plain(document.below(hint.arguments)))
+    value = _Walker(document, choosers, arguments).convert(document.root, hint)
     document.raise_problems()
     return value, document
 

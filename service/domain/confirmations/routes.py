@@ -12,7 +12,7 @@ from service.domain.call import Call, InjectedCall
 from service.domain.confirmations import records
 from service.domain.confirmations.records import Confirmation, Overdue
 from service.domain.tools.records import ToolAnswer, ToolRun, tool_answer
-from service.effects import Origin
+from service.effects import Cause, Origin, Step
 from service.errors import Conflict, Invalid
 from service.http.guards import require_role
 from service.http.idempotency import AHEAD
@@ -20,6 +20,8 @@ from service.http.paging import Cursor, Limit, Page, read_page
 from service.http.routing import READ
 
 T = TypeVar("T")
+F = TypeVar("F")
+R = TypeVar("R")
 
 
 class ApproveRequest(msgspec.Struct, frozen=True):
@@ -98,7 +100,12 @@ async def _expire(call: Call, confirmation_id: str) -> None:
     step = records.expiring(
         confirmation_id, lambda: Origin(records.SYSTEM, call.request_id, call.now_ms())
     )
-    await call.trace.transact(lambda run: call.storage.change(cause, run), *step)
+    await _take(call, cause, step)
+
+
+async def _take(call: Call, cause: Cause, step: Step[F, T, R]) -> T:
+    """Take a step in a transaction of its own; return what it decided."""
+    return await call.trace.transact(lambda run: call.storage.change(cause, run), *step)
 
 
 async def _settle(call: Call, take: Callable[[], Awaitable[T]], form: object, decision: str) -> T:
@@ -118,7 +125,7 @@ async def _run_deny(call: Call, data: ApproveRequest) -> ApproveAnswer:
 
     async def deny() -> None:
         step = records.denying(data.confirmation_id, call.origin)
-        await call.trace.transact(lambda run: call.storage.change(cause, run), *step)
+        await _take(call, cause, step)
 
     await _settle(call, deny, None, "deny")
     return ApproveAnswer(data.confirmation_id, "denied", call.actor.id)
@@ -133,7 +140,7 @@ async def _run_approve(call: Call, data: ApproveRequest) -> ApproveAnswer:
     async def approve() -> ToolRun:
         run_id = call.trace.take("id", lambda: call.services.new_id("run"), str)
         step = records.approving(data.confirmation_id, args_sha256, run_id, call.origin)
-        approved = await call.trace.transact(lambda run: call.storage.change(cause, run), *step)
+        approved = await _take(call, cause, step)
         return approved.run
 
     begun = await _settle(call, approve, ToolRun, "allow")
