@@ -12,21 +12,13 @@ import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_SOCK_DIAG: Final = 4
-_SOCK_DIAG_BY_FAMILY: Final = 20
-_DONE: Final = 3
-_ERROR: Final = 2
-_REQUEST_DUMP: Final = 0x301
+from chaos import sock_diag
+
 _DESTROYED_TCP4: Final = 1 << 0
-_ANSWER_WITHIN_S: Final = 1.0
-_READ_BYTES: Final = 1 << 18
 _INFO: Final = 2
 _ESTABLISHED: Final = 1
 # All states that have counts: not LISTEN, TIME_WAIT, CLOSE and those that are still being opened.
 _STATES: Final = sum(1 << state for state in (1, 4, 5, 8, 9, 11))
-_HEADER: Final = struct.Struct("=IHHII")
-_ASKED: Final = struct.Struct("=BBBBI48x")
-_MESSAGE_BYTES: Final = 72
 _ACKED_AND_RECEIVED: Final = struct.Struct("=QQ")
 _ACKED_AT: Final = 120
 """Where `tcpi_bytes_acked` and `tcpi_bytes_received` stand in `struct tcp_info`, since Linux 4.1."""
@@ -56,19 +48,11 @@ Told = tuple[str, int, int, bool, float, float]
 
 def counts_in(data: bytes, ports: frozenset[int]) -> Iterator[tuple[Socket, Moved] | None]:
     """What messages of the kernel tell of sockets on these ports; None for the end of an answer. OSError for an error."""
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, offset)
-        message = data[offset + _HEADER.size : offset + length]
-        offset += max(_HEADER.size, (length + 3) & ~3)
-        if kind == _ERROR:
-            raise OSError("the kernel does not tell of connections")
-        if kind == _DONE:
+    for message in sock_diag.messages_in(data):
+        if message is None:
             yield None
-        elif kind == _SOCK_DIAG_BY_FAMILY and len(message) >= _MESSAGE_BYTES:
-            found = _socket_in(message, ports)
-            if found is not None:
-                yield found
+        elif (found := _socket_in(message, ports)) is not None:
+            yield found
 
 
 def _socket_in(message: bytes, ports: frozenset[int]) -> tuple[Socket, Moved] | None:
@@ -85,7 +69,7 @@ def _socket_in(message: bytes, ports: frozenset[int]) -> tuple[Socket, Moved] | 
 
 
 def _info_of(message: bytes) -> bytes:
-    offset = _MESSAGE_BYTES
+    offset = sock_diag.MESSAGE_BYTES
     while offset + 4 <= len(message):
         length, kind = struct.unpack_from("=HH", message, offset)
         if kind == _INFO:
@@ -98,9 +82,8 @@ class Kernel:
     """Asks the kernel. OSError where it does not tell (an old one, or a sandbox)."""
 
     def __init__(self) -> None:
-        self._asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG)
-        self._asking.settimeout(_ANSWER_WITHIN_S)
-        self._told = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG)
+        self._asking = sock_diag.open_socket()
+        self._told = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, sock_diag.FAMILY)
         self._told.setblocking(False)
         self._told.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         with contextlib.suppress(OSError):
@@ -108,17 +91,9 @@ class Kernel:
 
     def counts(self, ports: frozenset[int]) -> Counts:
         """Of all connections to these ports that are there."""
-        asked = _ASKED.pack(socket.AF_INET, socket.IPPROTO_TCP, 1 << (_INFO - 1), 0, _STATES)
-        self._asking.send(
-            _HEADER.pack(_HEADER.size + len(asked), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 0, 0)
-            + asked
-        )
-        found: Counts = {}
-        while True:
-            for one in counts_in(self._asking.recv(_READ_BYTES), ports):
-                if one is None:
-                    return found
-                found[one[0]] = one[1]
+        told = sock_diag.sockets(self._asking, socket.AF_INET, _STATES, extensions=1 << (_INFO - 1))
+        found = (_socket_in(message, ports) for message in told)
+        return dict(one for one in found if one is not None)
 
     def last_counts(self, ports: frozenset[int]) -> Counts:
         """Of those that have gone since they were asked for last."""
@@ -132,7 +107,7 @@ class Kernel:
     def _news(self) -> bytes:
         """What the kernel tells of its own accord; nothing where that is all, or more than it keeps for us."""
         try:
-            return self._told.recv(_READ_BYTES)
+            return self._told.recv(sock_diag.READ_BYTES)
         except BlockingIOError:
             return b""
         except OSError as error:

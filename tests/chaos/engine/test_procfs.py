@@ -1,6 +1,5 @@
 """Looks at processes from outside."""
 
-import ipaddress
 import os
 import socket
 import subprocess
@@ -9,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from chaos import sock_diag
 from chaos.engine.files import merged, open_elsewhere
 from chaos.engine.procfs import (
+    answering,
     decode_address,
     listening_sockets,
     sample,
@@ -49,20 +50,55 @@ def test_a_process_that_has_gone_is_not() -> None:
     assert tree_sample([process.pid]) is None
 
 
+@pytest.fixture(params=["told", "printed"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that tells of sockets, or one that only prints them."""
+    if request.param == "printed":
+
+        def refuse() -> socket.socket:
+            raise OSError
+
+        monkeypatch.setattr(sock_diag, "open_socket", refuse)
+
+
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize(
-    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+    ("family", "address"),
+    [
+        (socket.AF_INET, "127.0.0.1"),
+        (socket.AF_INET6, "::1"),
+        (socket.AF_INET6, "::ffff:127.0.0.1"),
+    ],
 )
 def test_listening_sockets_have_their_address(family: socket.AddressFamily, address: str) -> None:
-    try:
-        server = socket.create_server((address, 0), family=family)
-    except OSError:
-        pytest.skip(f"this machine has no {address}")
+    server = listening(family, address)
     with server:
         port = server.getsockname()[1]
         assert (address, port) in own_sockets()
         with socket.create_connection((address, port)):
             assert [found for found in own_sockets() if found[1] == port] == [(address, port)]
     assert (address, port) not in own_sockets()
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_mapped_address_answers_what_is_sent_to_it() -> None:
+    with listening(socket.AF_INET6, "::ffff:127.0.0.1") as server:
+        port = server.getsockname()[1]
+        assert [one.port for one in answering("127.0.0.1", port)] == [port]
+        assert answering("127.0.0.2", port) == []
+
+
+def listening(family: socket.AddressFamily, address: str) -> socket.socket:
+    server = socket.socket(family)
+    try:
+        if family == socket.AF_INET6:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        server.bind((address, 0))
+        server.listen()
+    except OSError:
+        server.close()
+        pytest.skip(f"this machine has no {address}")
+    return server
 
 
 def own_sockets() -> list[tuple[str, int]]:
@@ -75,7 +111,7 @@ def own_sockets() -> list[tuple[str, int]]:
         ("0100007F", "127.0.0.1"),
         ("00000000", "0.0.0.0"),
         ("00000000000000000000000001000000", "::1"),
-        ("0000000000000000FFFF00000100007F", str(ipaddress.ip_address("::ffff:127.0.0.1"))),
+        ("0000000000000000FFFF00000100007F", "::ffff:127.0.0.1"),
     ],
 )
 def test_addresses_as_the_kernel_prints_them(kernel: str, address: str) -> None:
