@@ -73,6 +73,12 @@ class Evidence:
         self._answers.clear()
         self._runs = None
 
+    def beside(self) -> "Evidence":
+        """The same for another thread, which must not share a connection."""
+        own = Evidence(self.connection.cursor(), self.names, shipped=self.shipped)
+        own.unread, own.row_counts, own.altered = self.unread, self.row_counts, self.altered
+        return own
+
     def has(self, table: str) -> bool:
         """Whether a table of evidence is there and could be read."""
         return table in self.names and table not in self.unread

@@ -1,6 +1,6 @@
 """The proofs of a release, computed again from the evidence that ships with them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from chaos.evidence.schema import RunRow
 from chaos.faults import SIGNATURES
+from gates.judge.abreast import abreast
 from gates.judge.connection import Evidence, RunKey, open_release
 from gates.judge.integrity import GATE_DIGEST, digests_of
 from gates.judge.result import Finding, GateVerdict
@@ -91,13 +92,9 @@ def proofs_again(directory: Path, evidence: Evidence | None, shipped: Shipped) -
     made: dict[str, dict[str, Made]] = {name: {} for name in shipped.specs.gates}
     used: set[RunKey] = set()
     runs = {record.key: record.run for record in evidence.runs()} if evidence is not None else {}
-    for trial in stored.trials:
-        judged = shipped.specs.judged.get(trial.gate)
-        if evidence is None or judged is None or trial.gate not in trials:
-            continue
+    for trial, verdict in _verdicts(evidence, stored.trials, shipped.specs):
         key = (trial.run_id, trial.gate)
         run = runs.get(key)
-        verdict = judge_gate(evidence, judged, SIGNATURES, trial.run_id)
         wrong = [*_wrong(trial, run, shipped)]
         if key in used:
             wrong.append("its run is used twice")
@@ -114,6 +111,18 @@ def proofs_again(directory: Path, evidence: Evidence | None, shipped: Shipped) -
         )
         for name, gate in shipped.specs.gates.items()
     }
+
+
+def _verdicts(
+    evidence: Evidence | None, trials: Iterable[Trial], specs: Specs
+) -> list[tuple[Trial, GateVerdict]]:
+    """What comes of each trial of a gate that is shipped."""
+
+    def judge(own: Evidence, trial: Trial) -> tuple[Trial, GateVerdict]:
+        return trial, judge_gate(own, specs.judged[trial.gate], SIGNATURES, trial.run_id)
+
+    known = [each for each in trials if each.gate in specs.gates and each.gate in specs.judged]
+    return abreast(evidence, known, judge) if evidence is not None else []
 
 
 def _made(run: RunRow) -> Made:

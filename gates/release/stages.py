@@ -12,6 +12,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from chaos.evidence.schema import Step
+from gates.judge.abreast import abreast
 from gates.judge.connection import Evidence, open_release
 from gates.judge.integrity import release_problems, unusable
 from gates.release import ledger, proofs, waivers
@@ -119,17 +120,13 @@ def read_all(directory: Path) -> Work:
 def judge(work: Work) -> None:
     """The verdict of each gate that was run, by its evidence alone."""
     specs, session = work.shipped.specs, work.session
-    work.gates = [
-        made
-        for name in sorted(specs.judged, key=session.gates.index)
-        for made in reports_of(
-            work.evidence,
-            specs.judged[name],
-            specs.gates[name],
-            session,
-            work.conclusion.reruns[name],
-        )
-    ]
+
+    def made(evidence: Evidence, name: str) -> list[GateReport]:
+        rerun = work.conclusion.reruns[name]
+        return [*reports_of(evidence, specs.judged[name], specs.gates[name], session, rerun)]
+
+    names = sorted(specs.judged, key=session.gates.index)
+    work.gates = [gate for found in abreast(work.evidence, names, made) for gate in found]
 
 
 def enter_proofs(work: Work) -> None:
