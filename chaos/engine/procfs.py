@@ -4,8 +4,6 @@ import contextlib
 import itertools
 import os
 import socket
-import struct
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -16,11 +14,6 @@ from chaos.marks import all_pids, stat_of
 
 LISTEN = 10
 """The state of a listening socket, in /proc/net/tcp and for sock_diag."""
-_SIZES = {4: socket.AF_INET, 16: socket.AF_INET6}
-_PORT, _PORT_AT = struct.Struct(">H"), 4
-_ADDRESS_AT = 8
-_INODE, _INODE_AT = struct.Struct("=I"), 68
-"""Of `struct inet_diag_msg`."""
 _ACCEPTS, _UNIX_PATH = 0x10000, 7
 """The flag of a listening socket in /proc/net/unix, and the place of its path."""
 
@@ -121,12 +114,10 @@ def listeners() -> list[Listener]:
 def _told_listeners() -> Iterator[Listener]:
     """As the kernel tells them. OSError where it does not."""
     with sock_diag.open_socket() as asking:
-        for size, family in _SIZES.items():
-            for message in sock_diag.sockets(asking, family, 1 << LISTEN):
-                (port,) = _PORT.unpack_from(message, _PORT_AT)
-                (inode,) = _INODE.unpack_from(message, _INODE_AT)
-                address = message[_ADDRESS_AT : _ADDRESS_AT + size]
-                yield Listener(socket.inet_ntop(family, address), port, str(inode))
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for told in sock_diag.sockets(asking, family, 1 << LISTEN):
+                address = sock_diag.address_of(family, told.local)
+                yield Listener(address, told.local_port, str(told.inode))
 
 
 def _printed_listeners(name: str) -> Iterator[Listener]:
@@ -139,7 +130,7 @@ def _printed_listeners(name: str) -> Iterator[Listener]:
                 lambda found: int(found[3], 16) == LISTEN, map(str.split, file)
             ):
                 address, _, port = fields[1].partition(":")
-                yield Listener(decode_address(address), int(port, 16), fields[9])
+                yield Listener(sock_diag.decode_address(address), int(port, 16), fields[9])
     except OSError:
         return
 
@@ -200,12 +191,3 @@ def command_of(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").strip()
         return words.decode(errors="replace")[:_SHOWN]
     return ""
-
-
-def decode_address(text: str) -> str:
-    """An address as the kernel prints it (32-bit words in host order) in its usual form."""
-    address = b"".join(
-        int(text[index : index + 8], 16).to_bytes(4, sys.byteorder)
-        for index in range(0, len(text), 8)
-    )
-    return socket.inet_ntop(_SIZES[len(address)], address)

@@ -9,7 +9,7 @@ import errno
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from chaos import sock_diag
@@ -46,34 +46,31 @@ Told = tuple[str, int, int, bool, float, float]
 """Client, sent bytes, received bytes, whether it was open at first and is no more, and from when to when in milliseconds."""
 
 
-def counts_in(data: bytes, ports: frozenset[int]) -> Iterator[tuple[Socket, Moved] | None]:
-    """What messages of the kernel tell of sockets on these ports; None for the end of an answer. OSError for an error."""
-    for message in sock_diag.messages_in(data):
-        if message is None:
-            yield None
-        elif (found := _socket_in(message, ports)) is not None:
-            yield found
+def counts_in(
+    messages: Iterable[sock_diag.Told | None], ports: frozenset[int]
+) -> Iterator[tuple[Socket, Moved]]:
+    """What messages of the kernel tell of sockets on these ports."""
+    for told in messages:
+        if told is not None and told.local_port in ports:
+            info = _info_of(told.attributes)
+            if len(info) >= _ACKED_AT + _ACKED_AND_RECEIVED.size:
+                yield _counted(told, info)
 
 
-def _socket_in(message: bytes, ports: frozenset[int]) -> tuple[Socket, Moved] | None:
-    state = message[1]
-    local_port, remote_port = struct.unpack_from(">HH", message, 4)
-    info = _info_of(message) if local_port in ports else b""
-    if len(info) < _ACKED_AT + _ACKED_AND_RECEIVED.size:
-        return None
+def _counted(told: sock_diag.Told, info: bytes) -> tuple[Socket, Moved]:
     acked, received = _ACKED_AND_RECEIVED.unpack_from(info, _ACKED_AT)
-    client = f"{socket.inet_ntop(socket.AF_INET, message[24:28])}:{remote_port}"
+    client = f"{sock_diag.address_of(told.family, told.remote)}:{told.remote_port}"
     # The first that is acknowledged is that there is a connection.
-    moved = Moved(received, max(0, acked - 1), state == _ESTABLISHED)
-    return Socket(client, local_port, message[44:52]), moved
+    moved = Moved(received, max(0, acked - 1), told.state == _ESTABLISHED)
+    return Socket(client, told.local_port, told.cookie), moved
 
 
-def _info_of(message: bytes) -> bytes:
-    offset = sock_diag.MESSAGE_BYTES
-    while offset + 4 <= len(message):
-        length, kind = struct.unpack_from("=HH", message, offset)
+def _info_of(attributes: bytes) -> bytes:
+    offset = 0
+    while offset + 4 <= len(attributes):
+        length, kind = struct.unpack_from("=HH", attributes, offset)
         if kind == _INFO:
-            return message[offset + 4 : offset + length]
+            return attributes[offset + 4 : offset + length]
         offset += max(4, (length + 3) & ~3)
     return b""
 
@@ -92,16 +89,14 @@ class Kernel:
     def counts(self, ports: frozenset[int]) -> Counts:
         """Of all connections to these ports that are there."""
         told = sock_diag.sockets(self._asking, socket.AF_INET, _STATES, extensions=1 << (_INFO - 1))
-        found = (_socket_in(message, ports) for message in told)
-        return dict(one for one in found if one is not None)
+        return dict(counts_in(told, ports))
 
     def last_counts(self, ports: frozenset[int]) -> Counts:
         """Of those that have gone since they were asked for last."""
         found: Counts = {}
         while data := self._news():
-            for one in counts_in(data, ports):
-                if one is not None:
-                    found[one[0]] = one[1]._replace(open=False)
+            for one, moved in counts_in(sock_diag.told_in(data), ports):
+                found[one] = moved._replace(open=False)
         return found
 
     def _news(self) -> bytes:

@@ -2,11 +2,11 @@
 
 import contextlib
 import re
-import socket
-import sys
 import time
 from functools import lru_cache
 from typing import NamedTuple
+
+from chaos.sock_diag import decode_address
 
 READ_BYTES = 1 << 16
 
@@ -59,16 +59,9 @@ class Look(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def ip_of(text: bytes) -> str:
-    """An address of /proc/net/tcp or tcp6, where every 32 bits stand in the machine's byte order."""
-    raw = bytes.fromhex(text.decode())
-    raw = b"".join(
-        raw[i : i + 4][:: -1 if sys.byteorder == "little" else 1] for i in range(0, len(raw), 4)
-    )
-    if len(raw) == 4:
-        return socket.inet_ntop(socket.AF_INET, raw)
-    if raw[:12] == b"\0" * 10 + b"\xff\xff":
-        return socket.inet_ntop(socket.AF_INET, raw[12:])
-    return socket.inet_ntop(socket.AF_INET6, raw)
+    """An address of /proc/net/tcp or tcp6; a mapped one is that of IPv4."""
+    address = decode_address(text.decode())
+    return address.removeprefix("::ffff:") if "." in address else address
 
 
 def is_here(local: str, remote: str) -> bool:

@@ -12,12 +12,12 @@ from chaos import sock_diag
 from chaos.engine.files import merged, open_elsewhere
 from chaos.engine.procfs import (
     answering,
-    decode_address,
     listening_sockets,
     sample,
     socket_inodes,
     tree_sample,
 )
+from chaos.sock_diag import decode_address
 
 
 def test_a_process_that_lives_is_seen() -> None:

@@ -23,6 +23,20 @@ def plain_run(new_run: Callable[..., Run]) -> Path:
     return new_run().plain().close()
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of one run, which is only read."""
+    root = tmp_path_factory.mktemp("plain")
+    sealing.seal([Run(root / "runs").plain().close()], root / "release", {})
+    return root / "release"
+
+
+@pytest.fixture(scope="module")
+def locked(plain: Path) -> Evidence:
+    """The same, opened."""
+    return connection.open_release(plain, {})
+
+
 @pytest.fixture
 def shipped(tmp_path: Path) -> Callable[..., Evidence]:
     """Seals runs and opens the Parquet, as anybody does who has the release directory."""

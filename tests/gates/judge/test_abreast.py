@@ -7,21 +7,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from chaos.evidence import sealing
 from gates.judge import abreast as abreast_module
-from gates.judge import connection
 from gates.judge.abreast import abreast
 from gates.judge.connection import Evidence
-from tests.gates.judge.runs import Run, assertion, judged, verdict_of
+from tests.gates.judge.runs import assertion, judged, verdict_of
 
 SPEC = judged(assertion(every="status = 200"), assertion(that="not so", every="status = 201"))
-
-
-@pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    root = tmp_path_factory.mktemp("plain")
-    sealing.seal([Run(root / "runs").plain().close()], root / "release", {})
-    return connection.open_release(root / "release", {})
 
 
 @pytest.fixture(autouse=True)
@@ -29,31 +20,31 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abreast_module.os, "cpu_count", lambda: 2)
 
 
-def test_two_judge_at_once_what_one_would_in_the_same_order(evidence: Evidence) -> None:
+def test_two_judge_at_once_what_one_would_in_the_same_order(locked: Evidence) -> None:
     met = threading.Barrier(2, timeout=60)
 
     def judge(own: Evidence, number: int) -> tuple[int, object]:
         met.wait()
         return number, verdict_of(own, SPEC)
 
-    expected = verdict_of(evidence, SPEC)
+    expected = verdict_of(locked, SPEC)
     assert expected.status == "FAIL"
-    assert abreast(evidence, range(6), judge) == [(number, expected) for number in range(6)]
+    assert abreast(locked, range(6), judge) == [(number, expected) for number in range(6)]
 
 
-def test_neither_can_do_more_than_the_one(evidence: Evidence, tmp_path: Path) -> None:
+def test_neither_can_do_more_than_the_one(locked: Evidence, tmp_path: Path) -> None:
     def attempt(own: Evidence, path: Path) -> str:
         with pytest.raises(duckdb.Error) as raised:
             own.connection.execute(f"COPY (SELECT 1) TO '{path}'")
         return str(raised.value)
 
     paths = [tmp_path / "one", tmp_path / "two"]
-    for message in abreast(evidence, paths, attempt):
+    for message in abreast(locked, paths, attempt):
         assert "disabled" in message
     assert not any(path.exists() for path in paths)
 
 
-def test_an_error_ends_it_and_what_has_not_begun_is_left(evidence: Evidence) -> None:
+def test_an_error_ends_it_and_what_has_not_begun_is_left(locked: Evidence) -> None:
     begun = []
 
     def judge(_own: Evidence, number: int) -> None:
@@ -63,10 +54,10 @@ def test_an_error_ends_it_and_what_has_not_begun_is_left(evidence: Evidence) -> 
         time.sleep(0.01)
 
     with pytest.raises(RuntimeError, match="0"):
-        abreast(evidence, range(1000), judge)
+        abreast(locked, range(1000), judge)
     assert len(begun) < 1000
 
 
-def test_one_thing_needs_no_thread(evidence: Evidence) -> None:
+def test_one_thing_needs_no_thread(locked: Evidence) -> None:
     here = threading.current_thread()
-    assert abreast(evidence, ["one"], lambda _own, _name: threading.current_thread()) == [here]
+    assert abreast(locked, ["one"], lambda _own, _name: threading.current_thread()) == [here]

@@ -25,23 +25,10 @@ def rewrite(release: Path, table: str, query: str) -> None:
         other.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of one run, which is only read."""
-    root = tmp_path_factory.mktemp("plain")
-    sealing.seal([Run(root / "runs").plain().close()], root / "release", {})
-    return root / "release"
-
-
 @pytest.fixture
 def release(plain: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     return shutil.copytree(plain, tmp_path / "release")
-
-
-@pytest.fixture(scope="module")
-def locked(plain: Path) -> Evidence:
-    return connection.open_release(plain, {})
 
 
 def test_evidence_as_it_was_sealed_passes(locked: Evidence) -> None:

@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from chaos.links.watch.flows import Flow, Follower, Following, Moved, Socket, counts_in
+from chaos.sock_diag import told_in
 
 PORT = 7000
 ONE, OTHER = Socket("127.0.0.1:5", PORT, b"1"), Socket("127.0.0.1:6", PORT, b"2")
@@ -52,13 +53,13 @@ def test_a_connection_that_has_gone_is_known_by_what_the_kernel_said_last() -> N
     ],
 )
 def test_messages_that_tell_nothing(data: bytes) -> None:
-    assert list(counts_in(data, frozenset({0, PORT}))) == []
+    assert list(counts_in(told_in(data), frozenset({0, PORT}))) == []
 
 
 def test_an_answer_has_an_end_and_an_error_is_one() -> None:
-    assert list(counts_in(struct.pack("=IHHII", 16, 3, 0, 0, 0), frozenset())) == [None]
+    assert list(told_in(struct.pack("=IHHII", 16, 3, 0, 0, 0))) == [None]
     with pytest.raises(OSError, match="does not tell"):
-        list(counts_in(struct.pack("=IHHII", 16, 2, 0, 0, 0), frozenset()))
+        list(told_in(struct.pack("=IHHII", 16, 2, 0, 0, 0)))
 
 
 def test_nothing_is_known_of_what_is_not_followed() -> None:
