@@ -65,7 +65,7 @@ async def answer_turn(call: Call, request: TurnRequest) -> TurnAnswer:
     Unavailable when nothing can be recorded; nothing for memory or model.
     """
     _look_at_session(call, request.session_id)
-    thought = await _think(call, request.text)
+    thought = await _think(call, request.text, spared=True)
     with call.trace.stage("commit") as stage:
         turn = TurnAnswer(
             turn_id=call.trace.take("id", lambda: call.services.new_id("turn"), str),
@@ -115,7 +115,7 @@ class _SwitchedOff(Exception):
     """Degrade mode does without it."""
 
 
-async def _think(call: Call, text: str, spared: bool = True) -> _Thought:
+async def _think(call: Call, text: str, *, spared: bool) -> _Thought:
     """Ask memory and model; `spared` says whether degrade mode may spare them."""
     reasons = []
     memories: list[Memory] = []
