@@ -367,7 +367,13 @@ class Stack:
             self._ports[name] = self._take(nominal.pop(name, None))
 
     def _take(self, port: int | None) -> int:
-        return self._pool.take() if port is None else self._pool.take_exactly(port)
+        if port is None:
+            return self._pool.take()
+        if there := answering(HOST, port):
+            raise HarnessError(
+                f"port {port} is in use: {described(there)} listens there; stop it and run again"
+            )
+        return self._pool.take_exactly(port)
 
     def _builtin_variables(self) -> Variables:
         values: dict[str, object] = {

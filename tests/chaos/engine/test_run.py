@@ -191,12 +191,12 @@ def test_one_process_that_fails_ends_the_waiting_for_the_others(tmp_path: Path) 
     assert str(evidence.end[1]).startswith("other exited with 3")
 
 
-def test_a_nominal_port_that_is_in_use_is_named(tmp_path: Path) -> None:
+def test_a_nominal_port_that_is_in_use_is_named_with_who_listens_there(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         (evidence,) = run(plan(tmp_path, "", target=with_web(port=port), nominal_ports=True))
     assert evidence.end[0] == "broken"
-    assert str(evidence.end[1]).startswith(f"port {port} is in use")
+    assert str(evidence.end[1]).startswith(f"port {port} is in use: process {os.getpid()} (")
 
 
 def test_a_target_starts_with_a_clean_environment(
