@@ -41,6 +41,13 @@ def test_exit_codes_are_those_of_the_command() -> None:
         assert word in EXIT_MEANING[int(code)]
 
 
+def test_as_many_gates_exist_as_it_says() -> None:
+    ((there, listed),) = re.findall(r"So far (\d+) of\s+the (\d+) gates", README)
+    project = read_project(ROOT / "specs")
+    assert project.release is not None
+    assert (int(there), int(listed)) == (len(project.gates), len(project.release.gates))
+
+
 def test_the_gate_that_is_shown_is_sound(tmp_path: Path) -> None:
     (shown,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     targets, gates = tmp_path / "specs" / "targets", tmp_path / "specs" / "gates"
