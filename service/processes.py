@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 
 class Listen(msgspec.Struct, frozen=True):
-    """Where one process listens."""
+    """Where one process listens; `in_place_of` is what it was told where this machine has no such address."""
 
     host: str
     port: int
+    in_place_of: str = ""
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -42,6 +43,18 @@ class Listen(msgspec.Struct, frozen=True):
             probe.settimeout(1.0)
             found = probe.connect_ex((self.reached_at, self.port))
         return found != errno.ECONNREFUSED
+
+
+def _is_here(host: str) -> bool:
+    """Whether this machine has an address. What else is wrong with it is said when it is taken."""
+    try:
+        with socket.socket(Listen(host, 0).family, socket.SOCK_STREAM) as tried:
+            tried.bind((host, 0))
+    except (socket.gaierror, UnicodeError):
+        return False
+    except OSError as error:
+        return error.errno not in _NOT_HERE
+    return True
 
 
 def _a_second(_: "TurnSettings") -> float:
@@ -70,7 +83,7 @@ class Process(msgspec.Struct, frozen=True):
     def listen(self, environ: Mapping[str, str] = os.environ) -> Listen:
         """Return where it listens: SONIA_<NAME>_HOST and _PORT, or loopback and its nominal port.
 
-        Raises StartRefused for a port that is not one.
+        Loopback, too, where this machine has no such address. Raises StartRefused for a port that is not one.
         """
         name = self.name.upper()
         text = environ.get(f"SONIA_{name}_PORT", str(self.port))
@@ -78,7 +91,10 @@ class Process(msgspec.Struct, frozen=True):
             raise StartRefused(
                 f"SONIA_{name}_PORT is not a port: {text!r}", "set it to a number from 1 to 65535"
             )
-        return Listen(host=environ.get(f"SONIA_{name}_HOST", "127.0.0.1"), port=int(text))
+        told = environ.get(f"SONIA_{name}_HOST", UNLESS_TOLD)
+        if told == UNLESS_TOLD or _is_here(told):
+            return Listen(told, int(text))
+        return Listen(UNLESS_TOLD, int(text), in_place_of=told)
 
     def url(self, environ: Mapping[str, str] = os.environ) -> str:
         """Return where the gateway reaches it: SONIA_<NAME>_URL, or where it would listen; no trailing slash.
@@ -97,6 +113,9 @@ class Process(msgspec.Struct, frozen=True):
 
 REACHED_AT: Final = {"": "127.0.0.1", "0": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - see below
 """Addresses that mean all of them, which are ones to listen on only, and where what listens there is reached."""
+
+UNLESS_TOLD: Final = "127.0.0.1"
+_NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL})
 
 # In front of all others: it takes the state directory as it is and checks it itself.
 GATEWAY: Final = Process("gateway", 7000, "service.gateway.server:run_gateway")

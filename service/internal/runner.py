@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 
 import uvicorn
 from litestar.types import ASGIApp
@@ -34,6 +35,10 @@ def bind(listen: Listen, *, reserved: bool = False) -> socket.socket:
 
     A `reserved` one is shared with whoever holds it and does not listen.
     """
+    if listen.in_place_of:
+        sys.stderr.write(
+            f"{listen.in_place_of!r} is no address of this machine: listening on {listen.host}\n"
+        )
     bound = socket.socket(listen.family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

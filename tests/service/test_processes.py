@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from service.errors import StartRefused
-from service.processes import BEHIND, GATEWAY, PROCESSES, Process, start_order
+from service.internal.runner import bind
+from service.processes import BEHIND, GATEWAY, PROCESSES, Listen, Process, start_order
 from tests.service.running import Gateway, State, environment, exchange_signed, free_port, until
 
 PROJECT = Path(__file__).parents[2]
@@ -46,11 +47,33 @@ def test_addresses_default_to_loopback_and_nominal_ports() -> None:
     assert memory.url({"SONIA_MEMORY_URL": "http://127.0.0.1:1/"}) == "http://127.0.0.1:1"
     # Where it listens is where it is reached, unless a URL says otherwise.
     assert memory.url({"SONIA_MEMORY_PORT": "17020"}) == "http://127.0.0.1:17020"
-    assert memory.url({"SONIA_MEMORY_HOST": "10.0.0.5"}) == "http://10.0.0.5:7020"
+    assert memory.url({"SONIA_MEMORY_HOST": "127.0.0.2"}) == "http://127.0.0.2:7020"
     assert memory.url({"SONIA_MEMORY_HOST": "::"}) == "http://[::1]:7020"
     assert memory.url({"SONIA_MEMORY_HOST": "0.0.0.0"}) == "http://127.0.0.1:7020"
     with pytest.raises(StartRefused, match="SONIA_MEMORY_PORT"):
         memory.url({"SONIA_MEMORY_PORT": "x", "SONIA_MEMORY_URL": "http://127.0.0.1:1/"})
+
+
+@pytest.mark.parametrize("told", ["203.0.113.1", "2001:db8::1", "fe80::1", "a..b"])
+def test_an_address_that_this_machine_does_not_have_becomes_loopback(told: str) -> None:
+    environ = {"SONIA_MEMORY_HOST": told}
+    listen = PROCESSES["memory"].listen(environ)
+    assert (listen.host, listen.port, listen.in_place_of) == ("127.0.0.1", 7020, told)
+    # Everybody finds it there, the gateway included.
+    assert PROCESSES["memory"].url(environ) == "http://127.0.0.1:7020"
+
+
+@pytest.mark.parametrize("told", ["127.0.0.1", "127.0.0.2", "localhost", "0.0.0.0", ""])
+def test_an_address_that_it_has_stays_as_it_is(told: str) -> None:
+    assert GATEWAY.listen({"SONIA_GATEWAY_HOST": told}) == Listen(told, 7000)
+
+
+def test_whoever_listens_elsewhere_than_it_was_told_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bind(Listen("127.0.0.1", 0, in_place_of="203.0.113.1")).close()
+    said = "'203.0.113.1' is no address of this machine: listening on 127.0.0.1\n"
+    assert capsys.readouterr().err == said
 
 
 def test_names_and_ports_are_their_own_and_dependencies_are_in_the_table() -> None:
