@@ -18,11 +18,13 @@ from service.errors import StartRefused
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Origin = Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s*]+)$")]
 
 MOST_BYTES: Final = 65_536
 _NOTHING: Final = re.compile(r"(?: *(?:#[\x20-\x7e]*)?\n)*")
 LOOPBACK_NAMES: Final = ("127.0.0.1", "::1", "localhost")
 LOOPBACK: Final = frozenset(LOOPBACK_NAMES)
+EVERY_ORIGIN: Final = "*"
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,11 +41,23 @@ class AuthSettings(_Section, frozen=True):
     denied_audit_per_s: Positive = 20.0  # for each reason of refusal and known caller
 
 
+class CorsSettings(_Section, frozen=True):
+    """Which origins' pages may read answers, or `*`, and whether with what a browser knows of the user (cookies)."""
+
+    origins: tuple[Origin, ...] = ()
+    credentials: bool = False
+
+    def __post_init__(self) -> None:
+        if self.credentials and EVERY_ORIGIN in self.origins:
+            raise ValueError("with credentials the origins must be named: * is everybody's page")
+
+
 class HttpSettings(_Section, frozen=True):
     """Which names the gateway goes by, and whose pages may change something: names of hosts, or whole origins."""
 
     hosts: tuple[str, ...] = LOOPBACK_NAMES
     origins: tuple[str, ...] = LOOPBACK_NAMES
+    cors: CorsSettings = CorsSettings()
 
 
 class BreakerSettings(_Section, frozen=True):

@@ -30,7 +30,7 @@ from service.gateway.lifespan import Lifespan, running
 from service.http import health
 from service.http.authentication import Authentication
 from service.http.bodies import check_body
-from service.http.browsers import Surroundings, Threshold
+from service.http.browsers import for_browsers
 from service.http.crowds import Crowds
 from service.http.doorway import Doorway
 from service.http.idempotency import Idempotency
@@ -130,9 +130,7 @@ def _describe(app: Litestar) -> None:
 
 def create_app(services: Services, listen: Listen) -> ASGIApp:
     """Build the application that uvicorn serves where `listen` says."""
-    http = services.settings.http
-    surroundings = Surroundings(http.hosts, http.origins, listen.host)
-    threshold = Threshold(Sockets(create_litestar(services)), surroundings, services.denied)
-    return Doorway(
-        threshold, services.new_id, services.metrics, services.traces, services.slo.headers
+    app = for_browsers(
+        Sockets(create_litestar(services)), services.settings.http, listen.host, services.denied
     )
+    return Doorway(app, services.new_id, services.metrics, services.traces, services.slo.headers)

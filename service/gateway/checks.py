@@ -5,7 +5,7 @@ Apart from what builds the application, so that an answer does not have to wait 
 
 from service.errors import StartRefused
 from service.processes import Listen
-from service.settings import LOOPBACK, Settings
+from service.settings import EVERY_ORIGIN, LOOPBACK, Settings
 
 
 def check_exposure(settings: Settings, listen: Listen) -> None:
@@ -14,6 +14,11 @@ def check_exposure(settings: Settings, listen: Listen) -> None:
         raise StartRefused(
             f"auth is off and {listen.host} is not a loopback address",
             "switch it on, or set SONIA_GATEWAY_HOST to 127.0.0.1",
+        )
+    if not settings.auth.enabled and EVERY_ORIGIN in settings.http.cors.origins:
+        raise StartRefused(
+            "auth is off and http.cors lets everybody's pages read",
+            "switch it on, or name the origins",
         )
     if not settings.auth.enabled and not settings.auth.everybody_is_operator:
         raise StartRefused(

@@ -24,7 +24,7 @@ from service.gateway.app import assemble
 from service.gateway.checks import check_exposure
 from service.gateway.diagnostics import METRICS, Readiness
 from service.http import health
-from service.http.browsers import Surroundings, Threshold
+from service.http.browsers import for_browsers
 from service.http.doorway import Doorway
 from service.http.guards import PUBLIC
 from service.http.metrics import Metrics
@@ -135,9 +135,8 @@ def create_app(lost: LostStorage, settings: Settings, listen: Listen) -> ASGIApp
     """Build the application that uvicorn serves where `listen` says."""
     metrics, queues = Metrics(), open_admission(settings.admission).snapshot()
     app = assemble(HANDLERS, state=State({"lost": Lost(lost, metrics, queues)}))
-    http = settings.http
-    surroundings = Surroundings(http.hosts, http.origins, listen.host)
-    return Doorway(Threshold(Closed(app), surroundings, _Counted()), random_id, metrics, Traces())
+    closed = for_browsers(Closed(app), settings.http, listen.host, _Counted())
+    return Doorway(closed, random_id, metrics, Traces())
 
 
 def serve_degraded(

@@ -15,8 +15,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.effects import Cause
 from service.http.problems import Problem, send_refusal
+from service.http.sharing import Sharing
 from service.http.sockets import SAFE_METHODS, method_of
 from service.processes import REACHED_AT
+from service.settings import HttpSettings
 
 
 class Foreign(msgspec.Struct, frozen=True):
@@ -132,6 +134,14 @@ class Threshold:
         self._denied.record(cause, foreign.reason)
         problem = Problem(foreign.status, foreign.title, foreign.code, foreign.detail, request_id)
         await send_refusal(scope, receive, send, problem)
+
+
+def for_browsers(app: ASGIApp, settings: HttpSettings, listens_on: str, denied: Denied) -> ASGIApp:
+    """`app` with all that browsers are kept from, and told, before it. Whose pages may read may change something, too."""
+    cors = settings.cors
+    surroundings = Surroundings(settings.hosts, (*settings.origins, *cors.origins), listens_on)
+    threshold = Threshold(app, surroundings, denied)
+    return Sharing(threshold, cors) if cors.origins else threshold
 
 
 def _bare(host: str) -> str:

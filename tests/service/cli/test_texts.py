@@ -17,6 +17,7 @@ DEFAULTS = {
     "http": {
         "hosts": ["127.0.0.1", "::1", "localhost"],
         "origins": ["127.0.0.1", "::1", "localhost"],
+        "cors": {"origins": [], "credentials": False},
     },
     "breaker": {"failures": 3, "open_for_s": 0.5, "max_open_for_s": 2.0, "probe_every_s": 0.5},
     "turn": {"memory_timeout_s": 0.5, "model_timeout_s": 2.0, "memory_max_tokens": 512},

@@ -209,6 +209,16 @@ def test_off_is_only_for_loopback(tmp_path: Path) -> None:
         assert gateway.call("POST", "/tasks", None, {"kind": "x"}).status == 201
 
 
+def test_off_is_not_for_everybodys_pages(tmp_path: Path) -> None:
+    state = new_state(
+        tmp_path / "state",
+        "auth: {enabled: false, everybody_is_operator: true}\nhttp: {cors: {origins: ['*']}}\n",
+    )
+    refused = sonia(state, "run", "gateway")
+    assert refused.returncode == 78
+    assert "everybody's pages" in refused.stderr
+
+
 def test_two_gateways_on_one_state_are_refused(gateway: Gateway) -> None:
     second = sonia(gateway.state, "run", "gateway")
     assert second.returncode == 78
