@@ -52,12 +52,24 @@ class CorsSettings(_Section, frozen=True):
             raise ValueError("with credentials the origins must be named: * is everybody's page")
 
 
+class TlsSettings(_Section, frozen=True):
+    """Files with the gateway's certificate and its key, below the state directory unless absolute: both, or neither."""
+
+    certificate: str | None = None
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("TLS wants certificate and key")
+
+
 class HttpSettings(_Section, frozen=True):
     """Which names the gateway goes by, and whose pages may change something: names of hosts, or whole origins."""
 
     hosts: tuple[str, ...] = LOOPBACK_NAMES
     origins: tuple[str, ...] = LOOPBACK_NAMES
     cors: CorsSettings = CorsSettings()
+    tls: TlsSettings = TlsSettings()
 
 
 class BreakerSettings(_Section, frozen=True):

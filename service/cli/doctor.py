@@ -93,6 +93,7 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     from service.clock import wall_ms
     from service.control import look_over
     from service.gateway.checks import check_operator
+    from service.gateway.tls import open_tls
     from service.processes import PROCESSES
     from service.storage.database import look_at
     from service.tools.workspace import require_apart
@@ -104,6 +105,7 @@ def _check(state: StateDir, settled: dict[str, int]) -> DoctorReport:
     archived, elsewhere = _archived(state, sound)
     rows = {"audit": rows.pop("audit"), "audit_archive": archived, **rows}
     check_operator(live_roles(sound.tokens, sound.now_ms))
+    open_tls(state.root, sound.settings.http.tls)
     require_apart(state.workspace(sound.settings.tools.workspace), state)
     return DoctorReport(
         sound.settings,

@@ -23,6 +23,7 @@ from service.errors import DatabaseLost
 from service.gateway.app import assemble
 from service.gateway.checks import check_exposure
 from service.gateway.diagnostics import METRICS, Readiness
+from service.gateway.tls import open_tls
 from service.http import health
 from service.http.browsers import for_browsers
 from service.http.doorway import Doorway
@@ -145,6 +146,7 @@ def serve_degraded(
     """Put aside what is left of the database and serve without one until SIGTERM or SIGINT. Raises StartRefused."""
     settings = load_settings(state.settings)
     check_exposure(settings, listen)
+    tls = open_tls(state.root, settings.http.tls)
     bound = bind(listen)
     with refusing(state):
         place = put_aside(state, open_clock(state.clock).now_ms())
@@ -154,4 +156,4 @@ def serve_degraded(
     report = LostStorage(
         DEGRADED, apsw.sqlite_lib_version(), str(lost), place.name if place else None
     )
-    serve_on(create_app(report, settings, listen), bound, manager=ServiceManager(environ))
+    serve_on(create_app(report, settings, listen), bound, manager=ServiceManager(environ), tls=tls)

@@ -30,9 +30,11 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
             # A state that is not sound is refused in half the time when the framework is not imported for it.
             from service.gateway.app import create_app  # noqa: PLC0415 - see above
             from service.gateway.boot import boot  # noqa: PLC0415 - see above
+            from service.gateway.tls import open_tls  # noqa: PLC0415 - see above
             from service.internal.runner import bind, serve_on  # noqa: PLC0415 - see above
             from service.notify import ServiceManager  # noqa: PLC0415 - see above
 
+            tls = open_tls(state.root, control.settings.http.tls)
             with refusing(state):
                 services = boot(control, listen, environ, random_id, with_children)
                 app = create_app(services, listen)
@@ -40,7 +42,7 @@ def run_gateway(state: StateDir, environ: Mapping[str, str], with_children: bool
             bound = bind(listen)
             manager = ServiceManager(environ, partial(goes_on, services))
             with services.supervisor:
-                serve_on(app, bound, MAX_FRAME_BYTES, manager)
+                serve_on(app, bound, MAX_FRAME_BYTES, manager, tls)
         finally:
             control.close()
     except DatabaseLost as lost:

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 import sys
 
 import uvicorn
@@ -62,11 +63,12 @@ def serve_on(
     bound: socket.socket,
     max_frame_bytes: int = 0,
     manager: ServiceManager = NOBODY,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Start up, listen, serve until SIGTERM or SIGINT, drain for at most DRAIN_S seconds, return.
 
     This is where the port opens, of which `manager` is told. With `max_frame_bytes` the application is offered WebSockets, whose
-    frames are at most so long.
+    frames are at most so long. With `tls` nothing else is spoken.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -91,6 +93,7 @@ def serve_on(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
         server_header=False,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     give_back_large()
     end_start()

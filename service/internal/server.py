@@ -7,6 +7,7 @@ would wait until most of those before are answered; and admission would see only
 import asyncio
 import contextlib
 import socket
+import ssl
 from typing import Final
 
 import uvicorn
@@ -14,6 +15,7 @@ import uvicorn
 from service.http.connections import room_for_callers
 
 MOST_A_TURN: Final = 128
+HANDSHAKE_S: Final = 10.0
 _OF_THE_ROOM: Final = 8
 """What comes beyond the room for callers is turned away a turn later; until then it holds descriptors that are not for callers."""
 
@@ -51,9 +53,17 @@ class Server(uvicorn.Server):
             for _ in range(self._most_a_turn):
                 came, _ = door.accept()
                 came.setblocking(False)
-                task = loop.create_task(loop.connect_accepted_socket(self._protocol, came))
+                task = loop.create_task(self._talk(came))
                 self._coming.add(task)
                 task.add_done_callback(self._coming.discard)
+
+    async def _talk(self, came: socket.socket) -> None:
+        tls = self.config.ssl
+        within = {} if tls is None else {"ssl_handshake_timeout": HANDSHAKE_S}
+        # Whoever does not speak TLS where it is spoken has hung up by that, and is nobody to tell.
+        with contextlib.suppress(OSError, ssl.SSLError):
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(self._protocol, came, ssl=tls, **within)
 
     def _protocol(self) -> asyncio.Protocol:
         made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]

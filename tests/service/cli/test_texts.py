@@ -18,6 +18,7 @@ DEFAULTS = {
         "hosts": ["127.0.0.1", "::1", "localhost"],
         "origins": ["127.0.0.1", "::1", "localhost"],
         "cors": {"origins": [], "credentials": False},
+        "tls": {"certificate": None, "key": None},
     },
     "breaker": {"failures": 3, "open_for_s": 0.5, "max_open_for_s": 2.0, "probe_every_s": 0.5},
     "turn": {"memory_timeout_s": 0.5, "model_timeout_s": 2.0, "memory_max_tokens": 512},
