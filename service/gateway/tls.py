@@ -22,7 +22,6 @@ def open_tls(state: Path, settings: TlsSettings) -> ssl.SSLContext | None:
         return None
     certificate, key = state / settings.certificate, state / settings.key
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(["http/1.1"])
     try:
         check_private(key.name, key.stat())
         context.load_cert_chain(certificate, key, _no_password)
