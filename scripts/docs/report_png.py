@@ -10,7 +10,10 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-PAGE = "gate-report.html"
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from gates.html.page import NAME
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 WIDTH, HEIGHT = 1180, 760
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -21,7 +24,7 @@ def main(release: Path, gate_id: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         opened = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        opened.goto((release / PAGE).resolve().as_uri())
+        opened.goto((release / NAME).resolve().as_uri())
         opened.screenshot(path=DOCS / "report.png")
         gate = opened.locator(f"details[id^=gate-{gate_id.lower()}-]")
         gate.locator("> summary").click()

@@ -8,9 +8,8 @@ from typing import Final, cast
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from service.http.doorway import Headers
 from service.settings import EVERY_ORIGIN, CorsSettings
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 _VARIES: Final = (b"vary", b"Origin")
 _CREDENTIALS: Final = (b"access-control-allow-credentials", b"true")

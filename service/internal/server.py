@@ -7,7 +7,6 @@ would wait until most of those before are answered; and admission would see only
 import asyncio
 import contextlib
 import socket
-import ssl
 from typing import Final
 
 import uvicorn
@@ -59,11 +58,13 @@ class Server(uvicorn.Server):
 
     async def _talk(self, came: socket.socket) -> None:
         tls = self.config.ssl
-        within = {} if tls is None else {"ssl_handshake_timeout": HANDSHAKE_S}
+        within_s = None if tls is None else HANDSHAKE_S
         # Whoever does not speak TLS where it is spoken has hung up by that, and is nobody to tell.
-        with contextlib.suppress(OSError, ssl.SSLError):
+        with contextlib.suppress(OSError):
             loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(self._protocol, came, ssl=tls, **within)
+            await loop.connect_accepted_socket(
+                self._protocol, came, ssl=tls, ssl_handshake_timeout=within_s
+            )
 
     def _protocol(self) -> asyncio.Protocol:
         made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
